@@ -1,0 +1,68 @@
+# One entry point for people and CI. Needs only Python 3.11 or newer and make; everything else is installed into .venv.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+FLEET ?= mixed
+NAME ?= default
+
+.PHONY: help
+help: ## Show this help
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/.installed: requirements/dev.txt pyproject.toml
+	@echo "installing the locked dependencies into $(VENV) (about a minute the first time)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+.PHONY: install
+install: $(VENV)/.installed ## Install the locked dependencies into .venv
+
+.PHONY: demo
+demo: install ## Real control plane, simulated supernodes, operator, jobs: see them land
+	@$(BIN)/python -m testbed.demo
+
+.PHONY: test
+test: install lint ## Lint, type check, unit, property and cluster tests
+	@$(BIN)/python -m pytest
+
+.PHONY: test-fast
+test-fast: install ## Unit and property tests only (no control plane)
+	@$(BIN)/python -m pytest -m "not cluster"
+
+.PHONY: lint
+lint: install ## Format check, lint, types, import direction, generated files
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python -m supernode.api generate --check
+
+.PHONY: generate
+generate: install ## Write CRDs, API reference, schemas and chart files from their sources
+	@$(BIN)/python -m supernode.api generate
+
+.PHONY: up
+up: install ## Start a test bed: make up FLEET=a3-8 [NAME=mine]
+	@$(BIN)/python -m testbed up --name $(NAME) --fleet examples/fleets/$(FLEET).yaml
+
+.PHONY: down
+down: install ## Stop the demo and every test bed, leave nothing behind
+	@$(BIN)/python -m testbed down --all
+
+.PHONY: bench
+bench: install ## Measure placement and the engine against their expectations
+	@$(BIN)/python -m bench
+
+.PHONY: lock
+lock: ## Resolve the dependencies anew into requirements/
+	@$(PYTHON) -m venv .cache/lock && .cache/lock/bin/pip install --quiet uv
+	@for set in runtime dev; do \
+		extra=$$(test $$set = dev && echo "--extra dev"); \
+		.cache/lock/bin/uv pip compile pyproject.toml $$extra --universal --generate-hashes --no-emit-index-url --upgrade \
+			--quiet --custom-compile-command "make lock" -o requirements/$$set.txt; done
