@@ -1,0 +1,98 @@
+"""What all models share: camelCase names, immutability, and rules that hold in the API server and in Python alike."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Final, Self
+
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
+
+from supernode.api.quantities import DURATION_PATTERN, QUANTITY_PATTERN
+
+RULE_BROKEN: Final = "rule_broken"
+"""The pydantic error type of a broken `Rule`; its context holds the rule's field."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A condition over several fields, written twice: as CEL for the API server and as Python for everyone else.
+
+    `field` is the path the problem is reported at, relative to the model (".levels"), or empty for the model itself.
+    `holds` is None for a rule about a change (CEL's `oldSelf`), which one object alone cannot break.
+    """
+
+    cel: str
+    message: str
+    holds: Callable[[Any], bool] | None
+    field: str = ""
+
+
+def immutable(field: str, *, remedy: str) -> Rule:
+    """The rule that `field` (its camelCase name) keeps the value it was created with, absent or not."""
+    return Rule(
+        cel=f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} == oldSelf.{field})",
+        message=f"{field} cannot be changed; {remedy}",
+        holds=None,
+        field=f".{field}",
+    )
+
+
+class ApiModel(BaseModel):
+    """Base of every model: camelCase outside, snake_case inside, immutable, unknown fields refused."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True)
+
+    rules: ClassVar[tuple[Rule, ...]] = ()
+
+    @model_validator(mode="after")
+    def _keep_rules(self) -> Self:
+        for rule in type(self).rules:
+            if rule.holds is not None and not rule.holds(self):
+                raise PydanticCustomError(RULE_BROKEN, "{message}", {"message": rule.message, "field": rule.field})
+        return self
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form: camelCase names, absent fields left out."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+class StatusModel(ApiModel):
+    """Base of status models: fields written by a newer operator are passed over, not refused."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class ObjectMeta(ApiModel):
+    """The part of `metadata` this project reads; the rest is passed over."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    name: str = ""
+    generate_name: str = ""
+    namespace: str = ""
+    uid: str = ""
+    resource_version: str = ""
+    generation: int = 0
+    creation_timestamp: str | None = None
+    deletion_timestamp: str | None = None
+    labels: Mapping[str, str] = Field(default_factory=dict)
+    annotations: Mapping[str, str] = Field(default_factory=dict)
+    finalizers: tuple[str, ...] = ()
+    owner_references: tuple[Mapping[str, Any], ...] = ()
+
+    @model_serializer(mode="wrap")
+    def _only_what_is_set(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in handler(self).items() if value}
+
+
+LABEL_KEY_PATTERN: Final = r"^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"
+LABEL_VALUE_PATTERN: Final = r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$"
+
+LevelName = Annotated[str, Field(pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$", max_length=32)]
+ObjectName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)]
+LabelKey = Annotated[str, Field(pattern=LABEL_KEY_PATTERN, max_length=317)]
+LabelValue = Annotated[str, Field(pattern=LABEL_VALUE_PATTERN, max_length=63)]
+Precision = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*$", max_length=16)]
+Duration = Annotated[str, Field(pattern=DURATION_PATTERN, min_length=2, max_length=21)]
+Quantity = Annotated[str, Field(pattern=QUANTITY_PATTERN, max_length=32)]

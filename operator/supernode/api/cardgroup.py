@@ -1,0 +1,122 @@
+"""CardGroup: a claim for a group of cards, all or nothing."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from supernode.api.base import ApiModel, ObjectMeta, ObjectName, Precision, Rule, StatusModel, immutable
+from supernode.api.conditions import Condition
+from supernode.api.names import API_VERSION
+from supernode.api.supernode import Run
+from supernode.api.topology import Objective, Topology
+
+PRIORITY_LIMIT = 1_000_000_000
+
+_RECREATE = "delete the group and create a new one"
+
+
+class GroupPhase(StrEnum):
+    """A group's state in one word, for people; never an input."""
+
+    PENDING = "Pending"
+    ALLOCATED = "Allocated"
+    STALLED = "Stalled"
+    RELEASING = "Releasing"
+
+
+class CardGroupSpec(ApiModel):
+    """What the group claims. Everything but the priority is fixed at creation."""
+
+    members: int = Field(ge=1, le=131072, description="Members of the group, placed together or not at all.")
+    cards_per_member: int = Field(default=1, ge=1, le=1024, description="Cards of each member, all on one node.")
+    profile: ObjectName | None = Field(
+        default=None,
+        min_length=1,
+        description="Name of the SuperNodeProfile to use. Absent: any that can hold the group.",
+    )
+    precision: Precision | None = Field(
+        default=None, description="Number format the cards must compute in, such as fp8."
+    )
+    topology: Topology | None = Field(default=None, description="Where the members may lie relative to each other.")
+    objective: Objective = Field(
+        default=Objective.BANDWIDTH, description="What to favour where the fewest domains leave a choice."
+    )
+    priority: int = Field(
+        default=0,
+        ge=-PRIORITY_LIMIT,
+        le=PRIORITY_LIMIT,
+        description="Order among waiting groups, higher first; may be changed while waiting.",
+    )
+
+    @property
+    def cards(self) -> int:
+        """Cards of the whole group."""
+        return self.members * self.cards_per_member
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="!has(self.topology) || !has(self.topology.blocks) "
+            "|| self.topology.blocks.all(b, self.members % b.members == 0)",
+            message="topology.blocks: the members of every block must divide spec.members; correct one of them",
+            holds=lambda s: s.topology is None or all(s.members % block.members == 0 for block in s.topology.blocks),
+            field=".topology.blocks",
+        ),
+        *(
+            immutable(name, remedy=_RECREATE)
+            for name in ("members", "cardsPerMember", "profile", "precision", "topology", "objective")
+        ),
+    )
+
+
+class PlacementRun(Run):
+    """A run of members in one supernode."""
+
+    supernode: str = Field(description="Name of the SuperNode the nodes belong to.")
+
+
+class CardGroupStatus(StatusModel):
+    """What the group holds, or why it holds nothing."""
+
+    observed_generation: int = Field(default=0, description="Generation of the spec this status was made from.")
+    conditions: tuple[Condition, ...] = Field(
+        default=(),
+        description="Ready, Reconciling, Stalled, Allocated.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+    )
+    phase: GroupPhase | None = Field(default=None, description="Summary of the conditions.")
+    profile: str | None = Field(default=None, description="Name of the profile the group was placed on.")
+    placement: tuple[PlacementRun, ...] = Field(default=(), description="Which member has which cards, in rank order.")
+    spans: Mapping[str, int] = Field(default_factory=dict, description="Domains the group touches, by level name.")
+    minimal: Mapping[str, int] = Field(
+        default_factory=dict,
+        description="The fewest domains any legal placement could have touched then, by level name.",
+    )
+    proven: bool | None = Field(default=None, description="Whether minimal is exact; otherwise it is a lower bound.")
+    allocated_at: str | None = Field(
+        default=None, description="When the cards were allocated.", json_schema_extra={"format": "date-time"}
+    )
+    waiting_since: str | None = Field(
+        default=None, description="Since when the group waits for cards.", json_schema_extra={"format": "date-time"}
+    )
+
+
+class CardGroup(ApiModel):
+    """A claim for a group of cards, as a PersistentVolumeClaim is for a disk."""
+
+    api_version: Literal["supernode.io/v1alpha1"] = API_VERSION
+    kind: Literal["CardGroup"] = "CardGroup"
+    metadata: ObjectMeta = Field(default_factory=ObjectMeta)
+    spec: CardGroupSpec = Field(description="What the group claims.")
+    status: CardGroupStatus = Field(
+        default_factory=CardGroupStatus, description="What the group holds; written by the operator."
+    )
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="size(self.metadata.name) <= 63",
+            message="metadata.name has more than 63 characters; shorten it, pods carry it as a label",
+            holds=lambda o: len(o.metadata.name) <= 63,
+        ),
+    )

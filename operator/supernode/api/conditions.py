@@ -1,0 +1,198 @@
+"""Conditions and their reasons. The page `docs/reference/reasons.md` is generated from here."""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Self
+
+from pydantic import Field
+
+from supernode.api.base import StatusModel
+
+
+class ConditionType(StrEnum):
+    """What a condition is about. The first three follow kstatus; True means what the name says."""
+
+    READY = "Ready"
+    RECONCILING = "Reconciling"
+    STALLED = "Stalled"
+    ALLOCATED = "Allocated"
+    RUNNING = "Running"
+    SUCCEEDED = "Succeeded"
+
+
+class ConditionStatus(StrEnum):
+    """A condition's truth; Unknown until it was looked at."""
+
+    TRUE = "True"
+    FALSE = "False"
+    UNKNOWN = "Unknown"
+
+
+class ReasonKind(StrEnum):
+    """What a reason asks of its reader."""
+
+    PROGRESS = "progress"
+    WAITING = "waiting"
+    STALLED = "stalled"
+    FAILED = "failed"
+
+
+class Reason(StrEnum):
+    """Why a condition is as it is. Numbers and names are in the condition's message."""
+
+    meaning: str
+    kind: ReasonKind
+
+    def __new__(cls, value: str, kind: ReasonKind, meaning: str) -> Self:
+        """A member is its text; `kind` and `meaning` ride along."""
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.kind = kind
+        member.meaning = meaning
+        return member
+
+    RECONCILED = "Reconciled", ReasonKind.PROGRESS, "The status says what is true; nothing is left to do."
+    ALLOCATED = "Allocated", ReasonKind.PROGRESS, "Every member holds its cards; the placement is in the status."
+    RELEASED = "Released", ReasonKind.PROGRESS, "The group gave its cards back; no ledger names it any more."
+    SUSPENDED = "Suspended", ReasonKind.PROGRESS, "spec.suspend is true: the job holds no cards and runs no pods."
+    PODS_PENDING = "PodsPending", ReasonKind.PROGRESS, "The cards are allocated; not every pod runs yet."
+    PODS_RUNNING = "PodsRunning", ReasonKind.PROGRESS, "Every pod of the job runs."
+    ALL_SUCCEEDED = "AllSucceeded", ReasonKind.PROGRESS, "Every pod of the job ended with success."
+    DISCOVERED = "Discovered", ReasonKind.PROGRESS, "The supernode's nodes were found and counted."
+    CORDONED = "Cordoned", ReasonKind.PROGRESS, "spec.cordoned is true: groups keep their cards, none gets new ones."
+
+    WAITING_FOR_CARDS = (
+        "WaitingForCards",
+        ReasonKind.WAITING,
+        "The job's card group is not allocated yet; its message says why.",
+    )
+    INSUFFICIENT_CARDS = (
+        "InsufficientCards",
+        ReasonKind.WAITING,
+        "Fewer healthy, free cards are left than the group needs, after what supernodes keep in reserve.",
+    )
+    NO_DOMAIN_FITS = (
+        "NoDomainFits",
+        ReasonKind.WAITING,
+        "Enough cards are free, but no domains of the named level can hold the group or its blocks as asked.",
+    )
+    PREFERRED_LEVEL_WAIT = (
+        "PreferredLevelWait",
+        ReasonKind.WAITING,
+        "A wider placement exists; the group still waits for one domain of its preferred level.",
+    )
+    NODES_LOST = "NodesLost", ReasonKind.WAITING, "Nodes that hold cards of the group are gone or not ready."
+    NO_NODES = (
+        "NoNodes",
+        ReasonKind.WAITING,
+        "No node matches the profile or the supernode; check nodeSelector and labels.",
+    )
+
+    INVALID_SPEC = "InvalidSpec", ReasonKind.STALLED, "The spec breaks a rule the message names; correct the field."
+    UNKNOWN_PROFILE = (
+        "UnknownProfile",
+        ReasonKind.STALLED,
+        "The request names a profile that does not exist; create it or name one that the message lists.",
+    )
+    UNKNOWN_LEVEL = (
+        "UnknownLevel",
+        ReasonKind.STALLED,
+        "The request names a level the profile does not have; use one that the message lists.",
+    )
+    PRECISION_UNAVAILABLE = (
+        "PrecisionUnavailable",
+        ReasonKind.STALLED,
+        "No eligible profile computes in the precision asked for; ask for one that the message lists.",
+    )
+    BLOCKS_DO_NOT_DIVIDE = (
+        "BlocksDoNotDivide",
+        ReasonKind.STALLED,
+        "A block's size divides neither the members nor the next larger block, or breaks the profile's blockMultiple.",
+    )
+    ILLEGAL_MEMBER_SIZE = (
+        "IllegalMemberSize",
+        ReasonKind.STALLED,
+        "The profile's memberSizes do not allow this number of cards per member; use one that the message lists.",
+    )
+    WHOLE_NODES_ONLY = (
+        "WholeNodesOnly",
+        ReasonKind.STALLED,
+        "A group over several nodes takes whole nodes on this profile; set cards per member to the cards of a node.",
+    )
+    FABRIC_UNSUPPORTED = (
+        "FabricUnsupported",
+        ReasonKind.STALLED,
+        "The group would take part of a ring or torus above the node; ask for whole domains of that level.",
+    )
+    NEVER_FITS = (
+        "NeverFits",
+        ReasonKind.STALLED,
+        "The group would not fit even if every card were healthy and free; ask for less or loosen the topology.",
+    )
+    AMBIGUOUS_WORKER = (
+        "AmbiguousWorker",
+        ReasonKind.STALLED,
+        "The profile gives no natural worker for this number of cards; set workers.cardsPerWorker or profile.",
+    )
+    PROFILE_MISSING = "ProfileMissing", ReasonKind.STALLED, "The supernode's profile does not exist; create it."
+    PROFILE_CHANGED_IN_USE = (
+        "ProfileChangedInUse",
+        ReasonKind.STALLED,
+        "The profile's levels or card changed while groups hold its cards; undo it, or wait until they are released.",
+    )
+    NODE_CONFLICT = (
+        "NodeConflict",
+        ReasonKind.STALLED,
+        "Another supernode or profile claims the same nodes and has them; narrow one of the node selectors.",
+    )
+    POD_REJECTED = (
+        "PodRejected",
+        ReasonKind.STALLED,
+        "The API server refused a pod of the job; correct the pod template.",
+    )
+
+    POD_FAILED = "PodFailed", ReasonKind.FAILED, "A pod of the job failed; the job starts again if restarts are left."
+    MAX_RESTARTS_EXCEEDED = (
+        "MaxRestartsExceeded",
+        ReasonKind.FAILED,
+        "The job failed more often than faultPolicy.maxRestarts allows.",
+    )
+    DEADLINE_EXCEEDED = "DeadlineExceeded", ReasonKind.FAILED, "The job ran longer than activeDeadlineSeconds."
+    QUEUE_DEADLINE_EXCEEDED = (
+        "QueueDeadlineExceeded",
+        ReasonKind.FAILED,
+        "The job waited for cards longer than queueDeadlineSeconds.",
+    )
+
+    @property
+    def anchor(self) -> str:
+        """Where `docs/reference/reasons.md` explains this reason."""
+        return self.value.lower()
+
+
+class Condition(StatusModel):
+    """One observation, shaped as metav1.Condition."""
+
+    type: str = Field(max_length=316, description="What the condition is about, such as Ready.")
+    status: ConditionStatus = Field(description="True, False or Unknown.")
+    observed_generation: int = Field(default=0, description="Generation of the spec the condition was made from.")
+    last_transition_time: str = Field(
+        description="When the status last changed, in RFC 3339.", json_schema_extra={"format": "date-time"}
+    )
+    reason: str = Field(max_length=1024, description="Why, as one word of the reference page on reasons.")
+    message: str = Field(default="", max_length=32768, description="Why, for people, with names and numbers.")
+
+
+def find_condition(conditions: Sequence[Condition], type_: ConditionType) -> Condition | None:
+    """The condition of a type, or None."""
+    return next((condition for condition in conditions if condition.type == type_), None)
+
+
+def set_condition(conditions: Sequence[Condition], new: Condition) -> tuple[Condition, ...]:
+    """`conditions` with `new` in the place of its type; the transition time stays unless the status changed."""
+    old = next((condition for condition in conditions if condition.type == new.type), None)
+    if old is None:
+        return (*conditions, new)
+    if old.status == new.status:
+        new = new.model_copy(update={"last_transition_time": old.last_transition_time})
+    return tuple(new if condition.type == new.type else condition for condition in conditions)

@@ -1,0 +1,338 @@
+"""SuperNodeProfile: the shape of a supernode type, as data."""
+
+import math
+import re
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from supernode.api.base import (
+    LABEL_KEY_PATTERN,
+    ApiModel,
+    LabelKey,
+    LabelValue,
+    LevelName,
+    ObjectMeta,
+    Precision,
+    Quantity,
+    Rule,
+    StatusModel,
+)
+from supernode.api.conditions import Condition
+from supernode.api.names import API_VERSION, LEVEL_NODE, LEVEL_SUPERNODE
+
+MAX_LEVELS = 8
+MAX_CARDS_PER_NODE = 1024
+
+
+class Fabric(StrEnum):
+    """How the children of a level's domain are joined."""
+
+    SWITCH = "switch"
+    MESH = "mesh"
+    RING = "ring"
+    TORUS = "torus"
+    NONE = "none"
+
+
+class PinningMode(StrEnum):
+    """How a pod learns which cards of its node are its own."""
+
+    ANNOTATION = "annotation"
+    ENV = "env"
+    NONE = "none"
+
+
+class Card(ApiModel):
+    """One schedulable device: what the node's extended resource counts."""
+
+    resource: Annotated[
+        str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$")
+    ] = Field(
+        max_length=253, description="Extended resource of the node that counts the cards, such as nvidia.com/gpu."
+    )
+    per_package: int = Field(
+        default=1, ge=1, le=64, description="Cards that share a package (and fail together): 2 dies on Atlas A3."
+    )
+    memory: Quantity | None = Field(default=None, description="Memory of one card, such as 64Gi.")
+    precisions: Annotated[tuple[Precision, ...], Field(max_length=32)] = Field(
+        default=(),
+        description="Number formats the card computes in, such as bf16 or fp8; a request's precision is one of them.",
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+    )
+
+
+def _dims_product(level: "Level") -> bool:
+    return level.dims is None or math.prod(level.dims) == level.fan_out
+
+
+class Level(ApiModel):
+    """One ring of the hierarchy."""
+
+    name: LevelName = Field(description="Name of the level, such as rack. `node` is the Kubernetes node.")
+    fan_out: int = Field(
+        ge=1,
+        le=65536,
+        description="Nominal children of one domain: domains of the level before, or cards on the first level.",
+    )
+    fabric: Fabric = Field(
+        default=Fabric.SWITCH,
+        description="How the children are joined; none is a domain of failure or power only.",
+    )
+    dims: Annotated[tuple[Annotated[int, Field(ge=1, le=65536)], ...], Field(min_length=1, max_length=4)] | None = (
+        Field(default=None, description="Extents of a torus in children, such as [4, 4, 4]; their product is fanOut.")
+    )
+    bandwidth: float | None = Field(
+        default=None, gt=0, description="Bandwidth between cards of one domain, in GB/s per card and direction."
+    )
+    latency: float | None = Field(
+        default=None, ge=0, description="Latency between cards of one domain, in microseconds."
+    )
+    node_label: LabelKey | None = Field(
+        default=None,
+        description="Node label whose value names the domain. Every level outside the node has one, no other does.",
+    )
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="has(self.dims) == (self.fabric == 'torus')",
+            message="dims belongs to fabric torus and to no other; set both or neither",
+            holds=lambda level: (level.dims is not None) == (level.fabric is Fabric.TORUS),
+            field=".fabric",
+        ),
+        Rule(
+            cel="!has(self.dims) || self.fanOut == "
+            + " * ".join(f"(size(self.dims) > {i} ? self.dims[{i}] : 1)" for i in range(4)),
+            message="fanOut must be the product of dims; correct one of them",
+            holds=_dims_product,
+            field=".fanOut",
+        ),
+    )
+
+
+class Uplink(ApiModel):
+    """The network above the outermost level."""
+
+    bandwidth: float | None = Field(
+        default=None, gt=0, description="Bandwidth between supernodes, in GB/s per card and direction."
+    )
+    latency: float | None = Field(default=None, ge=0, description="Latency between supernodes, in microseconds.")
+
+
+class Allocation(ApiModel):
+    """What the machine allows a group to take."""
+
+    member_sizes: Annotated[tuple[Annotated[int, Field(ge=1, le=MAX_CARDS_PER_NODE)], ...], Field(max_length=64)] = (
+        Field(
+            default=(),
+            description="Legal numbers of cards per member. Empty: any number from 1 to the cards of a node.",
+            json_schema_extra={"x-kubernetes-list-type": "set"},
+        )
+    )
+    whole_nodes_across_nodes: bool = Field(
+        default=False, description="A group that needs more than one node takes whole nodes only."
+    )
+    block_multiple: int = Field(
+        default=1, ge=1, le=65536, description="The cards of every block are a multiple of this number."
+    )
+    reserve: int = Field(
+        default=0, ge=0, le=65536, description="Wholly free nodes each supernode keeps back for repairs."
+    )
+
+
+class Pinning(ApiModel):
+    """How a pod is told its cards."""
+
+    mode: PinningMode = Field(
+        default=PinningMode.NONE,
+        description="annotation: a pod annotation the device plugin honours; env: a container variable; none: nothing, "
+        "the device plugin chooses.",
+    )
+    key: Annotated[str, Field(min_length=1, max_length=317)] | None = Field(
+        default=None, description="The annotation or the variable, such as huawei.com/npu."
+    )
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="self.mode == 'none' || has(self.key)",
+            message="key is required when mode is annotation or env; name the annotation or the variable",
+            holds=lambda p: p.mode is PinningMode.NONE or p.key is not None,
+            field=".key",
+        ),
+        Rule(
+            cel="self.mode != 'env' || !has(self.key) || self.key.matches('^[A-Za-z_][A-Za-z0-9_]*$')",
+            message="key is no name of a variable; use letters, digits and _, such as ASCEND_VISIBLE_DEVICES",
+            holds=lambda p: (
+                p.mode is not PinningMode.ENV or not p.key or bool(re.fullmatch(r"[A-Za-z_]\w*", p.key, re.A))
+            ),
+            field=".key",
+        ),
+        Rule(
+            cel=f"self.mode != 'annotation' || !has(self.key) || self.key.matches('{LABEL_KEY_PATTERN}')",
+            message="key is no annotation key; use an optional prefix and a name, such as huawei.com/npu",
+            holds=lambda p: (
+                p.mode is not PinningMode.ANNOTATION or not p.key or bool(re.fullmatch(LABEL_KEY_PATTERN, p.key))
+            ),
+            field=".key",
+        ),
+    )
+
+
+_NAMES = "self.levels.map(n, n.name)"
+_NODE_INDEX = f"{_NAMES}.indexOf('{LEVEL_NODE}')"
+_CARDS_PER_NODE = (
+    "("
+    + " * ".join(
+        f"(size(self.levels) > {i} && {i} <= {_NODE_INDEX} ? self.levels[{i}].fanOut : 1)" for i in range(MAX_LEVELS)
+    )
+    + ")"
+)
+_NODES = (
+    "("
+    + " * ".join(
+        f"(size(self.levels) > {i} && {i} > {_NODE_INDEX} ? self.levels[{i}].fanOut : 1)" for i in range(MAX_LEVELS)
+    )
+    + ")"
+)
+
+
+class SuperNodeProfileSpec(ApiModel):
+    """The shape of a supernode type. `fanOut` is nominal: real domains may be smaller and uneven."""
+
+    description: Annotated[str, Field(max_length=4096)] | None = Field(
+        default=None, description="What machine this is, and which numbers are assumptions."
+    )
+    sources: Annotated[tuple[Annotated[str, Field(max_length=1024)], ...], Field(max_length=32)] = Field(
+        default=(), description="Where the numbers come from."
+    )
+    card: Card = Field(description="What one card is.")
+    levels: Annotated[tuple[Level, ...], Field(min_length=1, max_length=MAX_LEVELS)] = Field(
+        description="The hierarchy, inner to outer. Exactly one level is called node; the last one is the supernode.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+    )
+    uplink: Uplink | None = Field(default=None, description="The network between supernodes.")
+    node_selector: Annotated[Mapping[str, LabelValue], Field(max_length=16)] = Field(
+        default_factory=dict,
+        description="Labels of the nodes that have this shape. Empty: every node that offers the card's resource.",
+    )
+    allocation: Allocation = Field(default_factory=Allocation, description="What the machine allows a group to take.")
+    pinning: Pinning = Field(default_factory=Pinning, description="How a pod is told which cards are its own.")
+
+    @property
+    def _node_index(self) -> int:
+        return next((i for i, level in enumerate(self.levels) if level.name == LEVEL_NODE), len(self.levels) - 1)
+
+    @property
+    def cards_per_node(self) -> int:
+        """Nominal cards of one node: the product of fanOut up to and including the level `node`."""
+        return math.prod(level.fan_out for level in self.levels[: self._node_index + 1])
+
+    @property
+    def nodes_per_supernode(self) -> int:
+        """Nominal nodes of one supernode: the product of fanOut outside the level `node`."""
+        return math.prod(level.fan_out for level in self.levels[self._node_index + 1 :])
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel=f"self.levels.exists_one(l, l.name == '{LEVEL_NODE}')",
+            message="levels must have exactly one level called node, the Kubernetes node; name it so",
+            holds=lambda s: sum(level.name == LEVEL_NODE for level in s.levels) == 1,
+            field=".levels",
+        ),
+        Rule(
+            cel="self.levels.all(l, self.levels.exists_one(m, m.name == l.name))",
+            message="levels has two levels of one name; rename one of them",
+            holds=lambda s: len({level.name for level in s.levels}) == len(s.levels),
+            field=".levels",
+        ),
+        Rule(
+            cel=f"!self.levels.exists(l, l.name == '{LEVEL_SUPERNODE}') "
+            f"|| self.levels[size(self.levels) - 1].name == '{LEVEL_SUPERNODE}'",
+            message="levels: only the last (outermost) may be called supernode; order them inner to outer, or rename it",
+            holds=lambda s: all(level.name != LEVEL_SUPERNODE for level in s.levels[:-1]),
+            field=".levels",
+        ),
+        Rule(
+            cel=f"self.levels.all(l, {_NAMES}.indexOf(l.name) > {_NODE_INDEX} || !has(l.nodeLabel))",
+            message="levels: node and the levels inside it must not have a nodeLabel; remove it",
+            holds=lambda s: all(level.node_label is None for level in s.levels[: s._node_index + 1]),
+            field=".levels",
+        ),
+        Rule(
+            cel=f"self.levels.all(l, {_NAMES}.indexOf(l.name) <= {_NODE_INDEX} || has(l.nodeLabel))",
+            message="levels: every level outside node needs a nodeLabel, the node label that names the domain; add it",
+            holds=lambda s: all(level.node_label is not None for level in s.levels[s._node_index + 1 :]),
+            field=".levels",
+        ),
+        Rule(
+            cel="self.levels.all(l, !has(l.nodeLabel) "
+            "|| self.levels.exists_one(m, has(m.nodeLabel) && m.nodeLabel == l.nodeLabel))",
+            message="levels: two levels have the same nodeLabel; give each level its own label",
+            holds=lambda s: (
+                len(labels := [level.node_label for level in s.levels if level.node_label]) == len(set(labels))
+            ),
+            field=".levels",
+        ),
+        Rule(
+            cel=f"{_CARDS_PER_NODE} <= {MAX_CARDS_PER_NODE}",
+            message=f"levels: a node has at most {MAX_CARDS_PER_NODE} cards, the product of fanOut up to node; lower a fanOut",
+            holds=lambda s: s.cards_per_node <= MAX_CARDS_PER_NODE,
+            field=".levels",
+        ),
+        Rule(
+            cel=f"!has(self.card.perPackage) || {_CARDS_PER_NODE} % self.card.perPackage == 0",
+            message="card.perPackage must divide the cards of a node, the product of fanOut up to node; correct one",
+            holds=lambda s: s.cards_per_node % s.card.per_package == 0,
+            field=".card.perPackage",
+        ),
+        Rule(
+            cel=f"!has(self.allocation.memberSizes) || self.allocation.memberSizes.all(m, m <= {_CARDS_PER_NODE})",
+            message="allocation.memberSizes exceeds the cards of a node, the product of fanOut up to node; remove the size",
+            holds=lambda s: all(size <= s.cards_per_node for size in s.allocation.member_sizes),
+            field=".allocation.memberSizes",
+        ),
+        Rule(
+            cel=f"!has(self.allocation.reserve) || self.allocation.reserve < {_NODES}",
+            message="allocation.reserve must be less than the nodes of a supernode, or nothing could be placed; lower it",
+            holds=lambda s: s.allocation.reserve < s.nodes_per_supernode,
+            field=".allocation.reserve",
+        ),
+    )
+
+
+class SuperNodeProfileStatus(StatusModel):
+    """What the cluster has of this type."""
+
+    observed_generation: int = Field(default=0, description="Generation of the spec this status was made from.")
+    conditions: tuple[Condition, ...] = Field(
+        default=(),
+        description="Ready, Reconciling, Stalled.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+    )
+    super_nodes: int = Field(default=0, description="SuperNodes of this profile.")
+    nodes: int = Field(default=0, description="Nodes that match this profile and belong to a SuperNode.")
+    unassigned_nodes: int = Field(
+        default=0, description="Nodes that match this profile and belong to no SuperNode, for want of a label's value."
+    )
+
+
+class SuperNodeProfile(ApiModel):
+    """The shape of a supernode type, as data: levels, links, and what may be allocated."""
+
+    api_version: Literal["supernode.io/v1alpha1"] = API_VERSION
+    kind: Literal["SuperNodeProfile"] = "SuperNodeProfile"
+    metadata: ObjectMeta = Field(default_factory=ObjectMeta)
+    spec: SuperNodeProfileSpec = Field(description="The shape; written by people.")
+    status: SuperNodeProfileStatus = Field(
+        default_factory=SuperNodeProfileStatus, description="What the cluster has; written by the operator."
+    )
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="size(self.metadata.name) <= 63",
+            message="metadata.name has more than 63 characters; shorten it",
+            holds=lambda o: len(o.metadata.name) <= 63,
+        ),
+    )

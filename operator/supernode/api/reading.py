@@ -1,0 +1,114 @@
+"""Reading objects: `parse` turns a manifest into a model, or says which fields are wrong and what to do."""
+
+import difflib
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, Literal, TypeVar, overload
+
+import orjson
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from supernode.api.base import RULE_BROKEN, ApiModel
+from supernode.api.cardgroup import CardGroup
+from supernode.api.errors import FieldProblem, InvalidObject
+from supernode.api.profile import SuperNodeProfile
+from supernode.api.supernode import SuperNode
+from supernode.api.trainingjob import TrainingJob
+
+Model = SuperNodeProfile | SuperNode | CardGroup | TrainingJob
+M = TypeVar("M", SuperNodeProfile, SuperNode, CardGroup, TrainingJob)
+
+KINDS: Final[Mapping[str, type[Model]]] = {
+    "SuperNodeProfile": SuperNodeProfile,
+    "SuperNode": SuperNode,
+    "CardGroup": CardGroup,
+    "TrainingJob": TrainingJob,
+}
+
+
+@overload
+def parse(kind: type[M], obj: Mapping[str, Any]) -> M: ...
+@overload
+def parse(kind: Literal["SuperNodeProfile"], obj: Mapping[str, Any]) -> SuperNodeProfile: ...
+@overload
+def parse(kind: Literal["SuperNode"], obj: Mapping[str, Any]) -> SuperNode: ...
+@overload
+def parse(kind: Literal["CardGroup"], obj: Mapping[str, Any]) -> CardGroup: ...
+@overload
+def parse(kind: Literal["TrainingJob"], obj: Mapping[str, Any]) -> TrainingJob: ...
+@overload
+def parse(kind: str, obj: Mapping[str, Any]) -> Model: ...
+def parse(kind: str | type[M], obj: Mapping[str, Any]) -> Model:
+    """The model of an object as the API server or a YAML file gives it. Raises InvalidObject.
+
+    Holds for schema and CEL rules alike, so that an object that never met the API server gets the same answer.
+    Types are strict, as in the API server: "3" is no number.
+    """
+    model = KINDS.get(kind) if isinstance(kind, str) else kind
+    if model is None:
+        problem = FieldProblem("kind", f"{kind} is unknown; use one of {', '.join(KINDS)}")
+        raise InvalidObject(str(kind), _name(obj), [problem])
+    try:
+        return model.model_validate_json(orjson.dumps(obj), strict=True)
+    except ValidationError as error:
+        problems = [_problem(model, details) for details in error.errors(include_url=False, include_input=True)]
+        raise InvalidObject(model.__name__, _name(obj), problems) from None
+    except orjson.JSONEncodeError as error:
+        raise InvalidObject(
+            model.__name__, _name(obj), [FieldProblem("", f"not expressible as JSON: {error}")]
+        ) from None
+
+
+def _name(obj: Mapping[str, Any]) -> str:
+    metadata = obj.get("metadata")
+    if not isinstance(metadata, Mapping):
+        return ""
+    name, namespace = metadata.get("name") or "", metadata.get("namespace")
+    return f"{namespace}/{name}" if namespace else str(name)
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
+    return text.removeprefix(".")
+
+
+def _problem(model: type[ApiModel], details: ErrorDetails) -> FieldProblem:
+    path = _path(details["loc"])
+    context = details.get("ctx", {})
+    match details["type"]:
+        case "missing":
+            return FieldProblem(path, "is required; set it")
+        case "extra_forbidden":
+            return FieldProblem(path, _unknown_field(model, details["loc"]))
+        case "enum" | "literal_error":
+            return FieldProblem(path, f"{details['input']!r} is not allowed; use {context['expected']}")
+        case "string_pattern_mismatch":
+            return FieldProblem(path, f"{details['input']!r} does not match {context['pattern']}; correct it")
+        case kind if kind == RULE_BROKEN:
+            return FieldProblem((path + context["field"]).removeprefix("."), context["message"])
+        case _:
+            message = details["msg"].removeprefix("Input ")
+            return FieldProblem(path, f"{message}, got {_brief(details['input'])}; correct it")
+
+
+def _brief(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:40]}…"
+
+
+def _unknown_field(model: type[ApiModel], location: tuple[int | str, ...]) -> str:
+    known = sorted(_fields_at(model, location[:-1]))
+    near = difflib.get_close_matches(str(location[-1]), known, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"known fields are {', '.join(known)}"
+    return f"is unknown; {hint}"
+
+
+def _fields_at(model: type[ApiModel], location: tuple[int | str, ...]) -> Iterator[str]:
+    """Names of the fields of the model that lies at `location` under `model`."""
+    schema = model.model_json_schema()
+    definitions, here = schema.get("$defs", {}), schema
+    for part in location:
+        here = here.get("items", {}) if isinstance(part, int) else here.get("properties", {}).get(part, {})
+        here = next((option for option in here.get("anyOf", ()) if option.get("type") != "null"), here)
+        here = definitions.get(str(here.get("$ref", "")).rpartition("/")[2], here)
+    yield from here.get("properties", ())

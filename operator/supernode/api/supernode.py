@@ -1,0 +1,96 @@
+"""SuperNode: one physical supernode, and the ledger of who holds its cards."""
+
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from supernode.api.base import ApiModel, LabelValue, ObjectMeta, ObjectName, Rule, StatusModel
+from supernode.api.conditions import Condition
+from supernode.api.names import API_VERSION
+
+
+class SuperNodeSpec(ApiModel):
+    """Which nodes form the supernode, and what it keeps back."""
+
+    profile: ObjectName = Field(min_length=1, description="Name of the SuperNodeProfile that says its shape.")
+    node_selector: Annotated[Mapping[str, LabelValue], Field(min_length=1, max_length=16)] = Field(
+        description="Labels of exactly the nodes of this supernode, besides the profile's own nodeSelector."
+    )
+    cordoned: bool = Field(default=False, description="Give no new cards; groups that hold cards keep them.")
+    reserve: Annotated[int, Field(ge=0, le=65536)] | None = Field(
+        default=None, description="Wholly free nodes kept back for repairs, in place of the profile's reserve."
+    )
+
+
+class CardCounts(StatusModel):
+    """Cards of the supernode by state."""
+
+    total: int = Field(default=0, description="Cards the nodes have.")
+    healthy: int = Field(default=0, description="Cards that may be used.")
+    allocated: int = Field(default=0, description="Cards that groups or foreign pods hold.")
+    free: int = Field(default=0, description="Healthy cards on schedulable nodes that nobody holds.")
+
+
+class LargestBlock(StatusModel):
+    """The largest group that fits now in one domain of a level."""
+
+    level: str = Field(description="Name of the level.")
+    cards: int = Field(description="Cards of the largest whole block that fits into one domain.")
+
+
+class Run(StatusModel):
+    """Members in compact form. For each node in order and each card set in order there is one member; ranks are
+    consecutive."""
+
+    ranks: str = Field(description='Ranks of the members, such as "0-47".')
+    nodes: str = Field(description='Names of the nodes, such as "sn0-n[000-047]".')
+    cards: tuple[str, ...] = Field(description='Card sets each node gives, one per member on it, such as ["0-15"].')
+
+
+class LedgerEntry(StatusModel):
+    """The cards one group holds in this supernode."""
+
+    group: str = Field(description="Namespace and name of the CardGroup.")
+    uid: str = Field(description="uid of the CardGroup.")
+    runs: tuple[Run, ...] = Field(default=(), description="Which member holds which cards of which node.")
+
+
+class SuperNodeStatus(StatusModel):
+    """What the supernode has and who holds it."""
+
+    observed_generation: int = Field(default=0, description="Generation of the spec this status was made from.")
+    conditions: tuple[Condition, ...] = Field(
+        default=(),
+        description="Ready, Reconciling, Stalled.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+    )
+    nodes: int = Field(default=0, description="Nodes that belong to this supernode.")
+    cards: CardCounts = Field(default_factory=CardCounts, description="Cards by state.")
+    largest_block: tuple[LargestBlock, ...] = Field(
+        default=(),
+        description="The largest block that fits now, per level, inner to outer.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["level"]},
+    )
+    fragmentation: int = Field(
+        default=0, ge=0, le=100, description="Share of the free cards outside the largest block, in percent."
+    )
+    ledger: tuple[LedgerEntry, ...] = Field(
+        default=(),
+        description="Who holds which cards: the truth about allocation.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["uid"]},
+    )
+
+
+class SuperNode(ApiModel):
+    """One physical supernode. Discovery makes it from node labels, or a person writes it."""
+
+    api_version: Literal["supernode.io/v1alpha1"] = API_VERSION
+    kind: Literal["SuperNode"] = "SuperNode"
+    metadata: ObjectMeta = Field(default_factory=ObjectMeta)
+    spec: SuperNodeSpec = Field(description="Which nodes form the supernode.")
+    status: SuperNodeStatus = Field(
+        default_factory=SuperNodeStatus, description="What it has and who holds it; written by the operator."
+    )
+
+    rules: ClassVar[tuple[Rule, ...]] = ()

@@ -1,0 +1,79 @@
+"""What a request says about topology: the same part of a CardGroup and of a TrainingJob."""
+
+import re
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from supernode.api.base import ApiModel, Duration, LevelName, Rule
+from supernode.api.quantities import parse_duration
+
+
+class Objective(StrEnum):
+    """What a placement is good at, where the fewest domains leave a choice."""
+
+    BANDWIDTH = "bandwidth"
+    LATENCY = "latency"
+
+
+class Preferred(ApiModel):
+    """A level the group would rather not leave, and how long it waits before it does."""
+
+    level: LevelName = Field(description="Level whose one domain should hold the whole group.")
+    wait: Duration = Field(
+        default="10m",
+        description="How long the group waits for such a domain before it takes a wider placement: 90s, 1h30m.",
+    )
+
+    @property
+    def wait_seconds(self) -> int:
+        """`wait` in seconds."""
+        return parse_duration(self.wait)
+
+
+class Block(ApiModel):
+    """A run of consecutive ranks that must lie in one domain of a level."""
+
+    level: LevelName = Field(description="Level whose one domain holds each block.")
+    members: int = Field(
+        ge=1,
+        le=131072,
+        description="Consecutive ranks per block; divides the number of members. The first block starts at rank 0.",
+    )
+
+
+class Topology(ApiModel):
+    """Where the members may lie relative to each other. Levels are named as in the profile; `supernode` always means
+    the outermost one."""
+
+    required: LevelName | None = Field(
+        default=None, description="The whole group lies in one domain of this level, or waits."
+    )
+    preferred: Preferred | None = Field(
+        default=None, description="The whole group lies in one domain of this level if one comes free in time."
+    )
+    blocks: Annotated[tuple[Block, ...], Field(max_length=8)] = Field(
+        default=(),
+        description="Runs of consecutive ranks that each lie in one domain, one entry per level.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["level"]},
+    )
+    max_span: Annotated[Mapping[str, Annotated[int, Field(ge=1, le=131072)]], Field(max_length=8)] = Field(
+        default_factory=dict, description="The most domains of a level the whole group may touch, by level name."
+    )
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="!has(self.blocks) || self.blocks.all(b, self.blocks.exists_one(c, c.level == b.level))",
+            message="blocks names a level twice; keep one entry per level",
+            holds=lambda t: len({b.level for b in t.blocks}) == len(t.blocks),
+            field=".blocks",
+        ),
+        Rule(
+            cel="!has(self.maxSpan) || self.maxSpan.all(l, l.matches('^[a-z]([-a-z0-9]{0,30}[a-z0-9])?$'))",
+            message="maxSpan has a key that is no level name; use the names of the profile's levels, such as rack",
+            holds=lambda t: all(re.fullmatch(r"[a-z]([-a-z0-9]{0,30}[a-z0-9])?", level) for level in t.max_span),
+            field=".maxSpan",
+        ),
+    )
