@@ -1,0 +1,272 @@
+"""Keeps a store equal to what the API server holds, whatever the server, the network or a proxy in between does.
+
+    list ─────────► watch ──────► watch ──────► ...        a watch that ends or breaks is resumed where it was
+      ▲               │ 410, or silent for idle_timeout
+      └───────────────┘
+
+The list is a WatchList where the server has it (beta since Kubernetes 1.32), else pages. It replaces: what it does not
+hold is deleted from the store, so deletions that no watch has told are noticed too. No answer ends the reflector.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Mapping
+from typing import Generic, Never, TypeVar
+
+import orjson
+
+from supernode.cluster.backoff import Backoff
+from supernode.cluster.errors import (
+    ApiError,
+    BadRequest,
+    Forbidden,
+    Gone,
+    Invalid,
+    NotFound,
+    Stalled,
+    TooManyRequests,
+    Unauthorized,
+    Unavailable,
+    error_from_status,
+)
+from supernode.cluster.resources import JsonObject, Key, Resource
+from supernode.cluster.session import Session
+from supernode.cluster.store import Convert, Index, OnChange, Store, version_of
+
+T = TypeVar("T")
+
+INITIAL_EVENTS_END = "k8s.io/initial-events-end"
+"""Annotation of the bookmark that ends a WatchList's initial events (KEP-3157)."""
+
+OnCount = Callable[[str, str], None]
+"""Called with the resource's plural and what happened: "relist" or "error"."""
+
+_WATCH_SECONDS = 300.0
+_SHORT_WATCH_SECONDS = 1.0
+_SLOW_SECONDS = 2.0
+_LOG_AGAIN_SECONDS = 300.0
+
+log = logging.getLogger(__name__)
+
+
+class Reflector(Generic[T]):
+    """Lists and watches one resource into ``store``; start it with ``run``.
+
+    `convert` makes the slim record to keep, or None to ignore the object; `on_change` hears of every difference, also
+    during the first list. ``synced`` is set once the first list is complete. A watch silent for `idle_timeout` seconds
+    is distrusted and followed by a list: bookmarks come every minute. `rng` returns numbers from 0 to 1 for the jitter.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        resource: Resource,
+        *,
+        convert: Convert[T],
+        on_change: OnChange[T],
+        namespace: str | None = None,
+        label_selector: str | None = None,
+        field_selector: str | None = None,
+        page_size: int = 500,
+        indices: Mapping[str, Index[T]] | None = None,
+        on_count: OnCount | None = None,
+        rng: Callable[[], float] = random.random,
+        idle_timeout: float = 70.0,
+    ) -> None:
+        self.resource = resource
+        self.store: Store[T] = Store(convert, on_change, indices)
+        self.synced = asyncio.Event()
+        self.last_activity = time.monotonic()
+        self.relists = self.errors = self.events = 0
+        self._session = session
+        self._namespace = namespace
+        self._selectors = {"label_selector": label_selector, "field_selector": field_selector}
+        self._page_size = page_size
+        self._on_count = on_count
+        self._rng = rng
+        self._idle_timeout = idle_timeout
+        self._listed = False
+        self._watch_list = True
+        self._pages_expired = False
+        self._log_again: dict[type[ApiError], float] = {}
+        self._backoff = Backoff(0.5, 30.0, rng)
+
+    def put(self, obj: JsonObject) -> bool:
+        """See ``Store.put``."""
+        return self.store.put(obj)
+
+    def remove(self, obj: JsonObject) -> bool:
+        """See ``Store.remove``."""
+        return self.store.remove(obj)
+
+    async def run(self) -> Never:
+        """Keep the store up to date until cancelled."""
+        while True:
+            try:
+                await self._step()
+            except ApiError as error:
+                if isinstance(error, Gone | NotFound | Stalled):
+                    self._listed = False
+                if not isinstance(error, Gone):
+                    self._count_error()
+                self._tell(error)
+                await asyncio.sleep(self._backoff.delay(_pause_asked_for(error)))
+            except Exception:
+                self._listed = False
+                self._count_error()
+                log.exception("%s: unexpected while listing or watching; listing again", self.resource)
+                await asyncio.sleep(self._backoff.delay())
+
+    async def _step(self) -> None:
+        """List if need be, then watch until the server ends the watch, as it does every few minutes."""
+        began, events = time.monotonic(), self.events
+        if self._listed:
+            await self._watch()
+        elif self._watch_list:
+            await self._watch_from_list()
+        else:
+            await self._list()
+            return
+        if self.events == events and time.monotonic() - began < _SHORT_WATCH_SECONDS:
+            raise Unavailable(f"the watch of {self.resource} ended at once")
+        self._backoff.reset()
+
+    async def _list(self) -> None:
+        """Replace the store by the pages of a list; by one page after the server has forgotten a list half-way."""
+        seen: set[Key] = set()
+        limit, token = (None if self._pages_expired else self._page_size), None
+        self._count_relist()
+        while True:
+            try:
+                page = await self._session.list(
+                    self.resource, self._namespace, **self._selectors, limit=limit, continue_=token
+                )
+            except Gone:
+                self._pages_expired = True
+                raise
+            self.last_activity = time.monotonic()
+            revision, token = version_of(page), page["metadata"].get("continue")
+            if revision < self.store.revision:
+                self._rewound(revision)
+            seen.update(self.store.include(obj) for obj in page["items"])
+            if not token:
+                break
+        self._pages_expired = False
+        self._finish_list(seen, revision)
+
+    async def _watch_from_list(self) -> None:
+        """A WatchList, and the watch it turns into. Falls back to ``_list`` where the server does not have it."""
+        seen: set[Key] = set()
+        query = {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan"}
+        self._count_relist()
+        try:
+            async with self._session.stream(
+                self.resource, self._namespace, params=self._query(query), idle_timeout=self._idle_timeout
+            ) as lines:
+                async for line in lines:
+                    kind, obj = self._event(line)
+                    if self._listed:
+                        self._observe(kind, obj)
+                    else:
+                        self._include(kind, obj, seen)
+        except (BadRequest, Invalid) as error:
+            if self._listed:
+                raise
+            self._watch_list = False
+            log.info("%s: no WatchList, listing in pages: %s", self.resource, error.message)
+
+    async def _watch(self) -> None:
+        """Watch from where the store is."""
+        query = {"resourceVersion": str(self.store.revision)}
+        async with self._session.stream(
+            self.resource, self._namespace, params=self._query(query), idle_timeout=self._idle_timeout
+        ) as lines:
+            async for line in lines:
+                self._observe(*self._event(line))
+
+    def _include(self, kind: str, obj: JsonObject, seen: set[Key]) -> None:
+        """Take in one event of the initial phase of a WatchList."""
+        if kind != "BOOKMARK":
+            seen.add(self.store.include(obj))
+            return
+        if obj["metadata"].get("annotations", {}).get(INITIAL_EVENTS_END) != "true":
+            raise BadRequest("the server does not mark the end of initial events")
+        revision = version_of(obj)
+        if revision < self.store.revision:
+            self._rewound(revision)
+            raise Gone("the server's history was rewound")
+        self._finish_list(seen, revision)
+
+    def _event(self, line: bytes) -> tuple[str, JsonObject]:
+        """Type and object of an event; raises what an ERROR event carries."""
+        event = orjson.loads(line)
+        kind, obj = event["type"], event["object"]
+        self.last_activity = time.monotonic()
+        if kind == "ERROR":
+            raise error_from_status(obj.get("code") or 500, obj)
+        self.events += 1
+        return kind, obj
+
+    def _observe(self, kind: str, obj: JsonObject) -> None:
+        self._backoff.reset()
+        self.store.observe(kind, obj)
+
+    def _query(self, more: Mapping[str, str]) -> dict[str, str]:
+        """The parameters of a watch. Its length is random, so that watches do not all end together."""
+        query = {
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": str(int(_WATCH_SECONDS * (1 + self._rng()))),
+            "labelSelector": self._selectors["label_selector"],
+            "fieldSelector": self._selectors["field_selector"],
+        }
+        return {name: value for name, value in query.items() if value is not None} | dict(more)
+
+    def _finish_list(self, seen: set[Key], revision: int) -> None:
+        self.store.finish_list(seen, revision)
+        self._listed = True
+        self.synced.set()
+
+    def _rewound(self, revision: int) -> None:
+        log.warning(
+            "%s: the server is at revision %d, behind %d seen before: its data was restored; taking over all of it",
+            self.resource,
+            revision,
+            self.store.revision,
+        )
+        self.store.rewind()
+
+    def _count_relist(self) -> None:
+        self.relists += 1
+        if self._on_count is not None:
+            self._on_count(self.resource.plural, "relist")
+
+    def _count_error(self) -> None:
+        self.errors += 1
+        if self._on_count is not None:
+            self._on_count(self.resource.plural, "error")
+
+    def _tell(self, error: ApiError) -> None:
+        """Log `error`, but one kind at most once in a while: the reflector meets it again at every attempt."""
+        now = time.monotonic()
+        if now < self._log_again.get(type(error), 0.0):
+            return
+        self._log_again[type(error)] = now + _LOG_AGAIN_SECONDS
+        if isinstance(error, Gone):
+            log.info("%s: listing again: %s", self.resource, error)
+        elif isinstance(error, NotFound):
+            log.warning("%s: not installed; waiting for its CustomResourceDefinition (%s)", self.resource, error)
+        elif isinstance(error, Forbidden):
+            log.error("%s: forbidden; grant the verbs list and watch on %s (%s)", self.resource, self.resource, error)
+        else:
+            log.warning("%s: cannot list or watch, trying again: %s", self.resource, error)
+
+
+def _pause_asked_for(error: ApiError) -> float:
+    """The shortest pause in seconds before the next attempt; what only a person mends is not asked for often."""
+    if isinstance(error, TooManyRequests):
+        return error.retry_after
+    return _SLOW_SECONDS if isinstance(error, Forbidden | NotFound | Unauthorized) else 0.0

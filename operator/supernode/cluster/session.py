@@ -1,0 +1,279 @@
+"""Requests to the API server: JSON in, JSON out, and every failure one of the errors in ``errors``.
+
+aiohttp and orjson instead of the official client, which costs ten times the CPU per request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import aiohttp
+import orjson
+
+from supernode import __version__
+from supernode.cluster import credentials as credentials_of
+from supernode.cluster.credentials import Credentials
+from supernode.cluster.errors import ApiError, Stalled, TooManyRequests, Unavailable
+from supernode.cluster.resources import JsonObject, Key, Resource, key_of
+from supernode.cluster.transport import CONNECT_SECONDS, Request, Transport, words_of
+from supernode.cluster.wire import lines, read_error
+
+FIELD_MANAGER = "supernode-operator"
+"""Who the API server records as the owner of the fields this operator writes."""
+
+OnResponse = Callable[[str, str, int], None]
+"""Called after every request with its RBAC verb, the resource's plural and the HTTP code (0: no answer)."""
+
+Propagation = Literal["Background", "Foreground", "Orphan"]
+
+_MERGE, _JSON_PATCH = "application/merge-patch+json", "application/json-patch+json"
+_APPLY = "application/apply-patch+yaml"
+_MANAGED: Mapping[str, str] = {"fieldManager": FIELD_MANAGER}
+_CONNECT_PAUSE_SECONDS = 0.2
+
+
+class Session:
+    """One pool of connections to one API server. Use it as an asynchronous context manager, or call ``close``.
+
+    `timeout` is the time in seconds a request may take, its retries included. Retried are only requests that surely
+    were not processed: a refused connection, a 429 (after its Retry-After) and, once, a 401 with newer credentials. A
+    read whose kept-alive connection turns out to be closed is repeated too. Everything else surfaces.
+    """
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        *,
+        timeout: float = 30.0,
+        on_response: OnResponse | None = None,
+        user_agent: str = f"supernode-operator/{__version__}",
+        connections: int = 100,
+    ) -> None:
+        self.server = credentials.server
+        self.namespace = credentials.namespace
+        self._transport = Transport(credentials, user_agent=user_agent, connections=connections)
+        self._timeout = timeout
+        self._on_response = on_response
+        self._retries_throttled = True
+
+    @classmethod
+    def connect(cls, kubeconfig: Path | None = None, *, context: str | None = None, **options: Any) -> Self:
+        """A session with the credentials kubectl would use (see ``credentials.find``); raises NoCluster."""
+        return cls(credentials_of.find(kubeconfig, context), **options)
+
+    @property
+    def http(self) -> aiohttp.ClientSession:
+        """The connections, for a framework that makes requests of its own; to be asked for inside the event loop."""
+        return self._transport.http
+
+    @property
+    def unretried(self) -> Session:
+        """The same connections, but 429 surfaces at once, for callers that do their own pacing."""
+        view = copy.copy(self)
+        view._retries_throttled = False
+        return view
+
+    async def close(self) -> None:
+        """Close all connections; requests under way fail."""
+        await self._transport.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.close()
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        body: object = None,
+        content_type: str = "application/json",
+        timeout: float | None = None,  # noqa: ASYNC109 (asyncio.timeout cannot tell whether the request was sent)
+    ) -> JsonObject:
+        """Send one request to `path`; the decoded answer, or ApiError. `timeout` seconds override the session's."""
+        request = Request(method, path, params or {}, _encoded(body), content_type)
+        return await self._send(method.lower(), None, request, timeout)
+
+    async def get(self, resource: Resource, key: Key, *, subresource: str | None = None) -> JsonObject:
+        """Read one object; raises NotFound."""
+        return await self._send("get", resource, Request("GET", _path(resource, key, subresource)))
+
+    async def list(
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        *,
+        label_selector: str | None = None,
+        field_selector: str | None = None,
+        limit: int | None = None,
+        continue_: str | None = None,
+        resource_version: str | None = None,
+    ) -> JsonObject:
+        """Read one page of a collection; raises Gone when the `continue_` token has expired."""
+        params = {
+            "labelSelector": label_selector,
+            "fieldSelector": field_selector,
+            "limit": str(limit) if limit else None,
+            "continue": continue_,
+            "resourceVersion": resource_version,
+        }
+        return await self._send("list", resource, Request("GET", resource.path(namespace), _given(params)))
+
+    async def create(self, resource: Resource, obj: JsonObject, *, dry_run: bool = False) -> JsonObject:
+        """Create an object in its ``metadata.namespace``; raises AlreadyExists."""
+        path = resource.path(obj["metadata"].get("namespace"))
+        params = {**_MANAGED, "dryRun": "All"} if dry_run else _MANAGED
+        return await self._send("create", resource, Request("POST", path, params, _typed(resource, obj)))
+
+    async def replace(self, resource: Resource, obj: JsonObject, *, subresource: str | None = None) -> JsonObject:
+        """Replace an object; with ``metadata.resourceVersion`` this is a compare-and-swap that raises Conflict."""
+        path = _path(resource, key_of(obj), subresource)
+        return await self._send("update", resource, Request("PUT", path, _MANAGED, _typed(resource, obj)))
+
+    async def merge_patch(
+        self, resource: Resource, key: Key, patch: JsonObject, *, subresource: str | None = None
+    ) -> JsonObject:
+        """Apply a JSON merge patch (RFC 7386); a ``metadata.resourceVersion`` in it is a precondition."""
+        return await self._patch(resource, key, patch, _MERGE, subresource)
+
+    async def json_patch(
+        self, resource: Resource, key: Key, operations: Sequence[JsonObject], *, subresource: str | None = None
+    ) -> JsonObject:
+        """Apply a JSON patch (RFC 6902); a failed ``test`` operation raises Invalid."""
+        return await self._patch(resource, key, operations, _JSON_PATCH, subresource)
+
+    async def apply(
+        self,
+        resource: Resource,
+        obj: JsonObject,
+        *,
+        field_manager: str = FIELD_MANAGER,
+        force: bool = True,
+        subresource: str | None = None,
+    ) -> JsonObject:
+        """Server-side apply: create the object or own exactly these fields. Without `force`, others' raise Conflict."""
+        params = {"fieldManager": field_manager, "force": "true" if force else "false"}
+        body = {"apiVersion": resource.api_version, "kind": resource.kind, **obj}
+        return await self._patch(resource, key_of(obj), body, _APPLY, subresource, params)
+
+    async def delete(
+        self,
+        resource: Resource,
+        key: Key,
+        *,
+        uid: str | None = None,
+        resource_version: str | None = None,
+        propagation: Propagation | None = None,
+        grace_seconds: int | None = None,
+    ) -> JsonObject:
+        """Delete one object. Raises NotFound, and Conflict when it is not the one with `uid` or `resource_version`.
+
+        The answer is the object, or a ``Status`` when the server has already removed it and does not return it.
+        """
+        options = {
+            "preconditions": _given({"uid": uid, "resourceVersion": resource_version}) or None,
+            "propagationPolicy": propagation,
+            "gracePeriodSeconds": grace_seconds,
+        }
+        body = _encoded(_given(options) or None)
+        return await self._send("delete", resource, Request("DELETE", _path(resource, key), {}, body))
+
+    @asynccontextmanager
+    async def stream(
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        *,
+        params: Mapping[str, str],
+        idle_timeout: float = 70.0,
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Open a watch; gives its complete lines, of any length. A last line without its end is dropped.
+
+        Raises ApiError when the watch is refused or breaks, Stalled after `idle_timeout` seconds without a byte.
+        """
+        request = Request("GET", resource.path(namespace), {"watch": "true", **params})
+        limits = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=idle_timeout)
+        code = 0
+        try:
+            async with await self._transport.open(request, limits) as response:
+                code = response.status
+                if code >= 400:
+                    raise await read_error(response)
+                yield lines(response.content)
+        except aiohttp.SocketTimeoutError as error:
+            raise Stalled(f"the watch of {resource} sent nothing for {idle_timeout:g} s") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise Unavailable(f"the watch of {resource} broke: {words_of(error)}") from error
+        finally:
+            self._count("watch", resource.plural, code)
+
+    async def _patch(
+        self,
+        resource: Resource,
+        key: Key,
+        patch: object,
+        content_type: str,
+        subresource: str | None,
+        params: Mapping[str, str] = _MANAGED,
+    ) -> JsonObject:
+        path = _path(resource, key, subresource)
+        return await self._send("patch", resource, Request("PATCH", path, params, _encoded(patch), content_type))
+
+    async def _send(
+        self, verb: str, resource: Resource | None, request: Request, seconds: float | None = None
+    ) -> JsonObject:
+        deadline = time.monotonic() + (self._timeout if seconds is None else seconds)
+        plural = resource.plural if resource else ""
+        while True:
+            code = 0
+            try:
+                code, answer = await self._transport.exchange(request, deadline)
+            except ApiError as error:
+                code = error.status
+                pause = self._pause(error)
+                if pause is None or time.monotonic() + pause >= deadline:
+                    raise
+            else:
+                return answer
+            finally:
+                self._count(verb, plural, code)
+            await asyncio.sleep(pause)
+
+    def _pause(self, error: ApiError) -> float | None:
+        """Seconds to wait before sending the request again; None when that is not surely harmless."""
+        if isinstance(error, TooManyRequests):
+            return error.retry_after if self._retries_throttled else None
+        if isinstance(error, Unavailable) and not error.maybe_applied:
+            return _CONNECT_PAUSE_SECONDS
+        return None
+
+    def _count(self, verb: str, plural: str, code: int) -> None:
+        if self._on_response is not None:
+            self._on_response(verb, plural, code)
+
+
+def _path(resource: Resource, key: Key, subresource: str | None = None) -> str:
+    namespace, name = key
+    return resource.path(namespace, name, subresource)
+
+
+def _encoded(body: object) -> bytes | None:
+    return None if body is None else orjson.dumps(body)
+
+
+def _typed(resource: Resource, obj: JsonObject) -> bytes:
+    """The object as JSON, with apiVersion and kind, which objects taken from a list lack."""
+    return orjson.dumps({"apiVersion": resource.api_version, "kind": resource.kind, **obj})
+
+
+def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}

@@ -1,0 +1,110 @@
+"""One pool of connections to one API server: a request out, an answer or an error of ``errors`` back. No retries."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import aiohttp
+import orjson
+
+from supernode.cluster.credentials import Credentials
+from supernode.cluster.errors import Unavailable
+from supernode.cluster.resources import JsonObject
+from supernode.cluster.wire import read_error
+
+CONNECT_SECONDS = 10.0
+_STREAM_BUFFER_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is sent: `path` without the server, `data` encoded already."""
+
+    method: str
+    path: str
+    params: Mapping[str, str] = field(default_factory=dict)
+    data: bytes | None = None
+    content_type: str = "application/json"
+
+
+class Transport:
+    """Connections opened as needed, at most `connections` at a time, authenticated with `credentials`.
+
+    Answers are not asked for compressed: inside a cluster, CPU on both sides is dearer than the network.
+    """
+
+    def __init__(self, credentials: Credentials, *, user_agent: str, connections: int) -> None:
+        self.credentials = credentials
+        self._user_agent = user_agent
+        self._connections = connections
+        self._http: aiohttp.ClientSession | None = None
+
+    @property
+    def http(self) -> aiohttp.ClientSession:
+        """The pool, opened at first use: it belongs to the event loop that runs then."""
+        if self._http is None:
+            self._http = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=self._connections, ssl=self.credentials.ssl),
+                headers={"User-Agent": self._user_agent, "Accept": "application/json", "Accept-Encoding": "identity"},
+                proxy=self.credentials.proxy,
+                read_bufsize=_STREAM_BUFFER_BYTES,
+            )
+            # aiohttp would send a PUT or DELETE again when its connection breaks. The second answer (409, 404) would
+            # hide that the first was applied; a compare-and-swap must see Unavailable instead.
+            self._http._retry_connection = False
+        return self._http
+
+    async def close(self) -> None:
+        """Close all connections; requests under way fail."""
+        if self._http is not None:
+            await self._http.close()
+            self._http = None
+
+    async def exchange(self, request: Request, deadline: float) -> tuple[int, JsonObject]:
+        """Send `request`; its HTTP code and decoded answer, before `deadline` on the monotonic clock.
+
+        Raises ApiError. A connection error is Unavailable, with ``maybe_applied`` as it really is.
+        """
+        left = max(deadline - time.monotonic(), 0.001)
+        limits = aiohttp.ClientTimeout(total=left, sock_connect=min(left, CONNECT_SECONDS))
+        try:
+            async with await self.open(request, limits) as response:
+                if response.status >= 400:
+                    raise await read_error(response)
+                return response.status, orjson.loads(await response.read())
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            message = f"cannot connect to {self.credentials.server}: {words_of(error)}"
+            raise Unavailable(message, maybe_applied=False) from error
+        except (aiohttp.ClientError, OSError, orjson.JSONDecodeError) as error:
+            message = f"{request.method} {request.path}: {words_of(error)}"
+            raise Unavailable(message, maybe_applied=request.method != "GET") from error
+
+    async def open(self, request: Request, limits: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
+        """Send with the present credentials, and once more with newer ones if the server refuses them (401)."""
+        headers = await self.credentials.headers()
+        response = await self._once(request, headers, limits)
+        if response.status == 401 and await self.credentials.replaced(headers):
+            response.release()
+            response = await self._once(request, await self.credentials.headers(), limits)
+        return response
+
+    async def _once(
+        self, request: Request, headers: Mapping[str, str], limits: aiohttp.ClientTimeout
+    ) -> aiohttp.ClientResponse:
+        self.http.headers.update(headers)  # kept by the pool, so that others who use it are authenticated too
+        return await self.http.request(
+            request.method,
+            self.credentials.server + request.path,
+            params=request.params,
+            data=request.data,
+            headers={"Content-Type": request.content_type} if request.data else None,
+            timeout=limits,
+            server_hostname=self.credentials.server_hostname,
+        )
+
+
+def words_of(error: BaseException) -> str:
+    """What happened, also for errors that carry no words of their own, such as time-outs."""
+    return str(error) or type(error).__name__
