@@ -1,0 +1,44 @@
+"""What is asked for, and whether a profile's rules allow it at all, whatever is free."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Each run of `members` consecutive ranks must lie in one domain of `level`."""
+
+    level: str
+    members: int
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A group to place: `members` of `cards_per_member` cards each, all or nothing.
+
+    profile: only this profile. precision: only profiles whose cards compute in it. required: the whole group lies in
+    one domain of this level. max_span: level to the most domains of it the group may touch. objective: bandwidth |
+    latency.
+    """
+
+    name: str
+    members: int
+    cards_per_member: int = 1
+    profile: str | None = None
+    precision: str | None = None
+    required: str | None = None
+    blocks: tuple[Block, ...] = ()
+    max_span: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}), hash=False)
+    objective: str = "bandwidth"
+
+    @property
+    def cards(self) -> int:
+        return self.members * self.cards_per_member
+
+    @classmethod
+    def of_blocks(cls, name: str, members: int, cards_per_member: int, blocks: Iterable[tuple[str, int]]) -> Request:
+        """Shorthand for a request that only has blocks, given as (level, members)."""
+        return cls(name, members, cards_per_member, blocks=tuple(Block(level, count) for level, count in blocks))

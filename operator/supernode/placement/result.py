@@ -1,0 +1,43 @@
+"""What a decision returns: a placement, or a refusal that says why with numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from supernode.api.conditions import Reason
+from supernode.topology.fleet import Member
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a group goes.
+
+    members: by rank. spans: level (node and above) to how many of its domains the group touches. minimal: the
+    lexicographic minimum of the spans, outermost level first, among all legal placements; when `proven` is false the
+    search budget ran out and minimal is the best known lower bound.
+    """
+
+    profile: str
+    members: tuple[Member, ...]
+    spans: Mapping[str, int] = field(hash=False)
+    minimal: Mapping[str, int] = field(hash=False)
+    proven: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a group has no place.
+
+    level: the level that failed, if one did. needed, best: members that had to lie together and the most that could; 0
+    where no count applies. stalled: true when waiting cannot help, because the request breaks a rule or would not fit
+    the fleet with every card healthy and free. proven: false when a search budget ended the search.
+    """
+
+    reason: Reason
+    message: str
+    level: str | None = None
+    needed: int = 0
+    best: int = 0
+    stalled: bool = False
+    proven: bool = True

@@ -1,0 +1,246 @@
+"""The fleet as an immutable snapshot: nodes, supernodes and what is free in them.
+
+Changing something makes a new snapshot that shares everything else. What a decision computes about one supernode is
+remembered on its view, so a changed supernode costs only itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any
+
+from supernode.topology.profile import NODE, Profile
+from supernode.topology.ranges import natural_key
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One Kubernetes node.
+
+    cards: how many cards it has; healthy, taken: bitmasks over node card indices. schedulable: whether new cards may be
+    given on it (ready, not cordoned, no NoSchedule or NoExecute taint). path: names of its domains above the node,
+    outer to inner, the first being its supernode; empty when the node is its own supernode.
+    """
+
+    name: str
+    cards: int
+    healthy: int
+    taken: int = 0
+    schedulable: bool = True
+    path: tuple[str, ...] = ()
+
+    @property
+    def free(self) -> int:
+        """Bitmask of the cards that can be given now."""
+        return self.healthy & ~self.taken & self.all_cards if self.schedulable else 0
+
+    @property
+    def all_cards(self) -> int:
+        return (1 << self.cards) - 1
+
+    @property
+    def wholly_free(self) -> bool:
+        """Every card of the node is healthy, not taken, and the node is schedulable."""
+        return self.cards > 0 and self.free == self.all_cards
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One placed member: its cards (bitmask) of its node, and its domain's name at the level node and each above."""
+
+    rank: int
+    supernode: str
+    node: str
+    cards: int
+    domains: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+
+class Layout:
+    """How the nodes of one supernode are grouped: fixed while its nodes stay the same, so shared between snapshots.
+
+    `names[l]` are the domains of `profile.above[l]`. `bounds[l]` (one longer) says which children, by index one level
+    further in, each has: domain i holds children bounds[l][i] to bounds[l][i + 1]; level 0's children are nodes.
+    `node_bounds[l]` says the same in nodes.
+    """
+
+    __slots__ = ("bounds", "index", "names", "node_bounds")
+
+    def __init__(self, nodes: tuple[Node, ...], depth: int) -> None:
+        self.index = {node.name: i for i, node in enumerate(nodes)}
+        self.names: list[tuple[str, ...]] = []
+        self.bounds: list[tuple[int, ...]] = []
+        self.node_bounds: list[tuple[int, ...]] = []
+        children = [node.path for node in nodes]
+        spans = list(range(len(nodes) + 1))
+        for level in range(depth):
+            keep = depth - level
+            starts = [i for i, path in enumerate(children) if i == 0 or children[i - 1][:keep] != path[:keep]]
+            self.names.append(tuple(children[i][keep - 1] for i in starts))
+            self.bounds.append((*starts, len(children)))
+            spans = [spans[i] for i in self.bounds[-1]]
+            self.node_bounds.append(tuple(spans))
+            children = [children[i][:keep] for i in starts]
+
+
+class SuperNodeView:
+    """One supernode at one moment. Immutable; compare by identity.
+
+    nodes are in depth-first natural order. reserve: wholly free nodes it keeps back. cordoned: it gives nothing new.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        profile: Profile,
+        nodes: Iterable[Node],
+        *,
+        cordoned: bool = False,
+        reserve: int | None = None,
+    ) -> None:
+        key = natural_key
+        self._set(
+            name,
+            profile,
+            tuple(sorted(nodes, key=lambda node: (tuple(key(part) for part in node.path), key(node.name)))),
+            cordoned,
+            profile.reserve if reserve is None else reserve,
+        )
+
+    def _set(self, name: str, profile: Profile, nodes: tuple[Node, ...], cordoned: bool, reserve: int) -> None:
+        self.name = name
+        self.profile = profile
+        self.nodes = nodes
+        self.cordoned = cordoned
+        self.reserve = reserve
+        self._memo: dict[Hashable, Any] = {}
+
+    def __repr__(self) -> str:
+        return f"SuperNodeView({self.name!r}, {self.profile.name!r}, {len(self.nodes)} nodes)"
+
+    @cached_property
+    def layout(self) -> Layout:
+        return Layout(self.nodes, len(self.profile.above))
+
+    @cached_property
+    def wholly_free(self) -> int:
+        """How many nodes are wholly free: what the reserve is counted in."""
+        return sum(node.wholly_free for node in self.nodes)
+
+    @cached_property
+    def free_cards(self) -> int:
+        """Healthy free cards on schedulable nodes, cordoned or not."""
+        return sum(node.free.bit_count() for node in self.nodes)
+
+    def node(self, name: str) -> Node:
+        """Raises KeyError for a node of another supernode."""
+        return self.nodes[self.layout.index[name]]
+
+    def domains(self, node: Node) -> dict[str, str]:
+        """Level name to domain name, for the node level and each above it."""
+        above = reversed(self.profile.above)
+        return {NODE: node.name, **{level.name: name for level, name in zip(above, node.path, strict=True)}}
+
+    def with_nodes(self, changed: Mapping[str, Node]) -> SuperNodeView:
+        """The same supernode with some nodes in another state; names and paths must not change. O(nodes)."""
+        index = self.layout.index
+        nodes = list(self.nodes)
+        for name, node in changed.items():
+            nodes[index[name]] = node
+        return self._copy(tuple(nodes), self.cordoned)
+
+    def take(self, cards: Mapping[str, int]) -> SuperNodeView:
+        """The same supernode after the given cards (node name to bitmask) were given to someone."""
+        return self.with_nodes(
+            {name: replace(n := self.node(name), taken=n.taken | mask) for name, mask in cards.items()}
+        )
+
+    def release(self, cards: Mapping[str, int]) -> SuperNodeView:
+        """The same supernode after the given cards (node name to bitmask) were handed back."""
+        return self.with_nodes(
+            {name: replace(n := self.node(name), taken=n.taken & ~mask) for name, mask in cards.items()}
+        )
+
+    def emptied(self) -> SuperNodeView:
+        """What the supernode would be with every card healthy and free, every node schedulable, and not cordoned."""
+        view: SuperNodeView = self.memo("emptied", self._emptied)
+        return view
+
+    def _emptied(self) -> SuperNodeView:
+        return self._copy(
+            tuple(replace(node, healthy=node.all_cards, taken=0, schedulable=True) for node in self.nodes),
+            cordoned=False,
+        )
+
+    def _copy(self, nodes: tuple[Node, ...], cordoned: bool) -> SuperNodeView:
+        view = SuperNodeView.__new__(SuperNodeView)
+        view._set(self.name, self.profile, nodes, cordoned, self.reserve)
+        view.__dict__["layout"] = self.layout
+        return view
+
+    def memo(self, key: Hashable, make: Any) -> Any:
+        """The value remembered under key, made on first use. Holds the last MEMO_LIMIT keys: requests recur."""
+        memo = self._memo
+        if key in memo:
+            return memo[key]
+        if len(memo) >= MEMO_LIMIT:
+            del memo[next(iter(memo))]
+        value = memo[key] = make()
+        return value
+
+
+MEMO_LIMIT = 256
+
+
+class Fleet:
+    """Every supernode and profile known at one moment. Immutable."""
+
+    __slots__ = ("profiles", "supernodes")
+
+    def __init__(
+        self, supernodes: Iterable[SuperNodeView] = (), profiles: Iterable[Profile] | Mapping[str, Profile] = ()
+    ) -> None:
+        ordered = sorted(supernodes, key=lambda view: natural_key(view.name))
+        known = dict(profiles) if isinstance(profiles, Mapping) else {profile.name: profile for profile in profiles}
+        for view in ordered:
+            known.setdefault(view.profile.name, view.profile)
+        self.supernodes: Mapping[str, SuperNodeView] = MappingProxyType({view.name: view for view in ordered})
+        self.profiles: Mapping[str, Profile] = MappingProxyType(dict(sorted(known.items())))
+
+    def of_profile(self, profile: str) -> list[SuperNodeView]:
+        """The supernodes of one profile, in natural order of their names."""
+        return [view for view in self.supernodes.values() if view.profile.name == profile]
+
+    def replace(self, *views: SuperNodeView) -> Fleet:
+        """The fleet with these supernodes in another state; all of them must be known. Raises KeyError otherwise."""
+        supernodes = dict(self.supernodes)
+        for view in views:
+            if view.name not in supernodes:
+                raise KeyError(f"supernode {view.name} is not in this fleet")
+            supernodes[view.name] = view
+        fleet = Fleet.__new__(Fleet)
+        fleet.supernodes = MappingProxyType(supernodes)
+        fleet.profiles = self.profiles
+        return fleet
+
+    def take(self, members: Iterable[Member]) -> Fleet:
+        """The fleet after these members were placed."""
+        return self.replace(
+            *(self.supernodes[name].take(cards) for name, cards in _cards_by_supernode(members).items())
+        )
+
+    def release(self, members: Iterable[Member]) -> Fleet:
+        """The fleet after these members handed their cards back."""
+        return self.replace(
+            *(self.supernodes[name].release(cards) for name, cards in _cards_by_supernode(members).items())
+        )
+
+
+def _cards_by_supernode(members: Iterable[Member]) -> dict[str, dict[str, int]]:
+    cards: dict[str, dict[str, int]] = {}
+    for member in members:
+        nodes = cards.setdefault(member.supernode, {})
+        nodes[member.node] = nodes.get(member.node, 0) | member.cards
+    return cards

@@ -1,0 +1,183 @@
+"""How allocations are written down: members as runs, and runs as the dictionaries the API server stores.
+
+A `Run` says "these consecutive ranks lie on these nodes, in this order, and on each node on these card sets, in this
+order". A whole-node group on one supernode is one run whatever its size; `decode(encode(members))` gives the members
+back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, Protocol
+
+from supernode.topology.ranges import (
+    MAX_ITEMS,
+    RangeError,
+    format_cards,
+    format_ints,
+    format_nodes,
+    parse_cards,
+    parse_ints,
+    parse_nodes,
+)
+
+
+class Located(Protocol):
+    """Anything that says which cards of which node a rank holds: `Seat` and `Member` both do."""
+
+    @property
+    def rank(self) -> int: ...
+    @property
+    def node(self) -> str: ...
+    @property
+    def cards(self) -> int: ...
+
+
+class Homed(Located, Protocol):
+    """A `Located` that also names its supernode."""
+
+    @property
+    def supernode(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """One member as a ledger keeps it: its rank, its node and its cards (bitmask of node indices)."""
+
+    rank: int
+    node: str
+    cards: int
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Consecutive ranks laid over nodes x card sets, node-major.
+
+    ranks: `"0-47"`; nodes: `"sn0-n[000-047]"`; cards: `("0-15",)`, one text per member on each node.
+    """
+
+    ranks: str
+    nodes: str
+    cards: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"ranks": self.ranks, "nodes": self.nodes, "cards": list(self.cards)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Run:
+        """Raises RangeError when a field is missing or of the wrong type."""
+        ranks, nodes, cards = data.get("ranks"), data.get("nodes"), data.get("cards")
+        if (
+            not isinstance(ranks, str)
+            or not isinstance(nodes, str)
+            or not isinstance(cards, Sequence)
+            or isinstance(cards, str)
+        ):
+            raise RangeError(f"a run needs ranks (text), nodes (text) and cards (list of text), not {dict(data)!r}")
+        if not all(isinstance(text, str) for text in cards):
+            raise RangeError(f"cards of a run must be a list of text, not {list(cards)!r}")
+        return cls(ranks, nodes, tuple(cards))
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerEntry:
+    """What one group holds in one supernode. group is `namespace/name`; uid is the CardGroup's."""
+
+    group: str
+    uid: str
+    runs: tuple[Run, ...]
+
+    def seats(self) -> list[Seat]:
+        """Raises RangeError on malformed runs."""
+        return decode(self.runs)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"group": self.group, "uid": self.uid, "runs": [run.to_dict() for run in self.runs]}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> LedgerEntry:
+        """From an item of SuperNode.status.ledger. Raises RangeError when a field is missing."""
+        group, uid, runs = data.get("group"), data.get("uid"), data.get("runs") or ()
+        if not isinstance(group, str) or not isinstance(uid, str):
+            raise RangeError(f"a ledger entry needs group and uid, not {dict(data)!r}")
+        return cls(group, uid, tuple(Run.from_dict(run) for run in runs))
+
+
+def encode(members: Iterable[Located]) -> list[Run]:
+    """Members as the fewest runs a single pass finds, by ascending rank."""
+    runs: list[tuple[int, int, list[str], tuple[int, ...]]] = []
+    for node, first, sets in _per_node(members):
+        if runs and runs[-1][3] == sets and runs[-1][1] + 1 == first:
+            start, _, nodes, _ = runs[-1]
+            nodes.append(node)
+            runs[-1] = (start, first + len(sets) - 1, nodes, sets)
+        else:
+            runs.append((first, first + len(sets) - 1, [node], sets))
+    return [
+        Run(format_ints(range(low, high + 1)), format_nodes(nodes), tuple(format_cards(mask) for mask in sets))
+        for low, high, nodes, sets in runs
+    ]
+
+
+def decode(runs: Iterable[Run]) -> list[Seat]:
+    """Inverse of `encode`. Raises RangeError on malformed text or when ranks do not count nodes x card sets."""
+    seats: list[Seat] = []
+    for run in runs:
+        ranks = parse_ints(run.ranks)
+        nodes = parse_nodes(run.nodes)
+        sets = [parse_cards(text) for text in run.cards]
+        if len(ranks) != len(nodes) * len(sets):
+            raise RangeError(
+                f"run {run.ranks!r} names {len(ranks)} ranks for {len(nodes)} nodes with {len(sets)} card sets each"
+            )
+        if len(seats) + len(ranks) > MAX_ITEMS:
+            raise RangeError(f"a ledger entry names more than {MAX_ITEMS} members")
+        places = ((node, cards) for node in nodes for cards in sets)
+        seats.extend(Seat(rank, node, cards) for rank, (node, cards) in zip(ranks, places, strict=True))
+    return seats
+
+
+def encode_placement(members: Iterable[Homed]) -> list[dict[str, Any]]:
+    """CardGroup.status.placement: runs with the supernode each lies in, by ascending rank."""
+    ordered = sorted(members, key=lambda member: member.rank)
+    return [
+        {"supernode": supernode, **run.to_dict()}
+        for supernode, part in groupby(ordered, key=lambda member: member.supernode)
+        for run in encode(part)
+    ]
+
+
+def decode_placement(placement: Iterable[Mapping[str, Any]]) -> list[tuple[str, Seat]]:
+    """Inverse of `encode_placement`: (supernode, seat) by ascending rank. Raises RangeError on malformed items."""
+    found: list[tuple[str, Seat]] = []
+    for item in placement:
+        supernode = item.get("supernode")
+        if not isinstance(supernode, str):
+            raise RangeError(f"a placement run needs supernode, not {dict(item)!r}")
+        found.extend((supernode, seat) for seat in decode([Run.from_dict(item)]))
+    return sorted(found, key=lambda pair: pair[1].rank)
+
+
+def by_supernode(members: Iterable[Homed]) -> dict[str, list[Run]]:
+    """The runs each supernode's ledger gets when these members are committed, supernodes in rank order."""
+    parts: dict[str, list[Homed]] = {}
+    for member in sorted(members, key=lambda member: member.rank):
+        parts.setdefault(member.supernode, []).append(member)
+    return {supernode: encode(part) for supernode, part in parts.items()}
+
+
+def _per_node(members: Iterable[Located]) -> Iterable[tuple[str, int, tuple[int, ...]]]:
+    """(node, first rank, card sets) for each stretch of consecutive ranks on one node."""
+    ordered = sorted(members, key=lambda member: member.rank)
+    start = 0
+    for end in range(1, len(ordered) + 1):
+        if (
+            end < len(ordered)
+            and ordered[end].node == ordered[start].node
+            and ordered[end].rank == ordered[end - 1].rank + 1
+        ):
+            continue
+        yield ordered[start].node, ordered[start].rank, tuple(member.cards for member in ordered[start:end])
+        start = end

@@ -1,0 +1,158 @@
+"""The shape of a supernode type as the core sees it: levels, sizes and allocation rules, frozen and indexed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import accumulate
+from operator import mul
+from typing import TYPE_CHECKING
+
+from supernode.api.errors import SupernodeError
+
+if TYPE_CHECKING:
+    from supernode.api.profile import SuperNodeProfileSpec
+
+NODE = "node"
+"""The level that is the Kubernetes node, in every profile."""
+
+SUPERNODE = "supernode"
+"""In a request this always means the profile's outermost level, whatever it is called there."""
+
+
+class UnknownLevel(SupernodeError, LookupError):  # noqa: N818 - the name of the condition reason
+    """A level name that the profile does not have."""
+
+    def __init__(self, level: str, profile: str, known: tuple[str, ...]) -> None:
+        super().__init__(
+            f"profile {profile} has no level {level!r}; its levels, inner to outer, are {', '.join(known)}"
+        )
+        self.level = level
+        self.profile = profile
+        self.known = known
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One ring of the hierarchy.
+
+    cards: nominal cards in one domain of this level. bandwidth_gbps: gigabytes per second per card and direction.
+    latency_us: microseconds. node_label: the node label whose value names the domain; None inside the node.
+    """
+
+    name: str
+    fan_out: int
+    cards: int
+    fabric: str = "switch"
+    dims: tuple[int, ...] = ()
+    bandwidth_gbps: float | None = None
+    latency_us: float | None = None
+    node_label: str | None = None
+
+    @property
+    def tree_like(self) -> bool:
+        """Whether any subset of the children is as good as any other of the same size."""
+        return self.fabric not in ("ring", "torus")
+
+
+@dataclass(frozen=True, slots=True)
+class Pinning:
+    """How a pod is told which cards of its node it may use: mode annotation | env | none, and the key to write."""
+
+    mode: str = "none"
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A supernode type. levels run inner to outer; exactly one is called `node`."""
+
+    name: str
+    resource: str
+    levels: tuple[Level, ...]
+    per_package: int = 1
+    precisions: tuple[str, ...] = ()
+    member_sizes: tuple[int, ...] = ()
+    whole_nodes_across_nodes: bool = False
+    block_multiple: int = 1
+    reserve: int = 0
+    node_selector: Mapping[str, str] = field(default_factory=dict, hash=False)
+    pinning: Pinning = Pinning()
+    uplink_bandwidth_gbps: float | None = None
+    uplink_latency_us: float | None = None
+
+    @classmethod
+    def from_spec(cls, name: str, spec: SuperNodeProfileSpec) -> Profile:
+        """The profile called `name` from its validated API form."""
+        sizes = accumulate((level.fan_out for level in spec.levels), mul)
+        levels = tuple(
+            Level(
+                name=level.name,
+                fan_out=level.fan_out,
+                cards=cards,
+                fabric=str(level.fabric),
+                dims=tuple(level.dims or ()),
+                bandwidth_gbps=level.bandwidth,
+                latency_us=level.latency,
+                node_label=level.node_label,
+            )
+            for level, cards in zip(spec.levels, sizes, strict=True)
+        )
+        allocation, pinning, uplink = spec.allocation, spec.pinning, spec.uplink
+        return cls(
+            name=name,
+            resource=spec.card.resource,
+            levels=levels,
+            per_package=spec.card.per_package,
+            precisions=tuple(spec.card.precisions),
+            member_sizes=tuple(sorted(set(allocation.member_sizes))),
+            whole_nodes_across_nodes=allocation.whole_nodes_across_nodes,
+            block_multiple=allocation.block_multiple,
+            reserve=allocation.reserve,
+            node_selector=dict(spec.node_selector),
+            pinning=Pinning(str(pinning.mode), pinning.key),
+            uplink_bandwidth_gbps=uplink.bandwidth if uplink else None,
+            uplink_latency_us=uplink.latency if uplink else None,
+        )
+
+    @property
+    def level_names(self) -> tuple[str, ...]:
+        """Inner to outer."""
+        return tuple(level.name for level in self.levels)
+
+    @property
+    def node_index(self) -> int:
+        """Index of the level `node`."""
+        return self.level_names.index(NODE)
+
+    @property
+    def cards_per_node(self) -> int:
+        """Nominal cards of one node."""
+        return self.levels[self.node_index].cards
+
+    @property
+    def inner(self) -> tuple[Level, ...]:
+        """Levels inside the node, inner to outer."""
+        return self.levels[: self.node_index]
+
+    @property
+    def above(self) -> tuple[Level, ...]:
+        """Levels above the node, inner to outer; empty when each node is its own supernode."""
+        return self.levels[self.node_index + 1 :]
+
+    @property
+    def outermost(self) -> Level:
+        return self.levels[-1]
+
+    def level_index(self, name: str) -> int:
+        """Index into `levels`. `supernode` is always the outermost. Raises UnknownLevel."""
+        if name == SUPERNODE:
+            return len(self.levels) - 1
+        try:
+            return self.level_names.index(name)
+        except ValueError:
+            raise UnknownLevel(name, self.name, self.level_names) from None
+
+    def level(self, name: str) -> Level:
+        """Raises UnknownLevel."""
+        return self.levels[self.level_index(name)]
