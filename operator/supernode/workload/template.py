@@ -1,0 +1,64 @@
+"""Reading the user's pod template: its containers, and which of them asks for the cards."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from supernode.api.trainingjob import TrainingJob
+from supernode.workload.errors import InvalidSpec
+
+Json = dict[str, Any]
+
+PATH = "spec.workers.template"
+
+
+def pod_template(job: TrainingJob) -> Json:
+    """The job's template as the user wrote it: a fresh copy, with nothing defaulted."""
+    return job.spec.workers.template.to_dict()
+
+
+def all_containers(pod_spec: Json) -> Iterator[tuple[str, Json]]:
+    """Every container with its path in the pod spec: init containers first, as they run."""
+    for kind in ("initContainers", "containers"):
+        for index, container in enumerate(pod_spec.get(kind) or ()):
+            yield f"{kind}[{index}]", container
+
+
+def card_container(pod_spec: Json, resource: str) -> Json:
+    """The container that gets the cards: the one that names the resource, else the first.
+
+    Raises `InvalidSpec` when an init container or a second container names it too: the cards of a worker are one
+    set, and device plugins hand a pod's pinned set to one container only.
+    """
+    asking = [(path, container) for path, container in all_containers(pod_spec) if _asks_for(container, resource)]
+    for path, _ in asking:
+        if path.startswith("initContainers") or path != asking[0][0]:
+            raise InvalidSpec(
+                f"{PATH}.spec.{path}.resources",
+                f"names {resource}, but only one container of a worker, and no init container, may hold its cards; "
+                "remove it here",
+            )
+    container: Json = asking[0][1] if asking else pod_spec["containers"][0]
+    return container
+
+
+def requested_cards(pod_spec: Json, resource: str) -> int | None:
+    """How many cards the template asks for; None when it names none. Raises `InvalidSpec`, as `card_container`."""
+    container = card_container(pod_spec, resource)
+    resources = container.get("resources") or {}
+    counts = {str((resources.get(part) or {}).get(resource)) for part in ("limits", "requests")} - {"None"}
+    if not counts:
+        return None
+    field = f"{PATH}.spec.containers.{container['name']}.resources"
+    if len(counts) > 1:
+        raise InvalidSpec(
+            field, f"requests and limits of {resource} differ ({' and '.join(sorted(counts))}); make them equal"
+        )
+    text = counts.pop()
+    if not text.isdecimal() or int(text) == 0:
+        raise InvalidSpec(field, f"{resource} is {text!r}; cards are whole: write a number such as 8")
+    return int(text)
+
+
+def _asks_for(container: Json, resource: str) -> bool:
+    resources = container.get("resources") or {}
+    return any(resource in (resources.get(part) or {}) for part in ("limits", "requests"))
