@@ -152,7 +152,7 @@ class Reflector(Generic[T]):
             revision, token = version_of(page), page["metadata"].get("continue")
             if revision < self.store.revision:
                 self._rewound(revision)
-            seen.update(self.store.include(obj) for obj in page["items"])
+            seen.update(self.store.include(obj) for obj in page["items"] or ())
             if not token:
                 break
         self._pages_expired = False

@@ -2,8 +2,8 @@
 
 Objects are ordered by resourceVersion, comparable integers within one resource (KEP-5504). Three things arrive in no
 particular order: the watch, lists, and the answers to our own writes. The newest wins for each key. Deletions are known
-in two ways: everything up to ``revision`` has been seen, so an object that is not here and not newer than that is gone; a
-removal that is ahead of the watch leaves a tombstone until the watch has passed it.
+in two ways: everything up to ``revision`` has been seen, so an object that is neither here nor newer is gone; a removal
+that is ahead of the watch leaves a tombstone until the watch has passed it.
 """
 
 from __future__ import annotations
