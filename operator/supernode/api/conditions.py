@@ -145,13 +145,22 @@ class Reason(StrEnum):
         ReasonKind.STALLED,
         "Another supernode or profile claims the same nodes and has them; narrow one of the node selectors.",
     )
+    NAME_CONFLICT = (
+        "NameConflict",
+        ReasonKind.STALLED,
+        "A CardGroup or pod of the name the job needs belongs to something else; delete it or rename the job.",
+    )
     POD_REJECTED = (
         "PodRejected",
         ReasonKind.STALLED,
         "The API server refused a pod of the job; correct the pod template.",
     )
 
-    POD_FAILED = "PodFailed", ReasonKind.FAILED, "A pod of the job failed; the job starts again if restarts are left."
+    POD_FAILED = (
+        "PodFailed",
+        ReasonKind.FAILED,
+        "A pod of the job failed; it is replaced in its place if restarts are left.",
+    )
     MAX_RESTARTS_EXCEEDED = (
         "MaxRestartsExceeded",
         ReasonKind.FAILED,

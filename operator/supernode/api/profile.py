@@ -250,7 +250,7 @@ class SuperNodeProfileSpec(ApiModel):
         Rule(
             cel=f"!self.levels.exists(l, l.name == '{LEVEL_SUPERNODE}') "
             f"|| self.levels[size(self.levels) - 1].name == '{LEVEL_SUPERNODE}'",
-            message="levels: only the last (outermost) may be called supernode; order them inner to outer, or rename it",
+            message="levels: only the last (outermost) may be called supernode; order inner to outer, or rename it",
             holds=lambda s: all(level.name != LEVEL_SUPERNODE for level in s.levels[:-1]),
             field=".levels",
         ),
@@ -277,25 +277,26 @@ class SuperNodeProfileSpec(ApiModel):
         ),
         Rule(
             cel=f"{_CARDS_PER_NODE} <= {MAX_CARDS_PER_NODE}",
-            message=f"levels: a node has at most {MAX_CARDS_PER_NODE} cards, the product of fanOut up to node; lower a fanOut",
+            message=f"levels: a node has at most {MAX_CARDS_PER_NODE} cards (product of fanOut up to node); "
+            "lower a fanOut",
             holds=lambda s: s.cards_per_node <= MAX_CARDS_PER_NODE,
             field=".levels",
         ),
         Rule(
             cel=f"!has(self.card.perPackage) || {_CARDS_PER_NODE} % self.card.perPackage == 0",
-            message="card.perPackage must divide the cards of a node, the product of fanOut up to node; correct one",
+            message="card.perPackage must divide the cards of a node (product of fanOut up to node); correct one",
             holds=lambda s: s.cards_per_node % s.card.per_package == 0,
             field=".card.perPackage",
         ),
         Rule(
             cel=f"!has(self.allocation.memberSizes) || self.allocation.memberSizes.all(m, m <= {_CARDS_PER_NODE})",
-            message="allocation.memberSizes exceeds the cards of a node, the product of fanOut up to node; remove the size",
+            message="allocation.memberSizes exceeds the cards of a node (product of fanOut up to node); remove it",
             holds=lambda s: all(size <= s.cards_per_node for size in s.allocation.member_sizes),
             field=".allocation.memberSizes",
         ),
         Rule(
             cel=f"!has(self.allocation.reserve) || self.allocation.reserve < {_NODES}",
-            message="allocation.reserve must be less than the nodes of a supernode, or nothing could be placed; lower it",
+            message="allocation.reserve must be less than the nodes of a supernode, or nothing can be placed; lower it",
             holds=lambda s: s.allocation.reserve < s.nodes_per_supernode,
             field=".allocation.reserve",
         ),

@@ -109,7 +109,7 @@ class FaultPolicy(ApiModel):
     """What happens when pods fail."""
 
     max_restarts: int = Field(
-        default=3, ge=0, le=10000, description="How often the whole job starts again before it fails."
+        default=3, ge=0, le=10000, description="How often failed pods are replaced before the job fails."
     )
 
 
@@ -270,7 +270,12 @@ class TrainingJobStatus(StatusModel):
     )
     proven: bool | None = Field(default=None, description="Whether minimal is exact; otherwise it is a lower bound.")
     pods: PodCounts = Field(default_factory=PodCounts, description="Pods by phase.")
-    restarts: int = Field(default=0, description="How often the job started again.")
+    restarts: int = Field(
+        default=0, description="How often failed pods were replaced; failures at one time count once."
+    )
+    replacing: tuple[str, ...] = Field(
+        default=(), description="uids of failed pods that are counted in restarts and about to be replaced."
+    )
     start_time: str | None = Field(
         default=None, description="When the first pod ran.", json_schema_extra={"format": "date-time"}
     )
@@ -298,8 +303,8 @@ class TrainingJob(ApiModel):
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             cel=f"size(self.metadata.name) <= {MAX_NAME} && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
-            message=f"metadata.name must be at most {MAX_NAME} lower-case letters, digits and -, and start with a letter; "
-            "rename the job (its pods are called <name>-<rank>)",
+            message=f"metadata.name must be at most {MAX_NAME} letters a-z, digits and -, starting with a letter; "
+            "rename it (pods are called <name>-<rank>)",
             holds=_legal_name,
         ),
     )
