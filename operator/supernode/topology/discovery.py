@@ -1,0 +1,273 @@
+"""Which node belongs to which profile and supernode, from labels alone.
+
+Pure: the caller brings what it knows of profiles, nodes and existing SuperNodes, and gets back which SuperNodes should
+exist, which nodes each has, and what is wrong, in a form fit for conditions and events.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from hashlib import sha256
+
+from supernode.topology.profile import Profile
+from supernode.topology.ranges import format_nodes, natural_key
+
+HOSTNAME_LABEL = "kubernetes.io/hostname"
+
+_NAME = re.compile(r"[a-z]([-a-z0-9.]*[a-z0-9])?")
+_UNKNOWN = frozenset({"", "unknown", "none", "4294967295"})
+_NEGATIVE = re.compile(r"-[0-9]+")
+_MAX_NAME = 63
+
+
+@dataclass(frozen=True, slots=True)
+class Taint:
+    key: str
+    value: str = ""
+    effect: str = "NoSchedule"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFacts:
+    """What a Node object says that the fleet depends on. capacity, allocatable: resource name to a number of cards."""
+
+    name: str
+    labels: Mapping[str, str] = field(default_factory=dict, hash=False)
+    capacity: Mapping[str, int] = field(default_factory=dict, hash=False)
+    allocatable: Mapping[str, int] = field(default_factory=dict, hash=False)
+    unschedulable: bool = False
+    ready: bool = True
+    taints: tuple[Taint, ...] = ()
+    annotations: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    @property
+    def schedulable(self) -> bool:
+        """Whether new pods may be put here: ready, not cordoned, no NoSchedule or NoExecute taint."""
+        barred = any(taint.effect in ("NoSchedule", "NoExecute") for taint in self.taints)
+        return self.ready and not self.unschedulable and not barred
+
+
+@dataclass(frozen=True, slots=True)
+class SuperNodeFacts:
+    """What an existing SuperNode says. created: its creationTimestamp (RFC 3339, so that text order is time order)."""
+
+    name: str
+    profile: str
+    node_selector: Mapping[str, str] = field(hash=False)
+    discovered: bool = False
+    created: str = ""
+    cordoned: bool = False
+    reserve: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A SuperNode that should exist, and its nodes in natural order. existing: it already does."""
+
+    name: str
+    profile: str
+    node_selector: Mapping[str, str] = field(hash=False)
+    nodes: tuple[str, ...]
+    existing: bool
+    cordoned: bool = False
+    reserve: int | None = None
+
+
+class ProblemKind(StrEnum):
+    """What kind of thing is wrong; the values name condition reasons where one exists."""
+
+    PROFILE_OVERLAP = "ProfileOverlap"
+    PROFILE_MISSING = "ProfileMissing"
+    NODE_CONFLICT = "NodeConflict"
+    UNASSIGNED = "Unassigned"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong: subject is the SuperNode (missing profile, conflict) or the profile (overlap, unassigned)."""
+
+    kind: ProblemKind
+    subject: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Discovery:
+    """The answer. profile_of and assigned map node names; unassigned maps profiles to nodes in no supernode."""
+
+    supernodes: Mapping[str, Found] = field(hash=False)
+    profile_of: Mapping[str, str] = field(hash=False)
+    assigned: Mapping[str, str] = field(hash=False)
+    unassigned: Mapping[str, tuple[str, ...]] = field(hash=False)
+    problems: tuple[Problem, ...]
+
+
+def known_value(value: str | None) -> str | None:
+    """A domain label's value, or None when it says "I do not know": empty, negative, 0xffffffff, unknown, none."""
+    if value is None or value.strip().lower() in _UNKNOWN or _NEGATIVE.fullmatch(value.strip()):
+        return None
+    return value.strip()
+
+
+def discover(
+    profiles: Iterable[Profile], nodes: Iterable[NodeFacts], supernodes: Iterable[SuperNodeFacts] = ()
+) -> Discovery:
+    """Sort nodes into profiles and supernodes. The order of the inputs does not matter."""
+    known = {profile.name: profile for profile in sorted(profiles, key=lambda profile: profile.name)}
+    facts = sorted(nodes, key=lambda node: natural_key(node.name))
+    existing = sorted(supernodes, key=lambda sn: (sn.discovered, sn.created, sn.name))
+    problems: list[Problem] = []
+    profile_of = _match_profiles(known, facts, problems)
+    claimed = _claim(known, facts, profile_of, existing, problems)
+    found = [
+        Found(
+            sn.name,
+            sn.profile,
+            sn.node_selector,
+            tuple(node.name for node in facts if claimed.get(node.name) == sn.name),
+            existing=True,
+            cordoned=sn.cordoned,
+            reserve=sn.reserve,
+        )
+        for sn in existing
+    ]
+    loose = [node for node in facts if node.name in profile_of and node.name not in claimed]
+    new, unassigned = _form(known, loose, profile_of, {sn.name for sn in existing})
+    found += new
+    for name, names in unassigned.items():
+        label = known[name].outermost.node_label
+        text = f"{_listed(names)} of profile {name} belong to no supernode: label {label} is missing or says unknown"
+        problems.append(Problem(ProblemKind.UNASSIGNED, name, text))
+    found.sort(key=lambda sn: natural_key(sn.name))
+    return Discovery(
+        supernodes={sn.name: sn for sn in found},
+        profile_of=profile_of,
+        assigned={node: sn.name for sn in found for node in sn.nodes},
+        unassigned=unassigned,
+        problems=tuple(problems),
+    )
+
+
+def _match_profiles(known: Mapping[str, Profile], facts: list[NodeFacts], problems: list[Problem]) -> dict[str, str]:
+    """Node to profile; a node that matches several goes to the most specific selector, and that is reported."""
+    profile_of: dict[str, str] = {}
+    overlaps: dict[tuple[str, ...], list[str]] = {}
+    for node in facts:
+        matches = sorted(
+            (p for p in known.values() if _matches(p, node)), key=lambda p: (-len(p.node_selector), p.name)
+        )
+        if matches:
+            profile_of[node.name] = matches[0].name
+        if len(matches) > 1:
+            overlaps.setdefault(tuple(profile.name for profile in matches), []).append(node.name)
+    for names, members in overlaps.items():
+        text = (
+            f"{_listed(members)} match the profiles {', '.join(names)}; {names[0]} is used. "
+            f"Narrow nodeSelector so that each node matches one profile"
+        )
+        problems.append(Problem(ProblemKind.PROFILE_OVERLAP, names[0], text))
+    return profile_of
+
+
+def _matches(profile: Profile, node: NodeFacts) -> bool:
+    if not profile.node_selector:
+        return node.capacity.get(profile.resource, 0) > 0
+    return _selects(profile.node_selector, node)
+
+
+def _selects(selector: Mapping[str, str], node: NodeFacts) -> bool:
+    return all(node.labels.get(key) == value for key, value in selector.items())
+
+
+def _claim(
+    known: Mapping[str, Profile],
+    facts: list[NodeFacts],
+    profile_of: Mapping[str, str],
+    existing: list[SuperNodeFacts],
+    problems: list[Problem],
+) -> dict[str, str]:
+    """Node to the existing SuperNode that has it; `existing` is in order of precedence."""
+    claimed: dict[str, str] = {}
+    lost: dict[tuple[str, str], list[str]] = {}
+    index = _LabelIndex(facts)
+    for sn in existing:
+        if sn.profile not in known:
+            text = f"profile {sn.profile} does not exist; create it or correct spec.profile of supernode {sn.name}"
+            problems.append(Problem(ProblemKind.PROFILE_MISSING, sn.name, text))
+            continue
+        for node in index.select(sn.node_selector):
+            if profile_of.get(node.name) != sn.profile:
+                continue
+            owner = claimed.setdefault(node.name, sn.name)
+            if owner != sn.name:
+                lost.setdefault((sn.name, owner), []).append(node.name)
+    for (loser, owner), names in lost.items():
+        text = f"{_listed(names)} are selected by supernode {loser} but belong to {owner}; narrow one nodeSelector"
+        problems.append(Problem(ProblemKind.NODE_CONFLICT, loser, text))
+    return claimed
+
+
+class _LabelIndex:
+    """Nodes by label, so that matching many selectors costs what they match."""
+
+    def __init__(self, facts: list[NodeFacts]) -> None:
+        self._facts = facts
+        self._by_key: dict[str, dict[str, list[NodeFacts]]] = {}
+
+    def select(self, selector: Mapping[str, str]) -> list[NodeFacts]:
+        if not selector:
+            return []
+        candidates = min((self._values(key).get(value, []) for key, value in selector.items()), key=len)
+        return [node for node in candidates if _selects(selector, node)]
+
+    def _values(self, key: str) -> dict[str, list[NodeFacts]]:
+        if key not in self._by_key:
+            values = self._by_key[key] = {}
+            for node in self._facts:
+                if key in node.labels:
+                    values.setdefault(node.labels[key], []).append(node)
+        return self._by_key[key]
+
+
+def _form(
+    known: Mapping[str, Profile], loose: list[NodeFacts], profile_of: Mapping[str, str], used: set[str]
+) -> tuple[list[Found], dict[str, tuple[str, ...]]]:
+    """New SuperNodes for nodes nobody claims, one per value of the outermost label; and the nodes left over."""
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    unassigned: dict[str, list[str]] = {}
+    for node in loose:
+        profile = known[profile_of[node.name]]
+        label = profile.outermost.node_label
+        if not profile.above:
+            groups[profile.name, HOSTNAME_LABEL, node.labels.get(HOSTNAME_LABEL, node.name)] = [node.name]
+        elif label is not None and known_value(value := node.labels.get(label)) is not None and value is not None:
+            groups.setdefault((profile.name, label, value), []).append(node.name)
+        else:
+            unassigned.setdefault(profile.name, []).append(node.name)
+    found = []
+    for (profile_name, label, value), names in sorted(groups.items()):
+        name = _name(profile_name, value, used)
+        used.add(name)
+        found.append(Found(name, profile_name, {label: value}, tuple(names), existing=False))
+    return found, {name: tuple(nodes) for name, nodes in sorted(unassigned.items())}
+
+
+def _name(profile: str, value: str, used: set[str]) -> str:
+    """The value itself if it can be a name; else with the profile in front; with a hash when that is not unique."""
+    if len(value) <= _MAX_NAME and _NAME.fullmatch(value) and ".." not in value and value not in used:
+        return value
+    clean = re.sub(r"[^a-z0-9]+", "-", value.lower()).strip("-")
+    plain = f"{profile}-{clean}" if clean else profile
+    if clean == value and len(plain) <= _MAX_NAME and plain not in used:
+        return plain
+    suffix = sha256(f"{profile}/{value}".encode()).hexdigest()[:8]
+    return f"{plain[: _MAX_NAME - 9].rstrip('-.')}-{suffix}"
+
+
+def _listed(names: Iterable[str]) -> str:
+    """Node names for a message: `nodes a-n[000-047]`, cut when long."""
+    text = format_nodes(list(names))
+    return f"nodes {text if len(text) <= 200 else text[:197] + '...'}"

@@ -1,0 +1,179 @@
+"""Views of supernodes from what nodes, ledgers and foreign pods say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from supernode.api.names import ANNOTATION_UNHEALTHY_CARDS
+from supernode.topology.cards import node_sizes, packing
+from supernode.topology.discovery import Discovery, Found, NodeFacts, known_value
+from supernode.topology.fleet import Fleet, Node, SuperNodeView
+from supernode.topology.ledger import LedgerEntry
+from supernode.topology.profile import Profile
+from supernode.topology.ranges import RangeError, parse_cards
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignPod:
+    """A pod that holds cards of a profile's resource but belongs to no group. indices: its cards if known (bitmask)."""
+
+    namespace: str
+    name: str
+    node: str
+    cards: int
+    indices: int | None = None
+
+
+def build_view(
+    found: Found,
+    profile: Profile,
+    nodes: Iterable[NodeFacts],
+    ledger: Iterable[LedgerEntry] = (),
+    foreign: Iterable[ForeignPod] = (),
+    *,
+    held_elsewhere: Mapping[str, int] | None = None,
+) -> SuperNodeView:
+    """The view of one supernode. Nodes and foreign pods that are not its own are ignored.
+
+    held_elsewhere: node to cards that ledgers of other supernodes still hold on it (a node that moved). Cards held on a
+    node that is gone stay booked on a node without cards. Raises RangeError on a malformed ledger.
+    """
+    own = set(found.nodes)
+    taken = held_cards(ledger)
+    for name, mask in (held_elsewhere or {}).items():
+        if name in own:
+            taken[name] = taken.get(name, 0) | mask
+    pods: dict[str, list[ForeignPod]] = {}
+    for pod in foreign:
+        if pod.node in own:
+            pods.setdefault(pod.node, []).append(pod)
+    facts = [node for node in nodes if node.name in own]
+    paths = _paths(profile, found.name, facts)
+    built = [_node(node, profile, paths[node.name], taken.get(node.name, 0), pods.get(node.name, ())) for node in facts]
+    gone = sorted(taken.keys() - {node.name for node in facts})
+    built += [Node(name, 0, 0, taken[name], False, _lone_path(profile, found.name, name)) for name in gone]
+    return SuperNodeView(found.name, profile, built, cordoned=found.cordoned, reserve=found.reserve)
+
+
+def build_fleet(
+    discovery: Discovery,
+    profiles: Iterable[Profile],
+    nodes: Iterable[NodeFacts],
+    ledgers: Mapping[str, Iterable[LedgerEntry]] | None = None,
+    foreign: Iterable[ForeignPod] = (),
+) -> Fleet:
+    """The whole fleet. ledgers: by supernode. SuperNodes whose profile does not exist are left out."""
+    known = {profile.name: profile for profile in profiles}
+    facts = {node.name: node for node in nodes}
+    entries = {name: tuple(ledger) for name, ledger in (ledgers or {}).items()}
+    held = {name: held_cards(ledger) for name, ledger in entries.items()}
+    moved: dict[str, dict[str, int]] = {}
+    for name, cards in held.items():
+        for node, mask in cards.items():
+            owner = discovery.assigned.get(node)
+            if owner is not None and owner != name:
+                other = moved.setdefault(owner, {})
+                other[node] = other.get(node, 0) | mask
+    pods: dict[str, list[ForeignPod]] = {}
+    for pod in foreign:
+        pods.setdefault(discovery.assigned.get(pod.node, ""), []).append(pod)
+    views = [
+        build_view(
+            found,
+            known[found.profile],
+            [facts[name] for name in found.nodes],
+            entries.get(found.name, ()),
+            pods.get(found.name, ()),
+            held_elsewhere=moved.get(found.name),
+        )
+        for found in discovery.supernodes.values()
+        if found.profile in known
+    ]
+    return Fleet(views, known)
+
+
+def held_cards(ledger: Iterable[LedgerEntry]) -> dict[str, int]:
+    """Node to the cards (bitmask) that groups of this ledger hold. Raises RangeError on malformed runs."""
+    taken: dict[str, int] = {}
+    for entry in ledger:
+        for seat in entry.seats():
+            taken[seat.node] = taken.get(seat.node, 0) | seat.cards
+    return taken
+
+
+def unhealthy_cards(facts: NodeFacts, profile: Profile) -> int | None:
+    """Cards (bitmask) that must not be used, or None when the node's annotation cannot be read.
+
+    The annotation names cards. When fewer cards are allocatable than the node has and the annotation does not account
+    for all that are missing, the highest others are assumed to be the missing ones: the API does not say which.
+    """
+    cards = _cards(facts, profile)
+    try:
+        named = parse_cards(facts.annotations.get(ANNOTATION_UNHEALTHY_CARDS, "").replace(" ", ""))
+    except RangeError:
+        return None
+    named &= (1 << cards) - 1
+    usable = facts.allocatable.get(profile.resource, 0)
+    missing = max(0, min(cards, facts.capacity.get(profile.resource, 0) - usable))
+    for index in range(cards - 1, -1, -1):
+        if named.bit_count() >= missing:
+            break
+        named |= 1 << index
+    return named
+
+
+def _cards(facts: NodeFacts, profile: Profile) -> int:
+    """Cards beyond the profile's nominal node have no place in its levels, and are left alone."""
+    return max(0, min(facts.capacity.get(profile.resource, 0), profile.cards_per_node))
+
+
+def _node(facts: NodeFacts, profile: Profile, path: tuple[str, ...], taken: int, pods: Iterable[ForeignPod]) -> Node:
+    cards = _cards(facts, profile)
+    full = (1 << cards) - 1
+    unhealthy = unhealthy_cards(facts, profile)
+    healthy = full if unhealthy is None else full & ~unhealthy
+    taken = _with_foreign(profile, full, healthy, taken, pods)
+    return Node(facts.name, cards, healthy, taken, facts.schedulable and unhealthy is not None, path)
+
+
+def _with_foreign(profile: Profile, full: int, healthy: int, taken: int, pods: Iterable[ForeignPod]) -> int:
+    """Taken cards including those of foreign pods; pods whose cards are unknown get the lowest legal free ones."""
+    ordered = sorted(pods, key=lambda pod: (pod.indices is None, pod.namespace, pod.name))
+    for pod in ordered:
+        if pod.indices is not None:
+            taken |= pod.indices & full
+            continue
+        free = healthy & ~taken
+        shape = packing(node_sizes(profile), pod.cards)
+        if pod.cards > 0 and shape.capacity(free):
+            taken |= shape.place(free, 1)[0]
+            continue
+        for _ in range(pod.cards):
+            free = (healthy & ~taken) or (full & ~taken)
+            taken |= free & -free
+    return taken
+
+
+def _paths(profile: Profile, supernode: str, facts: list[NodeFacts]) -> dict[str, tuple[str, ...]]:
+    """Domain names above the node, outer to inner: the supernode, then each level's value under its parent's name.
+
+    A node whose label does not say its domain stands alone at that level, in a domain of its own name.
+    """
+    if not profile.above:
+        return {node.name: () for node in facts}
+    paths: dict[str, tuple[str, ...]] = {node.name: (supernode,) for node in facts}
+    for level in reversed(profile.above[:-1]):
+        values = {node.name: known_value(node.labels.get(level.node_label or "")) for node in facts}
+        real = {f"{paths[name][-1]}/{value}" for name, value in values.items() if value is not None}
+        for name, value in values.items():
+            own = f"{paths[name][-1]}/{value or name}"
+            alone = value is None and own in real
+            paths[name] = (*paths[name], f"{own}~" if alone else own)
+    return paths
+
+
+def _lone_path(profile: Profile, supernode: str, node: str) -> tuple[str, ...]:
+    """The path of a node that is gone: alone at every level under its supernode."""
+    inner = (f"{supernode}/{'/'.join([node] * depth)}~" for depth in range(1, len(profile.above)))
+    return (supernode, *inner) if profile.above else ()
