@@ -1,0 +1,178 @@
+"""Golden pods, and what must survive of the user's template whatever it says."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from supernode.api.reading import parse
+from supernode.topology.ledger import Seat
+from supernode.topology.profile import Profile
+from supernode.topology.ranges import parse_cards
+from supernode.workload import InvalidSpec, WorkerShape, render_pod, render_service, worker_shape
+
+GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.yaml"))
+PLAIN = Profile.from_spec(
+    "any",
+    parse(
+        "SuperNodeProfile",
+        {
+            "metadata": {"name": "any"},
+            "spec": {"card": {"resource": "example.com/card"}, "levels": [{"name": "node", "fanOut": 8}]},
+        },
+    ).spec,
+)
+
+
+def render(job, profile=PLAIN, *, node="n3", cards=0xFF, rank=3, domains=None, time=1):
+    shape = WorkerShape(4, cards.bit_count())
+    member = Seat(rank, node, cards)
+    return render_pod(
+        job, member, domains=domains or {}, shape=shape, profile=profile, group_uid="91ab", predicate_time_ns=time
+    )
+
+
+@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
+def test_golden_pods(path, profile):
+    """A file holds the job, the member it was given, and the pod and Service that come of it."""
+    given_, pod, service = yaml.safe_load_all(path.read_text())
+    machine = profile(given_["profile"], **given_.get("profileChanges", {}))
+    job = parse("TrainingJob", given_["job"])
+    seat = Seat(given_["member"]["rank"], given_["member"]["node"], parse_cards(given_["member"]["cards"]))
+    rendered = render_pod(
+        job,
+        seat,
+        domains=given_["member"]["domains"],
+        shape=worker_shape(job, machine),
+        profile=machine,
+        group_uid="91ab4f0c",
+        predicate_time_ns=1789000000000000000,
+    )
+    assert rendered == pod
+    assert render_service(job) == service
+
+
+def test_rendering_is_repeatable_and_leaves_the_job_alone(job):
+    template = {"initContainers": [{"name": "init", "image": "i"}], "affinity": {"nodeAffinity": {}}}
+    one, before = job(template, cards=32), job(template, cards=32)
+    assert render(one) == render(one)
+    assert one == before
+
+
+def test_the_master_is_rank_0_under_the_service(job):
+    env = {variable["name"]: variable["value"] for variable in render(job(cards=32))["spec"]["containers"][0]["env"]}
+    service = render_service(job(cards=32))["metadata"]
+    assert env["SUPERNODE_MASTER_ADDR"] == f"llama-0.{service['name']}.{service['namespace']}.svc"
+
+
+def test_cards_go_to_the_container_that_names_them_else_to_the_first(job):
+    asks = {"name": "second", "image": "i", "resources": {"limits": {"example.com/card": 8, "cpu": "4"}}}
+    pod = render(job({"containers": [{"name": "first", "image": "i"}, asks]}, cards=32))
+    first, second = pod["spec"]["containers"]
+    assert "resources" not in first
+    assert second["resources"] == {
+        "limits": {"example.com/card": "8", "cpu": "4"},
+        "requests": {"example.com/card": "8"},
+    }
+
+
+@pytest.mark.parametrize("kind", ["containers", "initContainers"])
+def test_two_containers_cannot_both_hold_the_cards(job, kind):
+    resources = {"limits": {"example.com/card": "8"}}
+    template = {"containers": [{"name": "first", "image": "i", "resources": resources}]}
+    template.setdefault(kind, []).append({"name": "other", "image": "i", "resources": resources})
+    with pytest.raises(InvalidSpec, match=rf"template\.spec\.{kind}\[\d\]\.resources: names example.com/card"):
+        render(job(template, cards=32))
+
+
+def test_a_worker_that_never_ends_is_refused(job):
+    with pytest.raises(
+        InvalidSpec, match=r"spec\.workers\.template\.spec\.restartPolicy: is 'Always'.*use Never or OnFailure"
+    ):
+        render(job({"restartPolicy": "Always"}, cards=32))
+
+
+def test_a_value_of_the_users_wins_over_ours(job):
+    env = [{"name": "SUPERNODE_RANK", "value": "mine"}, {"name": "MASTER_PORT", "valueFrom": {"fieldRef": {}}}]
+    containers = [{"name": "main", "image": "i", "env": env}]
+    rendered = render(job({"containers": containers}, cards=32, runtime="pytorch"))["spec"]["containers"][0]["env"]
+    assert [variable for variable in rendered if variable["name"] in ("SUPERNODE_RANK", "MASTER_PORT")] == env
+    names = [variable["name"] for variable in rendered]
+    assert len(names) == len(set(names))
+    assert names.index("SUPERNODE_JOB") < names.index("MASTER_PORT") < names.index("PET_MASTER_PORT")
+
+
+def test_the_pinning_variable_is_not_the_users_to_set(job, profile):
+    env = [{"name": "VISIBLE", "value": "all"}]
+    machine = profile("ascend-950", pinning={"mode": "env", "key": "VISIBLE"})
+    rendered = render(
+        job({"containers": [{"name": "main", "image": "i", "env": env}]}, cards=32), machine, cards=0b1100
+    )
+    assert [v for v in rendered["spec"]["containers"][0]["env"] if v["name"] == "VISIBLE"] == [
+        {"name": "VISIBLE", "value": "2,3"}
+    ]
+
+
+def test_a_term_that_matches_nothing_still_matches_nothing(job):
+    required = {"nodeSelectorTerms": [{}, {"matchExpressions": [{"key": "zone", "operator": "Exists"}]}]}
+    affinity = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}}
+    pod = render(job({"affinity": affinity}, cards=32))
+    terms = pod["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"][
+        "nodeSelectorTerms"
+    ]
+    here = [{"key": "metadata.name", "operator": "In", "values": ["n3"]}]
+    assert terms == [{}, {"matchExpressions": [{"key": "zone", "operator": "Exists"}], "matchFields": here}]
+
+
+OURS = {"containers", "initContainers", "restartPolicy", "affinity", "hostname", "subdomain"}
+scalars = st.one_of(st.booleans(), st.integers(-5, 5), st.text("abc./-", max_size=6))
+values = st.recursive(
+    scalars,
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text("abcXYZ", min_size=1, max_size=5), inner, max_size=3)
+    ),
+)
+keys = st.sampled_from(
+    ["tolerations", "schedulerName", "nodeName", "hostNetwork", "volumes", "nodeSelector", "dnsPolicy", "x"]
+)
+container_keys = st.sampled_from(["command", "args", "ports", "volumeMounts", "securityContext", "envFrom", "y"])
+containers = st.builds(
+    lambda extra, limits, env: {
+        **extra, "image": "i", "resources": {"limits": limits}, "env": [{"name": k, "value": v} for k, v in env.items()]
+    },
+    st.dictionaries(container_keys, values, max_size=3),
+    st.dictionaries(st.sampled_from(["cpu", "memory", "other.com/card"]), st.sampled_from(["1", "2"]), max_size=2),
+    st.dictionaries(st.sampled_from(["A", "B", "SUPERNODE_RANK", "RANK"]), st.text("xyz", max_size=3), max_size=3),
+)  # fmt: skip
+
+
+@given(
+    pod=st.dictionaries(keys, values, max_size=4),
+    workers=st.lists(containers, min_size=1, max_size=3),
+    inits=st.lists(containers, max_size=2),
+    labels=st.dictionaries(
+        st.sampled_from(["app", "team", "supernode.io/rank"]), st.text("abc", max_size=4), max_size=3
+    ),
+    runtime=st.sampled_from(["plain", "pytorch"]),
+)
+def test_what_the_user_wrote_survives(job, pod, workers, inits, labels, runtime):
+    named = [{"name": f"c{index}", **container} for index, container in enumerate(workers)]
+    template = {**pod, "containers": named, "initContainers": [{"name": f"i{i}", **c} for i, c in enumerate(inits)]}
+    base = job(template, cards=32, runtime=runtime).model_dump(mode="json", by_alias=True, exclude_none=True)
+    base["spec"]["workers"]["template"] = {"metadata": {"labels": labels}, "spec": template}
+    rendered = render(parse("TrainingJob", base))
+    assert {key: value for key, value in rendered["spec"].items() if key not in OURS} == pod
+    assert (
+        labels.items() - {("supernode.io/rank", labels.get("supernode.io/rank"))}
+        <= rendered["metadata"]["labels"].items()
+    )
+    assert rendered["metadata"]["labels"]["supernode.io/rank"] == "3"
+    for kind in ("containers", "initContainers"):
+        for wrote, got in zip(template[kind], rendered["spec"][kind], strict=True):
+            assert {k: v for k, v in got.items() if k not in ("env", "resources")} == {
+                k: v for k, v in wrote.items() if k not in ("env", "resources")
+            }
+            assert wrote["resources"]["limits"].items() <= got["resources"]["limits"].items()
+            assert [variable for variable in got["env"] if variable in wrote["env"]] == wrote["env"]
+            assert len({variable["name"] for variable in got["env"]}) == len(got["env"])
