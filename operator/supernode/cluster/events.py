@@ -57,6 +57,7 @@ class _Series:
     last_posted: float = 0.0
     count: int = 1
     queued: bool = True
+    posted: bool = False
 
 
 class EventRecorder:
@@ -100,8 +101,8 @@ class EventRecorder:
     ) -> None:
         """Post soon that `reason` happened to `regarding` while the operator did `action`; never raises or waits.
 
-        `reason` and `action` are CamelCase words of at most 128 characters, `note` is for people. To be called inside the
-        event loop.
+        `reason` and `action` are CamelCase words of at most 128 characters, `note` is for people. To be called inside
+        the event loop.
         """
         key, now = (regarding, reason, note), time.monotonic()
         series = self._series.get(key)
@@ -149,18 +150,19 @@ class EventRecorder:
 
     async def _post(self, series: _Series) -> None:
         metadata = series.body["metadata"]
-        if series.count > 1:
-            patch = {"series": {"count": series.count, "lastObservedTime": _micro_time()}}
+        repeats = {"series": {"count": series.count, "lastObservedTime": _micro_time()}} if series.count > 1 else {}
+        if series.posted:
             try:
-                await self._session.merge_patch(EVENTS, (metadata["namespace"], metadata["name"]), patch)
+                await self._session.merge_patch(EVENTS, (metadata["namespace"], metadata["name"]), repeats)
             except NotFound:
-                series.count = 1  # never posted, or expired on the server (an hour): this one starts anew
+                log.debug("event %s has expired, posting it again", metadata["name"])
             else:
                 return
         try:
-            await self._session.create(EVENTS, series.body)
+            await self._session.create(EVENTS, {**series.body, **repeats})
         except AlreadyExists:
             log.debug("event %s was posted before", metadata["name"])
+        series.posted = True
 
     def _event(
         self, regarding: Reference, reason: str, note: str, action: str, warning: bool, related: Reference | None

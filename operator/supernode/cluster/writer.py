@@ -28,8 +28,8 @@ OnResult = Callable[[int, R | ApiError], None]
 class Writer:
     """At most `limit` requests at a time over all jobs; fewer while the server sheds load.
 
-    `patience` is how many seconds 429 may put a call off before the TooManyRequests becomes its result. ``limit`` is the
-    concurrency at present, ``waiting`` the number of calls that wait for their turn.
+    `patience` is how many seconds 429 may put a call off before the TooManyRequests becomes its result. ``limit`` is
+    the concurrency at present, ``waiting`` the number of calls that wait for their turn.
     """
 
     def __init__(self, session: Session, limit: int = 64, *, patience: float = 60.0) -> None:
