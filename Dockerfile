@@ -1,0 +1,34 @@
+# syntax=docker/dockerfile:1
+# Any image with Python 3.11 or newer and its venv module serves as the base, in the builder and at run time alike.
+ARG BASE_IMAGE=python:3.13-slim
+
+FROM ${BASE_IMAGE} AS build
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PYTHONDONTWRITEBYTECODE=1
+WORKDIR /src
+COPY requirements/runtime.txt requirements/dev.txt requirements/
+# The build backend's pins are taken from the development lock, so that every file fetched here is checked by hash.
+RUN python3 -m venv /opt/build \
+    && awk '/^[a-z]/ { keep = /^(hatchling|packaging|pathspec|pluggy|trove-classifiers)==/ } keep' requirements/dev.txt > /opt/build.txt \
+    && /opt/build/bin/pip install --require-hashes --only-binary :all: -r /opt/build.txt
+RUN python3 -m venv /opt/supernode \
+    && /opt/supernode/bin/pip install --require-hashes --only-binary :all: -r requirements/runtime.txt
+COPY pyproject.toml README.md LICENSE ./
+COPY operator operator
+RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
+    && /opt/supernode/bin/pip install --no-deps /wheels/*.whl \
+    && /opt/supernode/bin/python -m compileall -q /opt/supernode/lib \
+    && /opt/supernode/bin/pip uninstall --yes pip
+
+FROM ${BASE_IMAGE}
+LABEL org.opencontainers.image.title="supernode-operator" \
+      org.opencontainers.image.description="Gives AI jobs topology-contiguous cards on supernodes" \
+      org.opencontainers.image.licenses="Apache-2.0"
+COPY --from=build /opt/supernode /opt/supernode
+COPY LICENSE /licenses/LICENSE
+ENV PATH=/opt/supernode/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1
+# Numeric, so that Kubernetes can check runAsNonRoot without the image's user table.
+USER 65532:65532
+EXPOSE 8080
+ENTRYPOINT ["supernode-operator"]

@@ -1,0 +1,53 @@
+{{- define "supernode.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "supernode.fullname" -}}
+{{- if .Values.fullnameOverride }}
+{{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" }}
+{{- else if contains (include "supernode.name" .) .Release.Name }}
+{{- .Release.Name | trunc 63 | trimSuffix "-" }}
+{{- else }}
+{{- printf "%s-%s" .Release.Name (include "supernode.name" .) | trunc 63 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+
+{{- define "supernode.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "supernode.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "supernode.labels" -}}
+{{ include "supernode.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end }}
+
+{{- define "supernode.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create }}
+{{- default (include "supernode.fullname" .) .Values.serviceAccount.name }}
+{{- else }}
+{{- default "default" .Values.serviceAccount.name }}
+{{- end }}
+{{- end }}
+
+{{- define "supernode.image" -}}
+{{- if .Values.image.digest -}}
+{{ .Values.image.repository }}@{{ .Values.image.digest }}
+{{- else -}}
+{{ .Values.image.repository }}:{{ default .Chart.AppVersion .Values.image.tag }}
+{{- end }}
+{{- end }}
+
+{{/*
+A file of files/ with the release's labels and, when asked, the annotation that makes Helm leave the object at uninstall.
+Takes a dict: root (the chart's context), path, keep.
+*/}}
+{{- define "supernode.object" -}}
+{{- $object := .root.Files.Get .path | fromYaml }}
+{{- if hasKey $object "Error" }}{{ fail (printf "%s is not YAML: %s" .path $object.Error) }}{{ end }}
+{{- $metadata := dict "labels" (include "supernode.labels" .root | fromYaml) }}
+{{- if .keep }}{{ $_ := set $metadata "annotations" (dict "helm.sh/resource-policy" "keep") }}{{ end }}
+{{- toYaml (mergeOverwrite $object (dict "metadata" $metadata)) }}
+{{- end }}

@@ -1,0 +1,192 @@
+"""The chart, linted and rendered by Helm's own library; its objects held against the schemas of Kubernetes."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import helm_python as helm
+import kubernetes_validate
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+CHART = ROOT / "charts" / "supernode-operator"
+KUBERNETES = "1.37.0"
+CRDS = {path.name.removesuffix(".yaml"): path for path in sorted((ROOT / "crds").glob("*.yaml"))}
+PROFILES = {path.stem: path for path in sorted((ROOT / "examples" / "profiles").glob("*.yaml"))}
+
+VALUES = {
+    "defaults": {},
+    "everything": {
+        "image": {"repository": "registry.example/team/supernode", "digest": "sha256:" + "0" * 64},
+        "imagePullSecrets": [{"name": "pull"}],
+        "fullnameOverride": "cards",
+        "operator": {"logFormat": "text"},
+        "serviceAccount": {"name": "cards", "annotations": {"owner": "platform"}},
+        "podAnnotations": {"note": "x"},
+        "podLabels": {"team": "platform"},
+        "nodeSelector": {"role": "control"},
+        "tolerations": [{"key": "control", "operator": "Exists"}],
+        "affinity": {"nodeAffinity": {}},
+        "priorityClassName": "system-cluster-critical",
+        "metrics": {
+            "service": {"annotations": {"scrape": "yes"}},
+            "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+        },
+    },
+    "least": {
+        "crds": {"install": False},
+        "profiles": {"install": []},
+        "rbac": {"create": False, "aggregate": False},
+        "serviceAccount": {"create": False},
+        "metrics": {"service": {"enabled": False}},
+    },
+}
+
+
+@pytest.mark.parametrize("values", VALUES.values(), ids=VALUES)
+def test_lint_finds_nothing_wrong(values):
+    report = helm.lint(CHART, values, strict=True, kube_version="v" + KUBERNETES)
+    assert report["errors"] == []
+    assert [message for message in report["messages"] if message["error"] != "icon is recommended"] == []
+
+
+@pytest.mark.parametrize("values", VALUES.values(), ids=VALUES)
+def test_objects_are_valid(render, values):
+    for (kind, _), manifest in render(values).items():
+        if kind not in ("SuperNodeProfile", "ServiceMonitor"):
+            kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
+
+
+def test_rendering_twice_gives_the_same(render):
+    assert render() == render()
+
+
+def test_the_least_is_the_operator_alone(render):
+    assert list(render(VALUES["least"])) == [("Deployment", "supernode-operator")]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"imagee": {}}, "imagee"),
+        ({"image": {"repository": ""}}, "repository"),
+        ({"image": {"digest": "latest"}}, "digest"),
+        ({"image": {"pullPolicy": "Sometimes"}}, "pullPolicy"),
+        ({"operator": {"logFormat": "xml"}}, "logFormat"),
+        ({"crds": {"install": "yes"}}, "install"),
+        ({"profiles": {"install": "all"}}, "install"),
+        ({"metrics": {"serviceMonitor": {"interval": "soon"}}}, "interval"),
+        ({"podLabels": {"a": 1}}, "podLabels"),
+        ({"replicas": 3}, "replicas"),
+    ],
+)
+def test_wrong_values_are_refused_by_name(chart, values, message):
+    with pytest.raises(helm.HelmValuesError, match=message):
+        chart.validate_schema(values)
+
+
+def test_an_unknown_profile_is_refused_with_the_known_ones(render):
+    with pytest.raises(
+        helm.HelmRenderError, match=r'profiles\.install names "tpu-v9", which is not built in; known: .*nvidia-nvl72'
+    ):
+        render({"profiles": {"install": ["tpu-v9"]}})
+
+
+def test_a_monitor_without_its_service_is_refused(render):
+    with pytest.raises(helm.HelmRenderError, match=r"needs metrics\.service\.enabled"):
+        render({"metrics": {"service": {"enabled": False}, "serviceMonitor": {"enabled": True}}})
+
+
+def test_the_copies_in_the_chart_are_current():
+    check = subprocess.run(
+        [sys.executable, ROOT / "charts" / "sync.py", "--check"], capture_output=True, text=True, check=False
+    )
+    assert (check.returncode, check.stderr) == (0, "")
+
+
+def exactly(value):
+    """JSON tells 4096 from 4096.0, which Python holds equal and the API server does not."""
+    return json.dumps(value, sort_keys=True)
+
+
+@pytest.mark.parametrize(("name", "path"), CRDS.items(), ids=CRDS)
+def test_definitions_are_rendered_unchanged_and_kept(render, name, path):
+    source, rendered = yaml.safe_load(path.read_text()), render()["CustomResourceDefinition", name]
+    assert exactly(rendered["spec"]) == exactly(source["spec"])
+    assert rendered["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+    assert "annotations" not in render({"crds": {"keep": False}})["CustomResourceDefinition", name]["metadata"]
+
+
+@pytest.mark.parametrize(("name", "path"), PROFILES.items(), ids=PROFILES)
+def test_profiles_are_rendered_unchanged(render, name, path):
+    source = yaml.safe_load(path.read_text())
+    rendered = render()["SuperNodeProfile", name]
+    assert exactly(rendered["spec"]) == exactly(source["spec"])
+    only = render({"profiles": {"install": [name]}})
+    assert [named for kind, named in only if kind == "SuperNodeProfile"] == [name]
+
+
+def test_the_operator_runs_confined(render):
+    pod = render()["Deployment", "supernode-operator"]["spec"]["template"]["spec"]
+    assert pod["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    (container,) = pod["containers"]
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
+def test_image_is_named_by_tag_or_pinned_by_digest(render):
+    def image(values):
+        return render({"image": values})["Deployment", "supernode-operator"]["spec"]["template"]["spec"]["containers"][
+            0
+        ]["image"]
+
+    version = yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"]
+    assert image({"repository": "r/s"}) == f"r/s:{version}"
+    assert image({"repository": "r/s", "tag": "edge"}) == "r/s:edge"
+    assert image({"repository": "r/s", "tag": "edge", "digest": "sha256:" + "a" * 64}) == "r/s@sha256:" + "a" * 64
+
+
+def test_everything_that_selects_the_operator_finds_it(render):
+    objects = render(VALUES["everything"])
+    deployment, service = objects["Deployment", "cards"], objects["Service", "cards-metrics"]
+    labels = deployment["spec"]["template"]["metadata"]["labels"].items()
+    assert deployment["spec"]["selector"]["matchLabels"].items() <= labels
+    assert service["spec"]["selector"].items() <= labels
+    monitor = objects["ServiceMonitor", "cards"]["spec"]
+    assert monitor["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+    assert monitor["endpoints"][0]["port"] in {port["name"] for port in service["spec"]["ports"]}
+    ports = {port["name"] for port in deployment["spec"]["template"]["spec"]["containers"][0]["ports"]}
+    assert {port["targetPort"] for port in service["spec"]["ports"]} <= ports
+
+
+def test_bindings_name_roles_and_an_account_that_exist(render):
+    objects = render(VALUES["everything"])
+    bindings = [manifest for (kind, _), manifest in objects.items() if kind.endswith("Binding")]
+    assert len(bindings) == 2
+    for binding in bindings:
+        assert (binding["roleRef"]["kind"], binding["roleRef"]["name"]) in objects
+        assert all((subject["kind"], subject["name"]) in objects for subject in binding["subjects"])
+
+
+def test_no_right_is_granted_by_wildcard(render):
+    rules = [
+        rule
+        for (kind, _), manifest in render().items()
+        if kind in ("ClusterRole", "Role")
+        for rule in manifest["rules"]
+    ]
+    assert all("*" not in rule[field] for rule in rules for field in ("apiGroups", "resources", "verbs"))
+
+
+def test_versions_agree():
+    project = (ROOT / "pyproject.toml").read_text()
+    version = re.search(r'^version = "(.+)"$', project, re.MULTILINE)
+    metadata = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert version is not None
+    assert metadata["version"] == metadata["appVersion"] == version[1]
