@@ -4,9 +4,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Final, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
-from pydantic_core import PydanticCustomError
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from supernode.api.quantities import DURATION_PATTERN, QUANTITY_PATTERN
 
@@ -36,6 +46,30 @@ def immutable(field: str, *, remedy: str) -> Rule:
         holds=None,
         field=f".{field}",
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Unique:
+    """The items of a list differ: in the field `key` (a Kubernetes list of type map), or as a whole (a set)."""
+
+    key: str = ""
+
+    def __get_pydantic_core_schema__(self, source: type[Any], handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Checks after the items were read."""
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Tells the API server."""
+        kind = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [self.key]}
+        return handler(schema) | (kind if self.key else {"x-kubernetes-list-type": "set"})
+
+    def _check(self, items: tuple[Any, ...]) -> tuple[Any, ...]:
+        values = [getattr(item, self.key) if self.key else item for item in items]
+        if len(set(values)) < len(values):
+            value = next(value for index, value in enumerate(values) if value in values[:index])
+            what = f"{self.key} {value}" if self.key else str(value)
+            raise PydanticCustomError("twice", "{what} is there twice; keep one", {"what": what})
+        return items
 
 
 class ApiModel(BaseModel):

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from supernode.api.base import ApiModel, ObjectMeta, ObjectName, Precision, Rule, StatusModel, immutable
+from supernode.api.base import ApiModel, ObjectMeta, ObjectName, Precision, Rule, StatusModel, Unique, immutable
 from supernode.api.conditions import Condition
 from supernode.api.names import API_VERSION
 from supernode.api.supernode import Run
@@ -80,10 +80,9 @@ class CardGroupStatus(StatusModel):
     """What the group holds, or why it holds nothing."""
 
     observed_generation: int = Field(default=0, description="Generation of the spec this status was made from.")
-    conditions: tuple[Condition, ...] = Field(
+    conditions: Annotated[tuple[Condition, ...], Unique("type")] = Field(
         default=(),
         description="Ready, Reconciling, Stalled, Allocated.",
-        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )
     phase: GroupPhase | None = Field(default=None, description="Summary of the conditions.")
     profile: str | None = Field(default=None, description="Name of the profile the group was placed on.")

@@ -276,13 +276,17 @@ def _resolve(node: Mapping[str, Any], definitions: Schema, models: Schema) -> tu
 
 
 def _default_objects(model: type[BaseModel] | None, properties: Schema) -> None:
-    """Gives `{}` to objects that are made when absent and have defaults inside: the API server fills those in."""
+    """Gives objects that are made when absent the defaults inside them, so that the API server fills them in.
+
+    They are written out: the API server checks a default against CEL before it would fill in what is nested.
+    """
     for field in model.model_fields.values() if model else ():
         factory = field.default_factory
         if isinstance(factory, type) and issubclass(factory, ApiModel) and not issubclass(factory, StatusModel):
             child = properties[field.alias or ""]
-            if any("default" in grandchild for grandchild in child["properties"].values()):
-                child["default"] = {}
+            default = {name: inner["default"] for name, inner in child["properties"].items() if "default" in inner}
+            if default:
+                child["default"] = default
 
 
 def _validation(rule: Rule) -> Schema:

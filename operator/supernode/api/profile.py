@@ -19,12 +19,15 @@ from supernode.api.base import (
     Quantity,
     Rule,
     StatusModel,
+    Unique,
 )
 from supernode.api.conditions import Condition
 from supernode.api.names import API_VERSION, LEVEL_NODE, LEVEL_SUPERNODE
 
 MAX_LEVELS = 8
 MAX_CARDS_PER_NODE = 1024
+
+MemberSize = Annotated[int, Field(ge=1, le=MAX_CARDS_PER_NODE)]
 
 
 class Fabric(StrEnum):
@@ -57,10 +60,9 @@ class Card(ApiModel):
         default=1, ge=1, le=64, description="Cards that share a package (and fail together): 2 dies on Atlas A3."
     )
     memory: Quantity | None = Field(default=None, description="Memory of one card, such as 64Gi.")
-    precisions: Annotated[tuple[Precision, ...], Field(max_length=32)] = Field(
+    precisions: Annotated[tuple[Precision, ...], Field(max_length=32), Unique()] = Field(
         default=(),
         description="Number formats the card computes in, such as bf16 or fp8; a request's precision is one of them.",
-        json_schema_extra={"x-kubernetes-list-type": "set"},
     )
 
 
@@ -124,12 +126,8 @@ class Uplink(ApiModel):
 class Allocation(ApiModel):
     """What the machine allows a group to take."""
 
-    member_sizes: Annotated[tuple[Annotated[int, Field(ge=1, le=MAX_CARDS_PER_NODE)], ...], Field(max_length=64)] = (
-        Field(
-            default=(),
-            description="Legal numbers of cards per member. Empty: any number from 1 to the cards of a node.",
-            json_schema_extra={"x-kubernetes-list-type": "set"},
-        )
+    member_sizes: Annotated[tuple[MemberSize, ...], Field(max_length=64), Unique()] = Field(
+        default=(), description="Legal numbers of cards per member. Empty: any number from 1 to the cards of a node."
     )
     whole_nodes_across_nodes: bool = Field(
         default=False, description="A group that needs more than one node takes whole nodes only."
@@ -208,9 +206,8 @@ class SuperNodeProfileSpec(ApiModel):
         default=(), description="Where the numbers come from."
     )
     card: Card = Field(description="What one card is.")
-    levels: Annotated[tuple[Level, ...], Field(min_length=1, max_length=MAX_LEVELS)] = Field(
+    levels: Annotated[tuple[Level, ...], Field(min_length=1, max_length=MAX_LEVELS), Unique("name")] = Field(
         description="The hierarchy, inner to outer. Exactly one level is called node; the last one is the supernode.",
-        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
     )
     uplink: Uplink | None = Field(default=None, description="The network between supernodes.")
     node_selector: Annotated[Mapping[str, LabelValue], Field(max_length=16)] = Field(
@@ -239,12 +236,6 @@ class SuperNodeProfileSpec(ApiModel):
             cel=f"self.levels.exists_one(l, l.name == '{LEVEL_NODE}')",
             message="levels must have exactly one level called node, the Kubernetes node; name it so",
             holds=lambda s: sum(level.name == LEVEL_NODE for level in s.levels) == 1,
-            field=".levels",
-        ),
-        Rule(
-            cel="self.levels.all(l, self.levels.exists_one(m, m.name == l.name))",
-            message="levels has two levels of one name; rename one of them",
-            holds=lambda s: len({level.name for level in s.levels}) == len(s.levels),
             field=".levels",
         ),
         Rule(
@@ -307,10 +298,9 @@ class SuperNodeProfileStatus(StatusModel):
     """What the cluster has of this type."""
 
     observed_generation: int = Field(default=0, description="Generation of the spec this status was made from.")
-    conditions: tuple[Condition, ...] = Field(
+    conditions: Annotated[tuple[Condition, ...], Unique("type")] = Field(
         default=(),
         description="Ready, Reconciling, Stalled.",
-        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )
     super_nodes: int = Field(default=0, description="SuperNodes of this profile.")
     nodes: int = Field(default=0, description="Nodes that match this profile and belong to a SuperNode.")

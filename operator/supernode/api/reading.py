@@ -86,6 +86,8 @@ def _problem(model: type[ApiModel], details: ErrorDetails) -> FieldProblem:
             return FieldProblem(path, f"{details['input']!r} does not match {context['pattern']}; correct it")
         case kind if kind == RULE_BROKEN:
             return FieldProblem((path + context["field"]).removeprefix("."), context["message"])
+        case "twice":
+            return FieldProblem(path, details["msg"])
         case _:
             message = details["msg"].removeprefix("Input ")
             return FieldProblem(path, f"{message}, got {_brief(details['input'])}; correct it")

@@ -81,7 +81,7 @@ def _type(schema: Mapping[str, Any]) -> str:
     elif low is not None:
         text += f" from {low}"
     default = schema.get("default")
-    if default is not None and default != {}:
+    if default is not None and not isinstance(default, Mapping):
         text += f" = `{str(default).lower() if isinstance(default, bool) else default}`"
     return text
 

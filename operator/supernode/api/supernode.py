@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from supernode.api.base import ApiModel, LabelValue, ObjectMeta, ObjectName, Rule, StatusModel
+from supernode.api.base import ApiModel, LabelValue, ObjectMeta, ObjectName, Rule, StatusModel, Unique
 from supernode.api.conditions import Condition
 from supernode.api.names import API_VERSION
 
@@ -60,25 +60,25 @@ class SuperNodeStatus(StatusModel):
     """What the supernode has and who holds it."""
 
     observed_generation: int = Field(default=0, description="Generation of the spec this status was made from.")
-    conditions: tuple[Condition, ...] = Field(
+    conditions: Annotated[tuple[Condition, ...], Unique("type")] = Field(
         default=(),
         description="Ready, Reconciling, Stalled.",
-        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )
     nodes: int = Field(default=0, description="Nodes that belong to this supernode.")
     cards: CardCounts = Field(default_factory=CardCounts, description="Cards by state.")
-    largest_block: tuple[LargestBlock, ...] = Field(
+    largest_block: Annotated[tuple[LargestBlock, ...], Unique("level")] = Field(
         default=(),
         description="The largest block that fits now, per level, inner to outer.",
-        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["level"]},
     )
     fragmentation: int = Field(
         default=0, ge=0, le=100, description="Share of the free cards outside the largest block, in percent."
     )
-    ledger: tuple[LedgerEntry, ...] = Field(
+    shape: str = Field(
+        default="", description="Digest of the profile's resource and levels that the ledger was written under."
+    )
+    ledger: Annotated[tuple[LedgerEntry, ...], Unique("uid")] = Field(
         default=(),
         description="Who holds which cards: the truth about allocation.",
-        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["uid"]},
     )
 
 

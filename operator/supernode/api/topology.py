@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from supernode.api.base import ApiModel, Duration, LevelName, Rule
+from supernode.api.base import ApiModel, Duration, LevelName, Rule, Unique
 from supernode.api.quantities import parse_duration
 
 
@@ -54,22 +54,15 @@ class Topology(ApiModel):
     preferred: Preferred | None = Field(
         default=None, description="The whole group lies in one domain of this level if one comes free in time."
     )
-    blocks: Annotated[tuple[Block, ...], Field(max_length=8)] = Field(
+    blocks: Annotated[tuple[Block, ...], Field(max_length=8), Unique("level")] = Field(
         default=(),
         description="Runs of consecutive ranks that each lie in one domain, one entry per level.",
-        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["level"]},
     )
     max_span: Annotated[Mapping[str, Annotated[int, Field(ge=1, le=131072)]], Field(max_length=8)] = Field(
         default_factory=dict, description="The most domains of a level the whole group may touch, by level name."
     )
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            cel="!has(self.blocks) || self.blocks.all(b, self.blocks.exists_one(c, c.level == b.level))",
-            message="blocks names a level twice; keep one entry per level",
-            holds=lambda t: len({b.level for b in t.blocks}) == len(t.blocks),
-            field=".blocks",
-        ),
         Rule(
             cel="!has(self.maxSpan) || self.maxSpan.all(l, l.matches('^[a-z]([-a-z0-9]{0,30}[a-z0-9])?$'))",
             message="maxSpan has a key that is no level name; use the names of the profile's levels, such as rack",

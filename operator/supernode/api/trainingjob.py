@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
-from supernode.api.base import ApiModel, ObjectMeta, ObjectName, Precision, Rule, StatusModel, immutable
+from supernode.api.base import ApiModel, ObjectMeta, ObjectName, Precision, Rule, StatusModel, Unique, immutable
 from supernode.api.cardgroup import PRIORITY_LIMIT
 from supernode.api.conditions import Condition
 from supernode.api.names import API_VERSION
@@ -63,7 +63,7 @@ class PodSpec(ApiModel):
 
     model_config = ConfigDict(extra="allow")
 
-    containers: Annotated[tuple[Container, ...], Field(min_length=1, max_length=64)] = Field(
+    containers: Annotated[tuple[Container, ...], Field(min_length=1, max_length=64), Unique("name")] = Field(
         description="Containers of the pod. The cards go to the one that names the card's resource, else to the first."
     )
 
@@ -252,10 +252,9 @@ class TrainingJobStatus(StatusModel):
     """Where the job stands."""
 
     observed_generation: int = Field(default=0, description="Generation of the spec this status was made from.")
-    conditions: tuple[Condition, ...] = Field(
+    conditions: Annotated[tuple[Condition, ...], Unique("type")] = Field(
         default=(),
         description="Ready, Reconciling, Stalled, Allocated, Running, Succeeded.",
-        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )
     phase: JobPhase | None = Field(default=None, description="Summary of the conditions.")
     group: str | None = Field(default=None, description="Name of the job's CardGroup.")
