@@ -1,0 +1,143 @@
+"""The command line of the test bed: ``python -m testbed --help``."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+import yaml
+
+from testbed import bed as beds
+from testbed.build import build as build_binaries
+from testbed.errors import TestbedError
+from testbed.fleet import Fleet
+from testbed.nodes import apply, render
+
+KUBECONFIG = "SUPERNODE_TESTBED_KUBECONFIG"
+"""The variable that names a cluster of the user's own: fleets are applied to it, and nothing is started."""
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="A real control plane with fake nodes, on this machine."
+)
+fleets = typer.Typer(no_args_is_help=True, help="Nodes from a fleet file.")
+app.add_typer(fleets, name="fleet")
+
+Name = Annotated[str, typer.Option(help="Which bed; several can run side by side.")]
+Existing = Annotated[
+    Path | None,
+    typer.Option("--kubeconfig", envvar=KUBECONFIG, help="Use this cluster: apply the nodes, start nothing."),
+]
+FleetFile = Annotated[Path, typer.Argument(help="A fleet file, such as examples/fleets/small.yaml.")]
+_BEGAN = time.monotonic()
+
+
+def _say(message: str) -> None:
+    """One line of progress with the elapsed time, to stderr: stdout is for results."""
+    print(f"[{time.monotonic() - _BEGAN:6.1f} s] {message}", file=sys.stderr, flush=True)
+
+
+@app.command()
+def up(
+    fleet: Annotated[Path | None, typer.Option(help="Apply the nodes of this fleet file.")] = None,
+    name: Name = "default",
+    kubeconfig_out: Annotated[Path | None, typer.Option(help="Also write the kubeconfig to this file.")] = None,
+    audit: Annotated[bool, typer.Option(help="Write an audit log of every request.")] = False,
+    leases: Annotated[bool, typer.Option(help="Let the fake kubelets renew node leases.")] = False,
+    kubeconfig: Existing = None,
+) -> None:
+    """Start a bed, or take the running one of that name, and apply a fleet."""
+    if kubeconfig:
+        if fleet:
+            apply(kubeconfig, Fleet.load(fleet), _say)
+        print(f"using the cluster of {kubeconfig}; nothing was started")
+        return
+    bed = beds.start(name, fleet, audit=audit, leases=leases, owned=False, progress=_say)
+    if kubeconfig_out:
+        kubeconfig_out.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(bed.kubeconfig, kubeconfig_out)
+        kubeconfig_out.chmod(0o600)
+    print(f"bed {bed.name} runs at {bed.url}")
+    print(f"  use it:  export KUBECONFIG={kubeconfig_out or bed.kubeconfig}")
+    print(f"  stop it: python -m testbed down --name {bed.name}")
+
+
+@app.command()
+def down(
+    name: Name = "default",
+    every: Annotated[bool, typer.Option("--all", help="Stop every bed.")] = False,
+) -> None:
+    """End a bed's processes and remove its folder."""
+    for bed in list(beds.beds()) if every else [beds.find_bed(name)]:
+        bed.stop()
+        print(f"bed {bed.name} stopped")
+
+
+@app.command()
+def status() -> None:
+    """Every bed with its address and its programs' pids."""
+    known = list(beds.beds())
+    for bed in known:
+        pids = bed.pids
+        state = ", ".join(f"{program} {pids.get(program, 'DOWN')}" for program in beds.START_ORDER)
+        print(f"{bed.name}  {bed.url}  {bed.kubeconfig}\n  {state}")
+    if not known:
+        print("no bed runs; start one: python -m testbed up")
+
+
+@app.command()
+def build() -> None:
+    """Build the control plane's binaries into the cache, unless they are there."""
+    print(build_binaries(_say))
+
+
+@app.command()
+def env(name: Name = "default") -> None:
+    """A line for the shell: eval "$(python -m testbed env)"."""
+    print(f"export KUBECONFIG={beds.find_bed(name).kubeconfig}")
+
+
+@fleets.command("render")
+def render_fleet(file: FleetFile) -> None:
+    """Print the fleet's Node objects as YAML."""
+    for node in render(Fleet.load(file)):
+        print("---")
+        yaml.safe_dump(node, sys.stdout, sort_keys=False)
+
+
+@fleets.command("apply")
+def apply_fleet(file: FleetFile, name: Name = "default", kubeconfig: Existing = None) -> None:
+    """Create or update the fleet's nodes in a bed or in a cluster of your own."""
+    target = kubeconfig or beds.find_bed(name).kubeconfig
+    print(f"{apply(target, Fleet.load(file), _say)} nodes applied")
+
+
+def _interrupted(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """Run one command; user errors are one message on stderr and exit code 1."""
+    signal.signal(signal.SIGTERM, _interrupted)
+    try:
+        app(standalone_mode=False)
+    except TestbedError as error:
+        sys.exit(f"testbed: {error}")
+    except typer.Exit as leave:
+        sys.exit(leave.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        sys.exit("testbed: interrupted; what was begun has been undone")
+    except BrokenPipeError:
+        # The reader of a pipe left; python must not complain about it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""Programs that outlive the command which started them, found again by pid and start time."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessId:
+    """One process: its pid and the clock tick after boot at which it started, so that a reused pid is told apart."""
+
+    pid: int
+    started: int
+
+    @classmethod
+    def of(cls, pid: int) -> ProcessId:
+        """The process that has this pid now; raises ProcessLookupError when there is none."""
+        return cls(pid, _state(pid)[1])
+
+    def alive(self) -> bool:
+        """Whether this very process still runs; a zombie does not."""
+        try:
+            state, started = _state(self.pid)
+        except ProcessLookupError:
+            return False
+        return started == self.started and state not in "ZX"
+
+
+def _state(pid: int) -> tuple[str, int]:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError as error:
+        raise ProcessLookupError(pid) from error
+    # The command name stands in parentheses and may hold anything; the state is the first field after it.
+    fields = stat[stat.rindex(")") + 2 :].split()
+    return fields[0], int(fields[19])
+
+
+def spawn(argv: Sequence[str], log: Path, cwd: Path, env: Mapping[str, str]) -> ProcessId:
+    """Start a program in a session of its own, its output appended to ``log``."""
+    with log.open("ab") as output:
+        child = subprocess.Popen(  # it is ended by pid, maybe from another process
+            list(argv),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=cwd,
+            env=dict(env),
+            start_new_session=True,
+        )
+    _children[child.pid] = child
+    return ProcessId.of(child.pid)
+
+
+_children: dict[int, subprocess.Popen[bytes]] = {}
+
+
+def reap(process: ProcessId) -> int | None:
+    """The exit code if the process is an ended child of ours, which it then stops being; else None."""
+    child = _children.get(process.pid)
+    if child is None or child.poll() is None:
+        return None
+    del _children[process.pid]
+    return child.returncode
+
+
+def end(processes: Iterable[ProcessId], grace: float = 5.0) -> None:
+    """End these processes: SIGTERM, then SIGKILL for what still runs after ``grace`` seconds. Returns when all are gone."""
+    remaining = [process for process in processes if process.alive()]
+    for number, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, 30.0)):
+        for process in remaining:
+            _send(process, number)
+        deadline = time.monotonic() + patience
+        while remaining and time.monotonic() < deadline:
+            for process in remaining:
+                reap(process)
+            remaining = [process for process in remaining if process.alive()]
+            time.sleep(0.02)
+        if not remaining:
+            return
+
+
+def _send(process: ProcessId, number: signal.Signals) -> None:
+    if process.alive():
+        try:
+            os.kill(process.pid, number)
+        except ProcessLookupError:
+            return
