@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Annotated, ClassVar, Literal
 
@@ -178,22 +178,33 @@ class Pinning(ApiModel):
     )
 
 
-_NAMES = "self.levels.map(n, n.name)"
-_NODE_INDEX = f"{_NAMES}.indexOf('{LEVEL_NODE}')"
-_CARDS_PER_NODE = (
-    "("
-    + " * ".join(
-        f"(size(self.levels) > {i} && {i} <= {_NODE_INDEX} ? self.levels[{i}].fanOut : 1)" for i in range(MAX_LEVELS)
+def _level(index: int) -> str:
+    return f"self.levels[{index}]"
+
+
+def _product(index: int = 0) -> str:
+    """CEL for the cards of one node: fanOut from `index` on, up to and including node."""
+    if index == MAX_LEVELS:
+        return "1"
+    level = _level(index)
+    return (
+        f"(size(self.levels) <= {index} ? 1 : {level}.fanOut * "
+        f"({level}.name == '{LEVEL_NODE}' ? 1 : {_product(index + 1)}))"
     )
-    + ")"
-)
-_NODES = (
-    "("
-    + " * ".join(
-        f"(size(self.levels) > {i} && {i} > {_NODE_INDEX} ? self.levels[{i}].fanOut : 1)" for i in range(MAX_LEVELS)
-    )
-    + ")"
-)
+
+
+def _inside(index: int) -> str:
+    """CEL for: the level at `index` is node or lies inside it."""
+    return "!(" + (" || ".join(f"{_level(i)}.name == '{LEVEL_NODE}'" for i in range(index)) or "false") + ")"
+
+
+def _each(rule: Callable[[int], str]) -> str:
+    """CEL for: the rule holds at every level."""
+    return " && ".join(f"(size(self.levels) <= {i} || {rule(i)})" for i in range(MAX_LEVELS))
+
+
+_CARDS_PER_NODE = _product()
+_CARDS = "(" + " * ".join(f"(size(self.levels) <= {i} ? 1 : {_level(i)}.fanOut)" for i in range(MAX_LEVELS)) + ")"
 
 
 class SuperNodeProfileSpec(ApiModel):
@@ -246,13 +257,13 @@ class SuperNodeProfileSpec(ApiModel):
             field=".levels",
         ),
         Rule(
-            cel=f"self.levels.all(l, {_NAMES}.indexOf(l.name) > {_NODE_INDEX} || !has(l.nodeLabel))",
+            cel=_each(lambda i: f"!has({_level(i)}.nodeLabel) || !{_inside(i)}"),
             message="levels: node and the levels inside it must not have a nodeLabel; remove it",
             holds=lambda s: all(level.node_label is None for level in s.levels[: s._node_index + 1]),
             field=".levels",
         ),
         Rule(
-            cel=f"self.levels.all(l, {_NAMES}.indexOf(l.name) <= {_NODE_INDEX} || has(l.nodeLabel))",
+            cel=_each(lambda i: f"has({_level(i)}.nodeLabel) || {_inside(i)}"),
             message="levels: every level outside node needs a nodeLabel, the node label that names the domain; add it",
             holds=lambda s: all(level.node_label is not None for level in s.levels[s._node_index + 1 :]),
             field=".levels",
@@ -280,13 +291,14 @@ class SuperNodeProfileSpec(ApiModel):
             field=".card.perPackage",
         ),
         Rule(
-            cel=f"!has(self.allocation.memberSizes) || self.allocation.memberSizes.all(m, m <= {_CARDS_PER_NODE})",
+            cel="!has(self.allocation.memberSizes) || size(self.allocation.memberSizes) == 0 "
+            f"|| self.allocation.memberSizes.max() <= {_CARDS_PER_NODE}",
             message="allocation.memberSizes exceeds the cards of a node (product of fanOut up to node); remove it",
             holds=lambda s: all(size <= s.cards_per_node for size in s.allocation.member_sizes),
             field=".allocation.memberSizes",
         ),
         Rule(
-            cel=f"!has(self.allocation.reserve) || self.allocation.reserve < {_NODES}",
+            cel=f"!has(self.allocation.reserve) || self.allocation.reserve < {_CARDS} / {_CARDS_PER_NODE}",
             message="allocation.reserve must be less than the nodes of a supernode, or nothing can be placed; lower it",
             holds=lambda s: s.allocation.reserve < s.nodes_per_supernode,
             field=".allocation.reserve",
