@@ -1,0 +1,40 @@
+"""The entry point ``supernode-operator``."""
+
+import asyncio
+import logging
+import sys
+
+from supernode.api.errors import SupernodeError
+from supernode.app.settings import Settings, parse_settings
+
+
+def main() -> None:
+    """Run the operator with the settings of the command line; exit status 1 when it could not start or failed."""
+    settings = parse_settings()
+    _set_up_logging(settings)
+    from supernode.app.shell import Shell  # after the arguments: --help answers without loading kopf
+
+    async def serve() -> None:
+        await Shell(settings).run()
+
+    try:
+        asyncio.run(serve())
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except (SupernodeError, OSError) as problem:
+        logging.getLogger(__name__).critical("cannot run: %s", problem)
+        sys.exit(1)
+    except BaseException:
+        logging.getLogger(__name__).critical("ended by an unforeseen error", exc_info=True)
+        sys.exit(1)
+
+
+def _set_up_logging(settings: Settings) -> None:
+    handler = logging.StreamHandler()
+    if settings.log_format == "json":
+        from pythonjsonlogger.json import JsonFormatter
+
+        handler.setFormatter(JsonFormatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    else:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
+    logging.basicConfig(level=settings.log_level, handlers=[handler])

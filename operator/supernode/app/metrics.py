@@ -1,0 +1,180 @@
+"""The metrics of a running operator. Base units; no label per card, pod or job: those are read with kubectl."""
+
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from supernode.control.engine import Engine
+from supernode.control.observer import Observer
+from supernode.placement import fragmentation, largest_block
+
+_DECISIONS = (0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.1, 0.5)
+_RECONCILES = (0.001, 0.005, 0.025, 0.1, 0.5, 1, 5, 30)
+_WAITS = (0.1, 0.5, 1, 5, 30, 60, 300, 1800, 7200, 28800, 86400)
+_SIZES = ((1, "1"), (8, "2-8"), (64, "9-64"), (512, "65-512"))
+
+
+def size_class(members: int) -> str:
+    """The label of a group's size in members: ``1``, ``2-8``, ``9-64``, ``65-512`` or ``513+``."""
+    return next((label for most, label in _SIZES if members <= most), "513+")
+
+
+class Metrics(Observer):
+    """Turns the engine's measurements into Prometheus metrics in ``registry``."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._decision = Histogram(
+            "supernode_decision_seconds",
+            "Time of one placement decision, by outcome.",
+            ["outcome"],
+            buckets=_DECISIONS,
+            registry=self.registry,
+        )
+        self._excess = Counter(
+            "supernode_span_excess_total",
+            "Domains touched beyond the minimum, summed over allocated groups, by level.",
+            ["level"],
+            registry=self.registry,
+        )
+        self._spans = Counter(
+            "supernode_span_domains_total",
+            "Domains touched, summed over allocated groups, by level.",
+            ["level"],
+            registry=self.registry,
+        )
+        self._wait = Histogram(
+            "supernode_group_wait_seconds",
+            "Time from asking for cards to having them, by size class in members.",
+            ["size"],
+            buckets=_WAITS,
+            registry=self.registry,
+        )
+        self._running = Histogram(
+            "supernode_job_start_seconds",
+            "Time from a job's allocation until all its pods run.",
+            buckets=_WAITS,
+            registry=self.registry,
+        )
+        self._reconcile = Histogram(
+            "supernode_reconcile_seconds",
+            "Time of one reconcile, by kind.",
+            ["kind"],
+            buckets=_RECONCILES,
+            registry=self.registry,
+        )
+        self._failures = Counter(
+            "supernode_reconcile_failures_total", "Reconciles that failed, by kind.", ["kind"], registry=self.registry
+        )
+        self._restarts = Counter(
+            "supernode_job_restarts_total", "Times that failed pods of a job were replaced.", registry=self.registry
+        )
+        self._conflicts = Counter(
+            "supernode_ledger_conflicts_total",
+            "Ledger swaps that did not succeed and were tried again.",
+            registry=self.registry,
+        )
+        self._requests = Counter(
+            "supernode_api_requests_total",
+            "Requests to the API server, by verb, resource and HTTP status (0: no answer).",
+            ["verb", "resource", "code"],
+            registry=self.registry,
+        )
+        self._relists = Counter(
+            "supernode_reflector_relists_total",
+            "Times a cache was filled by a list, by resource.",
+            ["resource"],
+            registry=self.registry,
+        )
+
+    def watch(self, engine: Engine) -> None:
+        """Also export what the engine knows at the moment of a scrape."""
+        self.registry.register(_Fleet(engine))
+
+    def decided(self, outcome: str, seconds: float) -> None:
+        self._decision.labels(outcome).observe(seconds)
+
+    def allocated(self, members: int, waited: float, spans: dict[str, int], minimal: dict[str, int]) -> None:
+        self._wait.labels(size_class(members)).observe(max(0.0, waited))
+        for level, count in spans.items():
+            self._spans.labels(level).inc(count)
+            self._excess.labels(level).inc(max(0, count - minimal.get(level, count)))
+
+    def ledger_conflict(self) -> None:
+        self._conflicts.inc()
+
+    def reconciled(self, kind: str, seconds: float, failed: bool) -> None:
+        self._reconcile.labels(kind).observe(seconds)
+        if failed:
+            self._failures.labels(kind).inc()
+
+    def restarted(self, times: int) -> None:
+        self._restarts.inc(times)
+
+    def job_running(self, seconds: float) -> None:
+        self._running.observe(max(0.0, seconds))
+
+    def requested(self, verb: str, resource: str, code: int) -> None:
+        self._requests.labels(verb, resource, str(code)).inc()
+
+    def relisted(self, resource: str) -> None:
+        self._relists.labels(resource).inc()
+
+
+class _Fleet(Collector):
+    """Gauges read from the engine's snapshot at scrape time, so that they cannot drift from it."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def describe(self) -> Iterable[Metric]:
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        names = ["supernode", "profile"]
+        cards = GaugeMetricFamily("supernode_cards", "Cards of a supernode, by state.", labels=[*names, "state"])
+        blocks = GaugeMetricFamily(
+            "supernode_largest_block_cards", "Largest block that fits into one domain.", labels=[*names, "level"]
+        )
+        shares = GaugeMetricFamily(
+            "supernode_fragmentation_ratio", "Share of free cards outside the largest block.", labels=names
+        )
+        reserve = GaugeMetricFamily(
+            "supernode_reserve_nodes", "Wholly free nodes of the reserve that are still there.", labels=names
+        )
+        for view in self._engine.state.fleet.supernodes.values():
+            key = [view.name, view.profile.name]
+            taken = sum((node.taken & node.all_cards).bit_count() for node in view.nodes)
+            healthy = sum((node.healthy & node.all_cards).bit_count() for node in view.nodes)
+            total = sum(node.cards for node in view.nodes)
+            for state, count in (
+                ("total", total),
+                ("healthy", healthy),
+                ("allocated", taken),
+                ("free", view.free_cards),
+            ):
+                cards.add_metric([*key, state], count)
+            for level, largest in largest_block(view).items():
+                blocks.add_metric([*key, level], largest)
+            shares.add_metric(key, fragmentation(view) / 100)
+            reserve.add_metric(key, min(view.reserve, view.wholly_free))
+        yield from (cards, blocks, shares, reserve)
+        yield from self._engine_gauges()
+
+    def _engine_gauges(self) -> Iterable[Metric]:
+        engine = self._engine
+        yield GaugeMetricFamily("supernode_groups_waiting", "Groups that wait for cards.", engine.allocator.waiting)
+        yield GaugeMetricFamily("supernode_queue_depth", "Jobs that wait for a worker.", engine.queued)
+        yield GaugeMetricFamily("supernode_ready", "Whether all caches are filled.", float(engine.ready))
+        yield GaugeMetricFamily("supernode_writer_concurrency", "Writes allowed side by side.", engine.writer.limit)
+        size = GaugeMetricFamily("supernode_cache_objects", "Objects in a cache.", labels=["resource"])
+        unassigned = GaugeMetricFamily(
+            "supernode_unassigned_nodes", "Nodes of a profile that are in no supernode.", labels=["profile"]
+        )
+        for reflector in engine.caches.all():
+            size.add_metric([reflector.resource.plural], len(reflector.store))
+        for profile, nodes in engine.state.discovery.unassigned.items():
+            unassigned.add_metric([profile], len(nodes))
+        yield from (size, unassigned)

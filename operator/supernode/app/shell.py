@@ -1,0 +1,104 @@
+"""The kopf shell around the engine: start-up, login, clean-up, and the events of user-written resources.
+
+Handlers only put keys into the engine's queue: they write nothing, so kopf adds neither annotations nor finalizers. The
+engine's own caches hold the truth, because kopf's watches can miss a deletion; see docs/adr/0001.
+"""
+
+import asyncio
+import itertools
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import kopf
+
+from supernode.api import names
+from supernode.app.metrics import Metrics
+from supernode.app.settings import Settings
+from supernode.app.web import Web
+from supernode.cluster.session import Session
+from supernode.control.engine import Engine
+
+_log = logging.getLogger(__name__)
+
+
+class _Backoffs:
+    """Delays between retries of kopf's own requests, without end: no list outlasts every outage of an API server."""
+
+    def __iter__(self) -> Iterator[float]:
+        return itertools.chain((0.5, 1.0, 2.0, 4.0, 8.0), itertools.repeat(15.0))
+
+
+class Shell:
+    """One operator process from start to end. Raises what ended the engine, if it did not end by request."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._metrics = Metrics()
+        self._failure: BaseException | None = None
+        self._stop = asyncio.Event()
+
+    async def run(self) -> None:
+        """Until SIGTERM, SIGINT or a failure of the engine."""
+        session = Session.connect(self._settings.kubeconfig, on_response=self._metrics.requested)
+        async with session:
+            engine = Engine(session, self._metrics, identity=f"{socket.gethostname()}-{os.getpid()}")
+            self._metrics.watch(engine)
+            web = Web(engine, self._metrics)
+            await web.open(self._settings.host, self._settings.port)
+            try:
+                await kopf.operator(
+                    registry=self._registry(session, engine),
+                    settings=_kopf_settings(),
+                    clusterwide=True,
+                    standalone=True,
+                    stop_flag=self._stop,
+                )
+            finally:
+                await web.close()
+        if self._failure is not None:
+            raise self._failure
+
+    def _registry(self, session: Session, engine: Engine) -> kopf.OperatorRegistry:
+        registry = kopf.OperatorRegistry()
+        tasks: list[asyncio.Task[None]] = []
+
+        @kopf.on.startup(registry=registry)
+        async def start(**_: Any) -> None:
+            task = asyncio.create_task(engine.run(), name="engine")
+            task.add_done_callback(self._ended)
+            tasks.append(task)
+
+        @kopf.on.login(registry=registry)
+        async def login(**_: Any) -> kopf.AiohttpSession:
+            return kopf.AiohttpSession(server=session.server, aiohttp_session=session.http)
+
+        @kopf.on.cleanup(registry=registry)
+        async def stop(**_: Any) -> None:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+        @kopf.on.event(names.GROUP, names.VERSION, "trainingjobs", registry=registry)
+        @kopf.on.event(names.GROUP, names.VERSION, "cardgroups", registry=registry)
+        async def seen(namespace: str | None, name: str, **_: Any) -> None:
+            engine.enqueue((namespace or "", name))
+
+        return registry
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.critical("the engine ended; the process ends too, to be started anew", exc_info=error)
+            self._failure = error
+        self._stop.set()
+
+
+def _kopf_settings() -> kopf.OperatorSettings:
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False  # the engine posts Events itself, aggregated
+    settings.networking.error_backoffs = _Backoffs()
+    settings.process.ultimate_exiting_timeout = 20
+    settings.persistence.finalizer = f"{names.GROUP}/kopf"
+    return settings

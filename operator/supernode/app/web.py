@@ -1,0 +1,54 @@
+"""Metrics and probes over HTTP.
+
+``/healthz`` fails when the engine has stopped working, which a restart may heal. ``/readyz`` fails while caches are
+being filled. Neither fails because the API server is away: restarting the operator would not bring it back.
+"""
+
+import asyncio
+
+from aiohttp import web
+from prometheus_client.exposition import choose_encoder
+
+from supernode.app.metrics import Metrics
+from supernode.control.engine import Engine
+
+
+class Web:
+    """Serves ``/metrics``, ``/healthz`` and ``/readyz`` until closed."""
+
+    def __init__(self, engine: Engine, metrics: Metrics) -> None:
+        self._engine = engine
+        self._metrics = metrics
+        application = web.Application()
+        application.add_routes(
+            [
+                web.get("/metrics", self._serve_metrics),
+                web.get("/healthz", self._serve_health),
+                web.get("/readyz", self._serve_readiness),
+            ]
+        )
+        self._runner = web.AppRunner(application, access_log=None, handle_signals=False)
+
+    async def open(self, host: str, port: int) -> None:
+        """Listen; raises OSError when the port is taken."""
+        await self._runner.setup()
+        await web.TCPSite(self._runner, host, port).start()
+
+    async def close(self) -> None:
+        """Stop listening."""
+        await self._runner.cleanup()
+
+    async def _serve_metrics(self, request: web.Request) -> web.Response:
+        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        # In a thread: hundreds of supernodes make thousands of samples, and the loop has watches to serve.
+        body = await asyncio.to_thread(encode, self._metrics.registry)
+        return web.Response(body=body, headers={"Content-Type": content_type})
+
+    async def _serve_health(self, _request: web.Request) -> web.Response:
+        problem = self._engine.health()
+        return web.Response(text=problem or "ok", status=503 if problem else 200)
+
+    async def _serve_readiness(self, _request: web.Request) -> web.Response:
+        missing = self._engine.caches.unsynced()
+        text = f"waiting for {', '.join(missing)}" if missing else "ok"
+        return web.Response(text=text, status=503 if missing else 200)

@@ -1,0 +1,103 @@
+"""Every cache of the engine: one reflector for each kind it reads, and who is told of changes."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, Protocol
+
+from supernode.api import names
+from supernode.api.cardgroup import CardGroup
+from supernode.api.profile import SuperNodeProfile
+from supernode.api.reading import parse
+from supernode.api.supernode import SuperNode
+from supernode.api.trainingjob import TrainingJob
+from supernode.cluster import resources
+from supernode.cluster.reflector import Reflector
+from supernode.cluster.resources import Resource
+from supernode.cluster.session import Session
+from supernode.control.observer import Observer
+from supernode.control.records import Custom, Key, PodRecord, convert_node, convert_pod, custom_converter
+from supernode.topology.discovery import NodeFacts
+
+
+class Listener(Protocol):
+    """Who wants to know of changes. ``old`` is ``None`` for an added object, ``new`` for a deleted one."""
+
+    def node_changed(self, key: Key, old: NodeFacts | None, new: NodeFacts | None) -> None: ...
+    def pod_changed(self, key: Key, old: PodRecord | None, new: PodRecord | None) -> None: ...
+    def service_changed(self, key: Key, old: str | None, new: str | None) -> None: ...
+    def profile_changed(
+        self, key: Key, old: Custom[SuperNodeProfile] | None, new: Custom[SuperNodeProfile] | None
+    ) -> None: ...
+    def supernode_changed(self, key: Key, old: Custom[SuperNode] | None, new: Custom[SuperNode] | None) -> None: ...
+    def group_changed(self, key: Key, old: Custom[CardGroup] | None, new: Custom[CardGroup] | None) -> None: ...
+    def job_changed(self, key: Key, old: Custom[TrainingJob] | None, new: Custom[TrainingJob] | None) -> None: ...
+
+
+class Caches:
+    """What the engine knows of the cluster. Pods are indexed by ``node``, ``group`` and ``job``."""
+
+    def __init__(self, session: Session, listener: Listener, observer: Observer) -> None:
+        def count(resource: str, what: str) -> None:
+            if what == "relist":
+                observer.relisted(resource)
+
+        def reflector(
+            resource: Resource, convert: Callable[..., Any], on_change: Callable[..., None], **options: Any
+        ) -> Any:
+            return Reflector(session, resource, convert=convert, on_change=on_change, on_count=count, **options)
+
+        self.nodes: Reflector[NodeFacts] = reflector(resources.NODES, convert_node, listener.node_changed)
+        self.pods: Reflector[PodRecord] = reflector(
+            resources.PODS, convert_pod, listener.pod_changed, indices=_POD_INDICES
+        )
+        self.services: Reflector[str] = reflector(
+            resources.SERVICES, _controller_uid, listener.service_changed, label_selector=names.LABEL_JOB
+        )
+        self.profiles: Reflector[Custom[SuperNodeProfile]] = reflector(
+            resources.SUPERNODEPROFILES, custom_converter(partial(parse, SuperNodeProfile)), listener.profile_changed
+        )
+        self.supernodes: Reflector[Custom[SuperNode]] = reflector(
+            resources.SUPERNODES, custom_converter(partial(parse, SuperNode)), listener.supernode_changed
+        )
+        self.groups: Reflector[Custom[CardGroup]] = reflector(
+            resources.CARDGROUPS, custom_converter(partial(parse, CardGroup)), listener.group_changed
+        )
+        self.jobs: Reflector[Custom[TrainingJob]] = reflector(
+            resources.TRAININGJOBS, custom_converter(partial(parse, TrainingJob)), listener.job_changed
+        )
+
+    def all(self) -> tuple[Reflector[Any], ...]:
+        """Every reflector."""
+        return (self.nodes, self.pods, self.services, self.profiles, self.supernodes, self.groups, self.jobs)
+
+    async def synced(self) -> None:
+        """Wait until each cache has been filled once."""
+        await asyncio.gather(*(reflector.synced.wait() for reflector in self.all()))
+
+    def unsynced(self) -> list[str]:
+        """The resources whose first list has not ended."""
+        return [reflector.resource.plural for reflector in self.all() if not reflector.synced.is_set()]
+
+
+def _controller_uid(service: dict[str, Any]) -> str:
+    owners = service["metadata"].get("ownerReferences", ())
+    return next((str(owner["uid"]) for owner in owners if owner.get("controller")), "")
+
+
+def _by_node(pod: PodRecord) -> Iterator[str]:
+    if pod.node:
+        yield pod.node
+
+
+def _by_group(pod: PodRecord) -> Iterator[Key]:
+    if pod.group_key:
+        yield pod.group_key
+
+
+def _by_job(pod: PodRecord) -> Iterator[Key]:
+    if pod.job:
+        yield (pod.key[0], pod.job)
+
+
+_POD_INDICES = {"node": _by_node, "group": _by_group, "job": _by_job}

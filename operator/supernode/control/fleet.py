@@ -1,0 +1,289 @@
+"""The fleet as the caches know it, kept as one snapshot: only the supernodes that changed are built anew."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from supernode.api import names
+from supernode.api.conditions import Reason
+from supernode.api.profile import SuperNodeProfile
+from supernode.api.supernode import SuperNode
+from supernode.control.caches import Caches
+from supernode.control.records import Custom, Key, PodRecord
+from supernode.topology.discovery import Discovery, NodeFacts, ProblemKind, SuperNodeFacts, discover
+from supernode.topology.fleet import Fleet, SuperNodeView
+from supernode.topology.ledger import LedgerEntry
+from supernode.topology.profile import Profile
+from supernode.topology.ranges import RangeError
+from supernode.topology.views import ForeignPod, build_view, held_cards
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why a supernode gives no new cards although it exists."""
+
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """One supernode's ledger as last seen, and which cards of which node it books (bitmasks)."""
+
+    resource_version: str
+    entries: tuple[LedgerEntry, ...] = ()
+    booked: Mapping[str, int] = field(default_factory=dict)
+    error: str | None = None
+
+    @classmethod
+    def of(cls, record: Custom[SuperNode]) -> "Ledger":
+        """Read from the status; an unreadable one books nothing and says so in ``error``."""
+        try:
+            entries = tuple(LedgerEntry.from_dict(item) for item in record.status.get("ledger", ()))
+            booked = held_cards(entries)
+        except RangeError as problem:
+            return cls(record.resource_version, error=str(problem))
+        return cls(record.resource_version, entries, booked)
+
+
+def shape_of(profile: Profile) -> str:
+    """A digest of what ledgers depend on: the resource and the levels with their sizes and labels."""
+    levels = [(level.name, level.fan_out, level.node_label) for level in profile.levels]
+    return hashlib.sha256(repr((profile.resource, levels)).encode()).hexdigest()[:12]
+
+
+class FleetState:
+    """Profiles, supernodes and ledgers, and the snapshot that decisions are made on.
+
+    The ``*_changed`` methods are cheap and only note what to look at; :meth:`refresh` does the work. ``generation``
+    rises whenever a card may have become available, so that waiting groups know when to try again. ``changed`` are
+    supernodes whose status may have to be written, ``touched`` the groups whose ledger entries were read anew; who
+    handles them empties the sets.
+    """
+
+    def __init__(self, caches: Caches) -> None:
+        self._caches = caches
+        self._rediscover = True
+        self._dirty: set[str] = set()
+        self._views: dict[str, SuperNodeView] = {}
+        self._holders: dict[str, frozenset[str]] = {}
+        self._strays: dict[str, dict[str, int]] = {}
+        self.ledgers: dict[str, Ledger] = {}
+        self.by_group: dict[str, dict[str, dict[str, LedgerEntry]]] = {}
+        self.profiles: dict[str, Profile] = {}
+        self.troubles: dict[str, Trouble] = {}
+        self.conflicts: dict[str, str] = {}
+        self.discovery: Discovery = discover((), (), ())
+        self.fleet = Fleet()
+        self.generation = 0
+        self.changed: set[str] = set()
+        self.touched: set[Key] = set()
+
+    # What the caches report.
+
+    def node_changed(self, old: NodeFacts | None, new: NodeFacts | None) -> None:
+        """Note a node's change; only a change of labels or of its existence asks for a new discovery."""
+        if old is None or new is None or old.labels != new.labels or old.capacity.keys() != new.capacity.keys():
+            self._rediscover = True
+        for facts in (old, new):
+            if facts is not None and facts.name in self.discovery.assigned:
+                self._dirty.add(self.discovery.assigned[facts.name])
+
+    def pod_changed(self, old: PodRecord | None, new: PodRecord | None) -> bool:
+        """Note a pod's change; whether it matters, which pods of allocated groups do not."""
+        matters = False
+        for pod in (old, new):
+            if pod is None or pod.node is None or not pod.requests:
+                continue
+            supernode = self.discovery.assigned.get(pod.node)
+            if supernode is not None and not self._covered(pod):
+                self._dirty.add(supernode)
+                matters = True
+        return matters
+
+    def profile_changed(self) -> None:
+        """Note that a profile came, went or was edited."""
+        self._rediscover = True
+
+    def supernode_changed(self, name: str) -> None:
+        """Note that a SuperNode came, went or was written, its ledger included."""
+        record = self._caches.supernodes.store.get(("", name))
+        known = self.ledgers.get(name)
+        if record is None or known is None or self._spec_differs(record):
+            self._rediscover = True
+        self._dirty.add(name)
+
+    def _spec_differs(self, record: Custom[SuperNode]) -> bool:
+        found = self.discovery.supernodes.get(record.key[1])
+        if found is None or record.model is None:
+            return True
+        spec = record.model.spec
+        known = (found.profile, dict(found.node_selector), found.cordoned, found.reserve)
+        return known != (spec.profile, dict(spec.node_selector), spec.cordoned, spec.reserve)
+
+    # The snapshot.
+
+    def refresh(self) -> None:
+        """Bring the snapshot up to the caches."""
+        if self._rediscover:
+            self._rediscover = False
+            self._discover()
+        dirty, self._dirty = self._dirty, set()
+        for name in dirty:
+            self._read_ledger(name)
+        dirty |= self._find_strays()
+        rebuilt = [view for name in sorted(dirty) if (view := self._build(name)) is not None]
+        gone = [name for name in self._views if name not in self.discovery.supernodes or not self._known(name)]
+        for view in rebuilt:
+            if self._gained(self._views.get(view.name), view):
+                self.generation += 1
+            self._views[view.name] = view
+        for name in gone:
+            del self._views[name]
+        self.changed |= dirty
+        if rebuilt or gone:
+            self.fleet = Fleet(self._views.values(), self.profiles)
+
+    def _discover(self) -> None:
+        self.profiles = {
+            key[1]: Profile.from_spec(key[1], record.model.spec)
+            for key, record in self._caches.profiles.store.items()
+            if isinstance(record.model, SuperNodeProfile)
+        }
+        facts = [
+            SuperNodeFacts(
+                name=key[1],
+                profile=record.model.spec.profile,
+                node_selector=record.model.spec.node_selector,
+                discovered=record.labels.get(names.LABEL_DISCOVERED) == "true",
+                created=record.created.isoformat(),
+                cordoned=record.model.spec.cordoned,
+                reserve=record.model.spec.reserve,
+            )
+            for key, record in self._caches.supernodes.store.items()
+            if record.model is not None
+        ]
+        before, conflicts = self.discovery, self.conflicts
+        self.discovery = discover(self.profiles.values(), self._caches.nodes.store.values(), facts)
+        self.conflicts = {p.subject: p.message for p in self.discovery.problems if p.kind == ProblemKind.NODE_CONFLICT}
+        self.generation += 1
+        self.changed |= conflicts.keys() ^ self.conflicts.keys()
+        stale = before.supernodes.keys() ^ self.discovery.supernodes.keys()
+        stale |= {n for n, found in self.discovery.supernodes.items() if before.supernodes.get(n) != found}
+        profiles_changed = {n for n, v in self._views.items() if self.profiles.get(v.profile.name) != v.profile}
+        unread = {name for _, name in set(self._caches.supernodes.store.keys()) if name not in self.ledgers}
+        self._dirty |= stale | profiles_changed | unread
+
+    def _known(self, name: str) -> bool:
+        return self._caches.supernodes.store.get(("", name)) is not None
+
+    def _read_ledger(self, name: str) -> None:
+        record = self._caches.supernodes.store.get(("", name))
+        old = self.ledgers.get(name)
+        if record is not None and old is not None and old.resource_version == record.resource_version:
+            return
+        for entry in old.entries if old else ():
+            self.touched.add(group_key(entry.group))
+            by_uid = self.by_group[entry.group]
+            by_uid[entry.uid].pop(name, None)
+            if not by_uid[entry.uid]:
+                del by_uid[entry.uid]
+            if not by_uid:
+                del self.by_group[entry.group]
+        if record is None:
+            self.ledgers.pop(name, None)
+            return
+        ledger = Ledger.of(record)
+        self.ledgers[name] = ledger
+        for entry in ledger.entries:
+            self.touched.add(group_key(entry.group))
+            self.by_group.setdefault(entry.group, {}).setdefault(entry.uid, {})[name] = entry
+
+    def _find_strays(self) -> set[str]:
+        """Find cards that one supernode's ledger books on a node that, by its labels, belongs to another one now.
+
+        Returns the supernodes where this is new or over.
+        """
+        strays: dict[str, dict[str, int]] = {}
+        for name, ledger in self.ledgers.items():
+            for node, cards in ledger.booked.items():
+                home = self.discovery.assigned.get(node)
+                if home is not None and home != name:
+                    strays.setdefault(home, {})[node] = strays.get(home, {}).get(node, 0) | cards
+        changed = {h for h in strays.keys() | self._strays.keys() if strays.get(h) != self._strays.get(h)}
+        self._strays = strays
+        return changed
+
+    def _build(self, name: str) -> SuperNodeView | None:
+        record = self._caches.supernodes.store.get(("", name))
+        found = self.discovery.supernodes.get(name)
+        if record is None or record.model is None or found is None:
+            self.troubles.pop(name, None)
+            return None
+        profile = self.profiles.get(found.profile)
+        ledger = self.ledgers[name]
+        self._holders[name] = frozenset(entry.group for entry in ledger.entries)
+        trouble = self._trouble(record, profile, ledger)
+        if trouble is not None:
+            self.troubles[name] = trouble
+        else:
+            self.troubles.pop(name, None)
+        if profile is None:
+            return None
+        nodes = [facts for node in found.nodes if (facts := self._caches.nodes.store.get(("", node))) is not None]
+        return build_view(
+            replace(found, cordoned=found.cordoned or trouble is not None),
+            profile,
+            nodes,
+            ledger.entries,
+            self._foreign(found.nodes, profile.resource),
+            held_elsewhere=self._strays.get(name),
+        )
+
+    def _trouble(self, record: Custom[SuperNode], profile: Profile | None, ledger: Ledger) -> Trouble | None:
+        if ledger.error is not None:
+            return Trouble(Reason.INVALID_SPEC, f"status.ledger cannot be read: {ledger.error}")
+        if profile is None:
+            name = record.model.spec.profile if record.model else "?"
+            return Trouble(Reason.PROFILE_MISSING, f"SuperNodeProfile {name} does not exist or is invalid; create it")
+        shape = record.status.get("shape")
+        if ledger.entries and shape and shape != shape_of(profile):
+            text = (
+                f"profile {profile.name} got other levels or another resource while groups hold cards; "
+                "undo it, or no new cards are given until they are released"
+            )
+            return Trouble(Reason.PROFILE_CHANGED_IN_USE, text)
+        return None
+
+    def _covered(self, pod: PodRecord) -> bool:
+        """Whether the ledger of the pod's supernode already counts its cards."""
+        supernode = self.discovery.assigned.get(pod.node or "")
+        if supernode is None or pod.group is None:
+            return False
+        return f"{pod.key[0]}/{pod.group}" in self._holders.get(supernode, ())
+
+    def _foreign(self, nodes: tuple[str, ...], resource: str) -> list[ForeignPod]:
+        return [
+            ForeignPod(pod.key[0], pod.key[1], node, dict(pod.requests)[resource], pod.cards)
+            for node in nodes
+            for pod in self._caches.pods.store.by_index("node", node)
+            if not pod.finished and dict(pod.requests).get(resource) and not self._covered(pod)
+        ]
+
+    @staticmethod
+    def _gained(old: SuperNodeView | None, new: SuperNodeView) -> bool:
+        """Whether some card can be given that could not before."""
+        if old is None or old.cordoned or old.reserve > new.reserve or len(old.nodes) != len(new.nodes):
+            return not new.cordoned
+        return any(b.free & ~a.free for a, b in zip(old.nodes, new.nodes, strict=True))
+
+
+def group_text(key: Key) -> str:
+    """A group's name as ledgers write it."""
+    return f"{key[0]}/{key[1]}"
+
+
+def group_key(text: str) -> Key:
+    """Inverse of :func:`group_text`."""
+    namespace, _, name = text.partition("/")
+    return (namespace, name)

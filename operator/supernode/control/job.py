@@ -1,0 +1,363 @@
+"""The life of a training job as one pure decision: what is there, hence what to do next.
+
+The caller reads the caches into a :class:`JobView`, :func:`decide` answers with a :class:`Step`, the caller carries it
+out and comes back at the next event. Nothing here knows how the job came to where it is, so any path can be taken up
+again after a crash.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from supernode.api.conditions import ConditionType, Reason
+from supernode.api.trainingjob import TrainingJob, TrainingJobSpec
+from supernode.control.conditions import State, find, is_true, timestamp, updated
+from supernode.control.records import Custom, PodRecord, parse_time
+from supernode.topology.fleet import Member
+
+Json = dict[str, Any]
+
+OBSTACLE_INTERVAL = 30.0
+"""Seconds until a job that met an obstacle tries again; what can be seen in a cache wakes it at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupView:
+    """What a job needs to know of its CardGroup. ``members`` is ``None`` until the ledger holds the cards."""
+
+    uid: str
+    owner_uid: str | None
+    deleting: bool
+    priority: int
+    status: Json
+    members: tuple[Member, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """What keeps a job from its group or its pods; ``final`` when no waiting can help."""
+
+    reason: Reason
+    message: str
+    final: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    """Everything the decision reads. ``pods`` are all pods that carry the job's label and are controlled by it."""
+
+    job: Custom[TrainingJob]
+    group: GroupView | None
+    pods: tuple[PodRecord, ...]
+    has_service: bool
+    obstacle: Obstacle | None
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """An Event to be recorded on the job."""
+
+    reason: Reason
+    message: str
+    warning: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What to do, in this order: status, deletions, creations.
+
+    ``status`` is the whole status the job should have, ``None`` to leave it. The status is written before anything is
+    deleted, so that a failure is counted exactly once even if the operator ends in between.
+    """
+
+    status: Json | None = None
+    delete_pods: tuple[PodRecord, ...] = ()
+    delete_group: bool = False
+    delete_job: bool = False
+    create_group: bool = False
+    set_priority: int | None = None
+    create_service: bool = False
+    create_ranks: tuple[int, ...] = ()
+    notices: tuple[Notice, ...] = ()
+    again_after: float | None = None
+
+
+@dataclass(slots=True)
+class _Draft:
+    """The status under construction."""
+
+    view: JobView
+    status: Json
+    states: dict[ConditionType, State] = field(default_factory=dict)
+
+    def finish(self, phase: str) -> Json:
+        job = self.view.job
+        self.status["phase"] = phase
+        self.status["observedGeneration"] = job.generation
+        self.status["conditions"] = updated(
+            job.status.get("conditions", []), self.states, generation=job.generation, now=self.view.now
+        )
+        return self.status
+
+
+def decide(view: JobView) -> Step:
+    """The next step of a job; an empty step when everything is as it should be."""
+    job = view.job
+    if job.deleting:
+        return Step()  # owner references take pods, Service and group along; the group's finalizer guards the cards
+    if job.model is None:
+        return _stalled(view, Reason.INVALID_SPEC, job.error or "the spec cannot be read")
+    spec = job.model.spec
+    if find(job.status, ConditionType.SUCCEEDED).get("status") in ("True", "False"):
+        return _after_the_end(view, spec)
+    obstacle = view.obstacle
+    if obstacle is not None and obstacle.final:
+        return _end(view, obstacle.reason, obstacle.message)
+    if spec.suspend:
+        return _suspend(view)
+    if obstacle is not None:
+        return replace(_stalled(view, obstacle.reason, obstacle.message), again_after=OBSTACLE_INTERVAL)
+    group = view.group
+    if group is None:
+        return _ask_for_cards(view)
+    if group.owner_uid != job.uid:
+        message = f"CardGroup {job.key[1]} exists and is not this job's; rename the job or delete the group"
+        return _stalled(view, Reason.NAME_CONFLICT, message)
+    if group.deleting:
+        return _tear_down(
+            view, Reason.RELEASED, "its card group is being deleted; it asks again once the cards are free"
+        )
+    if group.members is None:
+        return _wait(view, spec, group)
+    return _run(view, spec, group, group.members)
+
+
+# Before the cards are there.
+
+
+def _draft(view: JobView) -> _Draft:
+    status = {k: v for k, v in view.job.status.items() if k != "conditions"}
+    status.setdefault("restarts", 0)
+    return _Draft(view, status)
+
+
+def _stalled(view: JobView, reason: Reason, message: str) -> Step:
+    draft = _draft(view)
+    draft.states = {
+        ConditionType.READY: State(False, reason, message),
+        ConditionType.RECONCILING: State(False, reason, message),
+        ConditionType.STALLED: State(True, reason, message),
+    }
+    return Step(status=draft.finish("Stalled"), notices=(Notice(reason, message, warning=True),))
+
+
+def _pending(view: JobView, reason: Reason, message: str, *, stalled: bool = False) -> Json:
+    draft = _draft(view)
+    draft.states = {
+        ConditionType.READY: State(False, reason, message),
+        ConditionType.RECONCILING: State(not stalled, reason, message),
+        ConditionType.STALLED: State(stalled, reason, message if stalled else ""),
+        ConditionType.ALLOCATED: State(False, reason, message),
+        ConditionType.RUNNING: State(False, reason),
+    }
+    for name in ("profile", "superNodes", "spans", "minimal", "proven", "startTime"):
+        draft.status.pop(name, None)
+    draft.status["pods"] = _tally(view.pods)
+    return draft.finish("Stalled" if stalled else "Pending")
+
+
+def _ask_for_cards(view: JobView) -> Step:
+    status = _pending(view, Reason.WAITING_FOR_CARDS, "asks for cards")
+    leftovers = tuple(p for p in view.pods if not p.deleting)
+    return Step(status=status, delete_pods=leftovers, create_group=True)
+
+
+def _wait(view: JobView, spec: TrainingJobSpec, group: GroupView) -> Step:
+    condition = find(group.status, ConditionType.ALLOCATED)
+    reason = _reason(condition.get("reason"), Reason.WAITING_FOR_CARDS)
+    message = condition.get("message") or "waits for its card group to be decided"
+    waiting_since = parse_time(group.status.get("waitingSince")) or view.now
+    remaining = _remaining(waiting_since, spec.queue_deadline_seconds, view.now)
+    if remaining is not None and remaining <= 0:
+        text = f"got no cards within queueDeadlineSeconds={spec.queue_deadline_seconds}: {message}"
+        return _end(view, Reason.QUEUE_DEADLINE_EXCEEDED, text)
+    stalled = is_true(group.status, ConditionType.STALLED)
+    return Step(
+        status=_pending(view, reason, message, stalled=stalled),
+        set_priority=_priority(spec, group),
+        delete_pods=tuple(p for p in view.pods if not p.deleting),
+        again_after=remaining,
+    )
+
+
+def _suspend(view: JobView) -> Step:
+    message = "spec.suspend is true; cards and pods are released"
+    draft = _draft(view)
+    draft.states = {
+        ConditionType.READY: State(False, Reason.SUSPENDED, message),
+        ConditionType.RECONCILING: State(bool(view.pods or view.group), Reason.SUSPENDED, message),
+        ConditionType.STALLED: State(False, Reason.SUSPENDED),
+        ConditionType.ALLOCATED: State(False, Reason.SUSPENDED, message),
+        ConditionType.RUNNING: State(False, Reason.SUSPENDED),
+    }
+    for name in ("superNodes", "spans", "minimal", "proven", "startTime"):
+        draft.status.pop(name, None)
+    draft.status["pods"] = _tally(view.pods)
+    return replace(_release(view), status=draft.finish("Suspended"))
+
+
+def _tear_down(view: JobView, reason: Reason, message: str) -> Step:
+    return replace(_release(view), status=_pending(view, reason, message))
+
+
+def _release(view: JobView) -> Step:
+    """Pods first go, the group is asked to go; its finalizer keeps the cards booked until the pods are gone."""
+    group = view.group
+    ours = group is not None and group.owner_uid == view.job.uid and not group.deleting
+    return Step(delete_pods=tuple(p for p in view.pods if not p.deleting), delete_group=ours)
+
+
+# With cards.
+
+
+def _run(view: JobView, spec: TrainingJobSpec, group: GroupView, members: tuple[Member, ...]) -> Step:
+    seats = {member.rank: member for member in members}
+    current = {p.rank: p for p in view.pods if _in_place(p, group.uid, seats)}
+    stale = tuple(p for p in view.pods if not p.deleting and current.get(p.rank) is not p)
+    if len(current) == len(members) and all(p.phase == "Succeeded" for p in current.values()):
+        return _end(view, Reason.ALL_SUCCEEDED, f"all {len(members)} pods succeeded", succeeded=True)
+    started = parse_time(view.job.status.get("startTime")) or view.now
+    remaining = _remaining(started, spec.active_deadline_seconds, view.now)
+    if remaining is not None and remaining <= 0:
+        text = f"ran longer than activeDeadlineSeconds={spec.active_deadline_seconds}"
+        return _end(view, Reason.DEADLINE_EXCEEDED, text)
+
+    failed = tuple(p for p in current.values() if p.phase == "Failed" and not p.deleting)
+    counted = set(view.job.status.get("replacing", ()))
+    fresh = [p for p in failed if p.uid not in counted]
+    restarts = view.job.status.get("restarts", 0) + bool(fresh)
+    if restarts > spec.fault_policy.max_restarts:
+        return _end(view, Reason.MAX_RESTARTS_EXCEEDED, _why_given_up(spec, fresh))
+
+    taken_names = {p.rank for p in view.pods}
+    draft = _draft(view)
+    draft.status |= _placement_summary(view, group, members)
+    draft.status["startTime"] = timestamp(started)
+    draft.status["restarts"] = restarts
+    draft.status["replacing"] = sorted(p.uid for p in failed)
+    if not failed:
+        del draft.status["replacing"]
+    phase = _running_states(draft, list(current.values()), len(members))
+    return Step(
+        status=draft.finish(phase),
+        delete_pods=failed + stale,
+        set_priority=_priority(spec, group),
+        create_service=not view.has_service,
+        create_ranks=tuple(m.rank for m in members if m.rank not in taken_names),
+        notices=tuple(Notice(Reason.POD_FAILED, f"restarts after: {_failure(p)}", warning=True) for p in fresh[:3]),
+        again_after=remaining,
+    )
+
+
+def _in_place(pod: PodRecord, group_uid: str, seats: Mapping[int, Member]) -> bool:
+    """Whether a pod belongs to this allocation and uses the cards the ledger has for its rank."""
+    seat = seats.get(pod.rank) if pod.rank is not None else None
+    if seat is None or pod.group_uid != group_uid or pod.cards != seat.cards:
+        return False
+    return pod.node in (None, seat.node)
+
+
+def _running_states(draft: _Draft, pods: list[PodRecord], wanted: int) -> str:
+    alive = [p for p in pods if not p.deleting and p.phase in ("Running", "Succeeded")]
+    running = len(alive) == wanted
+    draft.status["pods"] = _tally(draft.view.pods)
+    blocked = next((p for p in pods if p.phase == "Pending" and p.reason), None)
+    message = f"{len(alive)} of {wanted} pods run"
+    if blocked is not None and not running:
+        message += f"; {blocked.key[1]}: {blocked.reason}: {blocked.message}"
+    reason = Reason.PODS_RUNNING if running else Reason.PODS_PENDING
+    draft.states = {
+        ConditionType.READY: State(running, reason, message),
+        ConditionType.RECONCILING: State(not running, reason, "" if running else message),
+        ConditionType.STALLED: State(False, reason),
+        ConditionType.ALLOCATED: State(True, Reason.ALLOCATED, f"{wanted} members have their cards"),
+        ConditionType.RUNNING: State(running, reason, message),
+    }
+    return "Running" if running else "Starting"
+
+
+def _placement_summary(view: JobView, group: GroupView, members: tuple[Member, ...]) -> Json:
+    summary: Json = {
+        name: group.status[name] for name in ("profile", "spans", "minimal", "proven") if name in group.status
+    }
+    summary["group"] = view.job.key[1]
+    summary["members"] = len(members)
+    summary["cards"] = sum(m.cards.bit_count() for m in members)
+    summary["superNodes"] = list(dict.fromkeys(member.supernode for member in members))
+    return summary
+
+
+# The end.
+
+
+def _end(view: JobView, reason: Reason, message: str, *, succeeded: bool = False) -> Step:
+    draft = _draft(view)
+    draft.status["completionTime"] = timestamp(view.now)
+    draft.status["pods"] = _tally(view.pods)
+    draft.status.pop("replacing", None)
+    draft.states = {
+        ConditionType.READY: State(succeeded, reason, message),
+        ConditionType.RECONCILING: State(False, reason),
+        ConditionType.STALLED: State(not succeeded, reason, "" if succeeded else message),
+        ConditionType.RUNNING: State(False, reason),
+        ConditionType.SUCCEEDED: State(succeeded, reason, message),
+    }
+    notice = Notice(reason, message, warning=not succeeded)
+    return Step(status=draft.finish("Succeeded" if succeeded else "Failed"), notices=(notice,))
+
+
+def _after_the_end(view: JobView, spec: TrainingJobSpec) -> Step:
+    """Running pods go, finished ones stay for their logs; the group goes; the job itself after its time to live."""
+    step = replace(_release(view), delete_pods=tuple(p for p in view.pods if not p.finished and not p.deleting))
+    ended = parse_time(view.job.status.get("completionTime")) or view.now
+    remaining = _remaining(ended, spec.ttl_seconds_after_finished, view.now)
+    if remaining is None:
+        return step
+    return replace(step, delete_job=remaining <= 0, again_after=max(remaining, 0.0))
+
+
+# Small helpers.
+
+
+def _priority(spec: TrainingJobSpec, group: GroupView) -> int | None:
+    return spec.priority if spec.priority != group.priority else None
+
+
+def _remaining(since: datetime, seconds: int | None, now: datetime) -> float | None:
+    return None if seconds is None else (since + timedelta(seconds=seconds) - now).total_seconds()
+
+
+def _tally(pods: tuple[PodRecord, ...]) -> Json:
+    phases = Counter(p.phase for p in pods)
+    return {name.lower(): phases[name] for name in ("Pending", "Running", "Succeeded", "Failed")}
+
+
+def _failure(pod: PodRecord) -> str:
+    where = f" on {pod.node}" if pod.node else ""
+    return f"pod {pod.key[1]}{where}: {pod.reason or 'Failed'}{': ' + pod.message if pod.message else ''}"
+
+
+def _why_given_up(spec: TrainingJobSpec, failed: list[PodRecord]) -> str:
+    return f"faultPolicy.maxRestarts={spec.fault_policy.max_restarts} is used up; last: {_failure(failed[0])}"
+
+
+def _reason(text: str | None, otherwise: Reason) -> Reason:
+    return next((reason for reason in Reason if reason == text), otherwise)
+
+
+def finished(status: Mapping[str, Any]) -> bool:
+    """Whether a job's raw status says that it has ended, well or not."""
+    return find(status, ConditionType.SUCCEEDED).get("status") in ("True", "False")

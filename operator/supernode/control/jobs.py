@@ -1,0 +1,265 @@
+"""Carries out what :func:`supernode.control.job.decide` says, one training job at a time."""
+
+import logging
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from supernode.api.conditions import Reason
+from supernode.api.trainingjob import TrainingJob
+from supernode.cluster import resources
+from supernode.cluster.errors import AlreadyExists, ApiError, BadRequest, Conflict, Invalid, NotFound
+from supernode.cluster.events import EventRecorder, Reference
+from supernode.cluster.session import Session
+from supernode.cluster.writer import Writer
+from supernode.control.allocator import Allocator
+from supernode.control.caches import Caches
+from supernode.control.fleet import FleetState
+from supernode.control.grouping import group_for
+from supernode.control.job import OBSTACLE_INTERVAL, GroupView, JobView, Notice, Obstacle, Step, decide, finished
+from supernode.control.observer import Observer
+from supernode.control.records import Custom, Key, PodRecord, convert_pod, parse_time
+from supernode.control.status import difference
+from supernode.topology.fleet import Member
+from supernode.topology.profile import Profile
+from supernode.workload import InvalidSpec, WorkerShape, render_pod, render_service
+
+_log = logging.getLogger(__name__)
+
+Job = Custom[TrainingJob]
+
+
+class JobController:
+    """Reconciles training jobs by key. Errors of the API server surface to the caller, who tries the key again."""
+
+    def __init__(
+        self,
+        session: Session,
+        writer: Writer,
+        caches: Caches,
+        state: FleetState,
+        allocator: Allocator,
+        recorder: EventRecorder,
+        observer: Observer,
+    ) -> None:
+        self._session = session
+        self._writer = writer
+        self._caches = caches
+        self._state = state
+        self._allocator = allocator
+        self._recorder = recorder
+        self._observer = observer
+        self._obstacles: dict[str, tuple[Obstacle, float]] = {}
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Bring one job a step further; seconds until it must be looked at again, ``None`` if only events matter."""
+        job = self._caches.jobs.store.get(key)
+        if job is None:
+            return None
+        view = self._view(job)
+        step = decide(view)
+        if step.status is not None and not await self._write_status(job, step):
+            return 0.0  # the cache was behind; what it knows next decides again
+        await self._delete(job, view, step)
+        await self._create(job, view, step)
+        return step.again_after
+
+    def _view(self, job: Job) -> JobView:
+        pods = self._caches.pods.store.by_index("job", job.key)
+        group = self._group_view(job.key)
+        return JobView(
+            job=job,
+            group=group,
+            pods=tuple(pod for pod in pods if pod.owner_uid == job.uid),
+            has_service=job.key in self._caches.services.store,
+            obstacle=self._obstacle(job) or (self._claim_obstacle(job) if group is None else None),
+            now=datetime.now(UTC),
+        )
+
+    def _obstacle(self, job: Job) -> Obstacle | None:
+        """What the API server answered not long ago, until it is worth asking again."""
+        obstacle, until = self._obstacles.get(job.uid, (None, 0.0))
+        if obstacle is not None and not obstacle.final and until <= time.monotonic():
+            del self._obstacles[job.uid]
+            return None
+        return obstacle
+
+    def _met(self, job: Job, reason: Reason, message: str, *, final: bool = False) -> None:
+        self._obstacles[job.uid] = (Obstacle(reason, message, final), time.monotonic() + OBSTACLE_INTERVAL / 2)
+
+    def _claim_obstacle(self, job: Job) -> Obstacle | None:
+        if job.model is None or job.deleting or finished(job.status):
+            return None
+        try:
+            self._claim(job.model)
+        except InvalidSpec as problem:
+            return Obstacle(problem.reason, str(problem))
+        return None
+
+    def _claim(self, job: TrainingJob) -> dict[str, Any]:
+        """The CardGroup the job asks for, on the profile it names or on those that have supernodes."""
+        present = {view.profile.name: view.profile for view in self._state.fleet.supernodes.values()}
+        named = self._state.profiles.get(job.spec.profile or "")
+        return group_for(job, {named.name: named} if named else present or self._state.profiles)
+
+    def forget(self, uid: str) -> None:
+        """A job is gone: forget what was learnt of it."""
+        self._obstacles.pop(uid, None)
+
+    def _group_view(self, key: Key) -> GroupView | None:
+        group = self._caches.groups.store.get(key)
+        if group is None:
+            return None
+        return GroupView(
+            uid=group.uid,
+            owner_uid=group.owner_uid,
+            deleting=group.deleting,
+            priority=group.model.spec.priority if group.model else 0,
+            status=group.status,
+            members=self._allocator.members_of(key, group.uid),
+        )
+
+    # Writing.
+
+    async def _write_status(self, job: Job, step: Step) -> bool:
+        assert step.status is not None
+        patch = difference(job.status, step.status)
+        if not patch:
+            return True
+        body = {"metadata": {"resourceVersion": job.resource_version}, "status": patch}
+        try:
+            written = await self._session.merge_patch(resources.TRAININGJOBS, job.key, body, subresource="status")
+        except (Conflict, NotFound):
+            return False
+        self._caches.jobs.put(written)
+        for notice in step.notices:
+            self._record(job, notice)
+        self._measure(job, step.status, patch)
+        return True
+
+    def _record(self, job: Job, notice: Notice) -> None:
+        about = Reference(resources.TRAININGJOBS, *job.key, job.uid)
+        self._recorder.record(about, str(notice.reason), notice.message, action="Reconcile", warning=notice.warning)
+
+    def _measure(self, job: Job, status: dict[str, Any], patch: dict[str, Any]) -> None:
+        if patch.get("phase") == "Running" and (started := parse_time(status.get("startTime"))):
+            self._observer.job_running((datetime.now(UTC) - started).total_seconds())
+        if (restarts := patch.get("restarts")) is not None:
+            self._observer.restarted(restarts - job.status.get("restarts", 0))
+
+    async def _delete(self, job: Job, view: JobView, step: Step) -> None:
+        targets = [(pod.key, pod.uid) for pod in step.delete_pods]
+        _raise_first(await self._writer.delete_many(job.key, resources.PODS, targets), NotFound, Conflict)
+        if step.delete_group and view.group is not None:
+            await self._ignoring_absence(self._session.delete(resources.CARDGROUPS, job.key, uid=view.group.uid))
+        if step.delete_job:
+            removal = self._session.delete(resources.TRAININGJOBS, job.key, uid=job.uid, propagation="Background")
+            await self._ignoring_absence(removal)
+
+    @staticmethod
+    async def _ignoring_absence(deletion: Any) -> None:
+        try:
+            await deletion
+        except (NotFound, Conflict):
+            return
+
+    async def _create(self, job: Job, view: JobView, step: Step) -> None:
+        if step.set_priority is not None:
+            body = {"spec": {"priority": step.set_priority}}
+            self._caches.groups.put(await self._session.merge_patch(resources.CARDGROUPS, job.key, body))
+        if step.create_group:
+            await self._create_group(job)
+        if step.create_service:
+            await self._create_service(job)
+        if step.create_ranks and view.group is not None and view.group.members is not None:
+            members = [view.group.members[rank] for rank in step.create_ranks]
+            await self._create_pods(job, view.group, members)
+
+    async def _create_group(self, job: Job) -> None:
+        assert job.model is not None
+        try:
+            self._caches.groups.put(await self._session.create(resources.CARDGROUPS, self._claim(job.model)))
+        except AlreadyExists:
+            return  # an event of it is on its way, and with it this key
+        except Invalid as problem:
+            self._met(job, Reason.INVALID_SPEC, problem.message)
+            await self._look_again(job)
+
+    async def _create_service(self, job: Job) -> None:
+        assert job.model is not None
+        try:
+            self._caches.services.put(await self._session.create(resources.SERVICES, render_service(job.model)))
+        except AlreadyExists:
+            message = f"Service {job.key[1]} exists and is not this job's; its pods have no names in DNS"
+            self._record(job, Notice(Reason.NAME_CONFLICT, message, warning=True))
+
+    async def _create_pods(self, job: Job, group: GroupView, members: list[Member]) -> None:
+        assert job.model is not None
+        assert group.members is not None
+        profile = self._profile_of(members[0])
+        if profile is None:
+            return  # deleted while in use; its return is an event
+        shape = WorkerShape(len(group.members), members[0].cards.bit_count())
+        clock = time.time_ns()
+        try:
+            pods = [
+                render_pod(
+                    job.model,
+                    member,
+                    domains=member.domains,
+                    shape=shape,
+                    profile=profile,
+                    group_uid=group.uid,
+                    predicate_time_ns=clock,
+                )
+                for member in members
+            ]
+        except InvalidSpec as problem:
+            self._met(job, problem.reason, str(problem), final=True)
+            await self._look_again(job)
+            return
+
+        def keep(_: int, result: Any) -> None:
+            if not isinstance(result, ApiError):
+                self._caches.pods.put(result)
+
+        results = await self._writer.create_many(job.key, resources.PODS, pods, keep)
+        for pod, result in zip(pods, results, strict=True):
+            if isinstance(result, Invalid | BadRequest):
+                text = f"the API server refuses the pod template: {result.message}"
+                self._met(job, Reason.POD_REJECTED, text, final=True)
+                await self._look_again(job)
+                return
+            if isinstance(result, AlreadyExists):
+                await self._adopt(job, pod["metadata"]["name"])
+        _raise_first(results, AlreadyExists)
+
+    def _profile_of(self, member: Member) -> Profile | None:
+        view = self._state.fleet.supernodes.get(member.supernode)
+        return view.profile if view else None
+
+    async def _look_again(self, job: Job) -> None:
+        """Decide anew with what was just learnt."""
+        current = self._caches.jobs.store.get(job.key)
+        if current is not None:
+            await self._write_status(current, decide(self._view(current)))
+
+    async def _adopt(self, job: Job, name: str) -> None:
+        """A pod of this name is there already: ours from before, which the cache had not seen, or somebody else's."""
+        try:
+            found = await self._session.get(resources.PODS, (job.key[0], name))
+        except NotFound:
+            return
+        self._caches.pods.put(found)
+        record: PodRecord = convert_pod(found)
+        if record.owner_uid != job.uid:
+            message = f"pod {name} exists and is not this job's; delete it or rename the job"
+            self._met(job, Reason.NAME_CONFLICT, message)
+            await self._look_again(job)
+
+
+def _raise_first(results: list[Any], *harmless: type[ApiError]) -> None:
+    """Raise the first error that is none of ``harmless``, so that the key is tried again."""
+    for result in results:
+        if isinstance(result, ApiError) and not isinstance(result, harmless):
+            raise result

@@ -1,0 +1,29 @@
+"""What the engine tells whoever watches it; the metrics of the running operator are one such observer."""
+
+
+class Observer:
+    """Receives the engine's measurements; this base class ignores them. All durations are in seconds."""
+
+    def decided(self, outcome: str, seconds: float) -> None:
+        """A placement decision was made; ``outcome`` is ``placed`` or the refusal's reason."""
+
+    def allocated(self, members: int, waited: float, spans: dict[str, int], minimal: dict[str, int]) -> None:
+        """A group got its cards, ``waited`` seconds after it first asked for them."""
+
+    def ledger_conflict(self) -> None:
+        """A ledger swap lost against another writer and was rolled back."""
+
+    def reconciled(self, kind: str, seconds: float, failed: bool) -> None:
+        """A key of ``kind`` was reconciled."""
+
+    def restarted(self, pods: int) -> None:
+        """Failed pods of a job are being replaced."""
+
+    def job_running(self, seconds: float) -> None:
+        """All pods of a job run, ``seconds`` after the first was created."""
+
+    def wrote(self, verb: str, code: int) -> None:
+        """A write to the API server ended with this HTTP status; 0 when there was no answer."""
+
+    def relisted(self, resource: str) -> None:
+        """A reflector listed its resource anew."""

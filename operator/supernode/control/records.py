@@ -1,0 +1,202 @@
+"""Slim records of what the reflectors keep: only the fields that a decision reads."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from supernode.api import names
+from supernode.api.errors import SupernodeError
+from supernode.topology.discovery import NodeFacts, Taint
+from supernode.topology.ranges import RangeError, parse_cards
+
+Json = dict[str, Any]
+Key = tuple[str, str]
+M = TypeVar("M")
+
+_FINISHED_PHASES = frozenset({"Succeeded", "Failed"})
+
+
+def parse_time(text: str | None) -> datetime | None:
+    """The time in an API server's RFC 3339 text, ``None`` for absent or unreadable text."""
+    if not text:
+        return None
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Custom(Generic[M]):
+    """A custom resource as cached: its metadata, its model or what is wrong with it, and its raw status."""
+
+    key: Key
+    uid: str
+    resource_version: str
+    generation: int
+    created: datetime
+    deleting: bool
+    finalizers: tuple[str, ...]
+    labels: dict[str, str]
+    owner_uid: str | None
+    model: M | None
+    error: str | None
+    status: Json
+
+
+def custom_converter(parse: Callable[[Json], M]) -> Callable[[Json], Custom[M]]:
+    """A converter for a reflector: an object that ``parse`` refuses is kept with its error, never dropped."""
+
+    def convert(obj: Json) -> Custom[M]:
+        meta = obj["metadata"]
+        model, error = None, None
+        try:
+            model = parse(obj)
+        except SupernodeError as problem:
+            error = str(problem)
+        created = parse_time(meta.get("creationTimestamp"))
+        if created is None:
+            raise ValueError(f"{meta['name']} has no creationTimestamp")
+        return Custom(
+            key=(meta.get("namespace", ""), meta["name"]),
+            uid=meta["uid"],
+            resource_version=meta["resourceVersion"],
+            generation=meta.get("generation", 0),
+            created=created,
+            deleting="deletionTimestamp" in meta,
+            finalizers=tuple(meta.get("finalizers", ())),
+            labels=meta.get("labels", {}),
+            owner_uid=_controller(meta),
+            model=model,
+            error=error,
+            status=obj.get("status", {}),
+        )
+
+    return convert
+
+
+@dataclass(frozen=True, slots=True)
+class PodRecord:
+    """A pod as the engine sees it.
+
+    ``cards`` is the bitmask of node-local card indices its annotation names, ``None`` without one. ``requests`` are its
+    extended resources, summed over containers. ``rank`` is ``None`` for pods that are not a member of a group.
+    """
+
+    key: Key
+    uid: str
+    owner_uid: str | None
+    node: str | None
+    phase: str
+    deleting: bool
+    ready: bool
+    group: str | None
+    group_uid: str | None
+    job: str | None
+    rank: int | None
+    cards: int | None
+    requests: tuple[tuple[str, int], ...]
+    reason: str
+    message: str
+
+    @property
+    def finished(self) -> bool:
+        """Whether its containers have ended for good, so that it holds no cards any more."""
+        return self.phase in _FINISHED_PHASES
+
+    @property
+    def group_key(self) -> Key | None:
+        """The CardGroup it belongs to."""
+        return (self.key[0], self.group) if self.group else None
+
+
+def convert_node(obj: Json) -> NodeFacts:
+    """What a Node object says that the fleet depends on; plain resources such as cpu and memory are left out."""
+    meta, spec, status = obj["metadata"], obj.get("spec", {}), obj.get("status", {})
+    conditions = status.get("conditions", ())
+    return NodeFacts(
+        name=meta["name"],
+        labels=meta.get("labels", {}),
+        capacity=_whole(status.get("capacity", {})),
+        allocatable=_whole(status.get("allocatable", {})),
+        unschedulable=bool(spec.get("unschedulable", False)),
+        ready=any(c["type"] == "Ready" and c["status"] == "True" for c in conditions),
+        taints=tuple(Taint(t["key"], t.get("value", ""), t["effect"]) for t in spec.get("taints", ())),
+        annotations={k: v for k, v in meta.get("annotations", {}).items() if k.startswith(f"{names.GROUP}/")},
+    )
+
+
+def _whole(amounts: Mapping[str, Any]) -> dict[str, int]:
+    """Extended resources, which are counted in whole devices."""
+    return {name: int(amount) for name, amount in amounts.items() if "/" in name and str(amount).isdigit()}
+
+
+def convert_pod(obj: Json) -> PodRecord:
+    """Make the record of a pod from the API server."""
+    meta, spec, status = obj["metadata"], obj.get("spec", {}), obj.get("status", {})
+    labels, annotations = meta.get("labels", {}), meta.get("annotations", {})
+    rank = labels.get(names.LABEL_RANK, "")
+    return PodRecord(
+        key=(meta["namespace"], meta["name"]),
+        uid=meta["uid"],
+        owner_uid=_controller(meta),
+        node=spec.get("nodeName"),
+        phase=status.get("phase", "Pending"),
+        deleting="deletionTimestamp" in meta,
+        ready=any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions", ())),
+        group=labels.get(names.LABEL_GROUP),
+        group_uid=annotations.get(names.ANNOTATION_GROUP_UID),
+        job=labels.get(names.LABEL_JOB),
+        rank=int(rank) if rank.isdigit() else None,
+        cards=_cards(annotations.get(names.ANNOTATION_CARDS)),
+        requests=tuple(sorted(_extended_requests(spec).items())),
+        reason=_reason(status)[0],
+        message=_reason(status)[1],
+    )
+
+
+def _controller(meta: Json) -> str | None:
+    return next((ref["uid"] for ref in meta.get("ownerReferences", ()) if ref.get("controller")), None)
+
+
+def _cards(text: str | None) -> int | None:
+    try:
+        return parse_cards(text) if text else None
+    except RangeError:
+        return None
+
+
+def _extended_requests(spec: Json) -> dict[str, int]:
+    """Extended resources the kubelet sets aside: the sum over containers, or the largest init container if greater."""
+    together: dict[str, int] = {}
+    for container in spec.get("containers", ()):
+        for name, amount in _extended(container):
+            together[name] = together.get(name, 0) + amount
+    for container in spec.get("initContainers", ()):
+        for name, amount in _extended(container):
+            together[name] = max(together.get(name, 0), amount)
+    return together
+
+
+def _extended(container: Json) -> Iterator[tuple[str, int]]:
+    resources = container.get("resources", {})
+    for name, amount in {**resources.get("limits", {}), **resources.get("requests", {})}.items():
+        if "/" in name and str(amount).isdigit():
+            yield name, int(amount)
+
+
+def _reason(status: Json) -> tuple[str, str]:
+    """Why a pod failed or cannot be scheduled: the pod's own reason, else that of the container that ended badly."""
+    if status.get("reason"):
+        return status["reason"], status.get("message", "")
+    for container in status.get("containerStatuses", ()):
+        ended = container.get("state", {}).get("terminated")
+        if ended and ended.get("exitCode"):
+            return ended.get(
+                "reason", "Error"
+            ), f"container {container['name']} ended with exit code {ended['exitCode']}"
+    for condition in status.get("conditions", ()):
+        if condition["type"] == "PodScheduled" and condition["status"] == "False":
+            return condition.get("reason", ""), condition.get("message", "")
+    return "", ""

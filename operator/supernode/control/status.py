@@ -1,0 +1,232 @@
+"""What the statuses of CardGroups and SuperNodes say: pure functions from records and decisions to status documents."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from supernode.api import names
+from supernode.api.cardgroup import CardGroup
+from supernode.api.conditions import ConditionType, Reason
+from supernode.api.supernode import SuperNode
+from supernode.control.conditions import State, timestamp, updated
+from supernode.control.fleet import FleetState, shape_of
+from supernode.control.records import Custom
+from supernode.placement import Block, Placement, Refusal, Request, fragmentation, largest_block, plan
+from supernode.topology.discovery import Found
+from supernode.topology.fleet import Fleet, Member, SuperNodeView
+from supernode.topology.ledger import LedgerEntry, encode_placement
+
+Json = dict[str, Any]
+Group = Custom[CardGroup]
+
+
+def difference(old: Json, new: Json) -> Json:
+    """The merge patch that turns ``old`` into ``new``; empty when they are equal."""
+    patch: Json = {name: None for name in old if name not in new}
+    for name, value in new.items():
+        before = old.get(name)
+        if isinstance(before, dict) and isinstance(value, dict):
+            if inner := difference(before, value):
+                patch[name] = inner
+        elif before != value:
+            patch[name] = value
+    return patch
+
+
+# CardGroups.
+
+
+def request_of(group: Group, *, required: str | None = None) -> Request:
+    """The group's claim as the planner takes it; ``required`` overrides the level it must lie in."""
+    assert group.model is not None
+    spec = group.model.spec
+    topology = spec.topology
+    return Request(
+        name=f"{group.key[0]}/{group.key[1]}",
+        members=spec.members,
+        cards_per_member=spec.cards_per_member,
+        profile=spec.profile,
+        precision=spec.precision,
+        required=required or (topology.required if topology else None),
+        blocks=tuple(Block(block.level, block.members) for block in topology.blocks) if topology else (),
+        max_span=dict(topology.max_span) if topology else {},
+        objective=str(spec.objective),
+    )
+
+
+def waiting_group(group: Group, refusal: Refusal, now: datetime) -> Json:
+    """The status of a group that got no cards, with the reason."""
+    states = {
+        ConditionType.READY: State(False, refusal.reason, refusal.message),
+        ConditionType.RECONCILING: State(
+            not refusal.stalled, refusal.reason, "" if refusal.stalled else refusal.message
+        ),
+        ConditionType.STALLED: State(refusal.stalled, refusal.reason, refusal.message if refusal.stalled else ""),
+        ConditionType.ALLOCATED: State(False, refusal.reason, refusal.message),
+    }
+    since = group.status.get("waitingSince") or timestamp(now)
+    return _group(group, "Stalled" if refusal.stalled else "Pending", states, now, waitingSince=since)
+
+
+def allocated_group(group: Group, placement: Placement, now: datetime) -> Json:
+    """The status of a group that the ledgers hold."""
+    members = len(placement.members)
+    message = (
+        f"{members} members hold {sum(m.cards.bit_count() for m in placement.members)} cards; {spans_text(placement)}"
+    )
+    states = {
+        ConditionType.READY: State(True, Reason.ALLOCATED, message),
+        ConditionType.RECONCILING: State(False, Reason.ALLOCATED),
+        ConditionType.STALLED: State(False, Reason.ALLOCATED),
+        ConditionType.ALLOCATED: State(True, Reason.ALLOCATED, message),
+    }
+    return _group(
+        group,
+        "Allocated",
+        states,
+        now,
+        profile=placement.profile,
+        placement=encode_placement(placement.members),
+        spans=dict(placement.spans),
+        minimal=dict(placement.minimal),
+        proven=placement.proven,
+        allocatedAt=group.status.get("allocatedAt") or timestamp(now),
+        waitingSince=group.status.get("waitingSince") or timestamp(group.created),
+    )
+
+
+def confirmed_group(group: Group) -> Json:
+    """The status of an allocated group whose spec changed in a field that moves no card."""
+    conditions = group.status.get("conditions", [])
+    moved = [{**condition, "observedGeneration": group.generation} for condition in conditions]
+    return {**group.status, "observedGeneration": group.generation, "conditions": moved}
+
+
+def invalid_group(group: Group, now: datetime) -> Json:
+    """The status of a group whose spec cannot be read."""
+    refusal = Refusal(Reason.INVALID_SPEC, group.error or "the spec cannot be read", stalled=True)
+    return waiting_group(group, refusal, now)
+
+
+def reconstruct(fleet: Fleet, group: Group, members: tuple[Member, ...]) -> Placement:
+    """The placement behind a committed ledger, after a crash lost the decision itself.
+
+    The minimal spans are those of today's fleet without the group, the question its decision would answer now.
+    """
+    known = [member for member in members if member.supernode in fleet.supernodes]
+    spans: dict[str, set[str]] = {}
+    for member in members:
+        for level, domain in member.domains.items():
+            spans.setdefault(level, set()).add(domain)
+    counts = {level: len(domains) for level, domains in spans.items()}
+    profile = fleet.supernodes[known[0].supernode].profile.name if known else ""
+    answer = plan(fleet.release(known), request_of(group)) if len(known) == len(members) else None
+    if isinstance(answer, Placement) and answer.profile == profile:
+        return Placement(profile, members, counts, answer.minimal, answer.proven)
+    return Placement(profile, members, counts, counts, proven=False)
+
+
+def spans_text(placement: Placement) -> str:
+    """How many domains of each level, outermost first, and what the minimum is where it differs."""
+    parts = []
+    for level, count in reversed(placement.spans.items()):
+        least = placement.minimal.get(level, count)
+        parts.append(f"{count} {level}" if count == least else f"{count} {level} (minimal {least})")
+    return ", ".join(parts)
+
+
+def _group(group: Group, phase: str, states: dict[ConditionType, State], now: datetime, **fields: Any) -> Json:
+    old = group.status.get("conditions", [])
+    return {
+        "observedGeneration": group.generation,
+        "phase": phase,
+        "conditions": updated(old, states, generation=group.generation, now=now),
+        **fields,
+    }
+
+
+# SuperNodes.
+
+
+def discovered_supernode(found: Found) -> Json:
+    """The SuperNode that node labels tell of."""
+    return {
+        "metadata": {"name": found.name, "labels": {names.LABEL_DISCOVERED: "true"}},
+        "spec": {"profile": found.profile, "nodeSelector": dict(found.node_selector)},
+    }
+
+
+def supernode_status(record: Custom[SuperNode], view: SuperNodeView | None, state: FleetState, now: datetime) -> Json:
+    """The whole status of a SuperNode, its ledger as it is."""
+    status: Json = {"observedGeneration": record.generation}
+    if "ledger" in record.status:
+        status["ledger"] = record.status["ledger"]
+    if record.status.get("ledger") and record.status.get("shape"):
+        status["shape"] = record.status["shape"]
+    elif view is not None:
+        status["shape"] = shape_of(view.profile)
+    if view is not None:
+        status |= _counts(view)
+    status["conditions"] = updated(
+        record.status.get("conditions", []),
+        _supernode_states(record, view, state),
+        generation=record.generation,
+        now=now,
+    )
+    return status
+
+
+def ledger_patch(
+    record: Custom[SuperNode],
+    entries: Iterable[LedgerEntry],
+    view: SuperNodeView | None,
+    state: FleetState,
+    now: datetime,
+) -> Json:
+    """The patch of a SuperNode's status that swaps its ledger and brings its counts along."""
+    ledger = [entry.to_dict() for entry in entries]
+    return difference(record.status, {**supernode_status(record, view, state, now), "ledger": ledger})
+
+
+def _counts(view: SuperNodeView) -> Json:
+    blocks = largest_block(view)
+    return {
+        "nodes": len(view.nodes),
+        "cards": {
+            "total": sum(node.cards for node in view.nodes),
+            "healthy": sum((node.healthy & node.all_cards).bit_count() for node in view.nodes),
+            "allocated": sum((node.taken & node.all_cards).bit_count() for node in view.nodes),
+            "free": view.free_cards,
+        },
+        "largestBlock": [{"level": level, "cards": cards} for level, cards in blocks.items()],
+        "fragmentation": fragmentation(view),
+    }
+
+
+def _supernode_states(
+    record: Custom[SuperNode], view: SuperNodeView | None, state: FleetState
+) -> dict[ConditionType, State]:
+    name = record.key[1]
+    trouble = state.troubles.get(name)
+    if record.model is None:
+        reason, message, ready = Reason.INVALID_SPEC, record.error or "the spec cannot be read", False
+    elif trouble is not None:
+        reason, message, ready = trouble.reason, trouble.message, False
+    elif conflict := state.conflicts.get(name):
+        reason, message, ready = Reason.NODE_CONFLICT, conflict, False
+    elif view is None or not view.nodes:
+        reason, message, ready = (
+            Reason.NO_NODES,
+            "no node matches its profile and nodeSelector; check their labels",
+            False,
+        )
+    elif record.model.spec.cordoned:
+        reason, message, ready = Reason.CORDONED, "spec.cordoned is true: it gives no new cards", True
+    else:
+        reason, message, ready = Reason.DISCOVERED, f"{len(view.nodes)} nodes of profile {view.profile.name}", True
+    stalled = not ready and reason != Reason.NO_NODES
+    return {
+        ConditionType.READY: State(ready, reason, message),
+        ConditionType.RECONCILING: State(reason == Reason.NO_NODES, reason),
+        ConditionType.STALLED: State(stalled, reason, message if stalled else ""),
+    }
