@@ -58,7 +58,7 @@ class CardGroupSpec(ApiModel):
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             cel="!has(self.topology) || !has(self.topology.blocks) "
-            "|| self.topology.blocks.all(b, self.members % b.members == 0)",
+            "|| self.topology.blocks.all(b, b.members < 1 || self.members % b.members == 0)",
             message="topology.blocks: the members of every block must divide spec.members; correct one of them",
             holds=lambda s: s.topology is None or all(s.members % block.members == 0 for block in s.topology.blocks),
             field=".topology.blocks",

@@ -285,7 +285,8 @@ class SuperNodeProfileSpec(ApiModel):
             field=".levels",
         ),
         Rule(
-            cel=f"!has(self.card.perPackage) || {_CARDS_PER_NODE} % self.card.perPackage == 0",
+            cel=f"!has(self.card.perPackage) || self.card.perPackage < 1 "
+            f"|| {_CARDS_PER_NODE} % self.card.perPackage == 0",
             message="card.perPackage must divide the cards of a node (product of fanOut up to node); correct one",
             holds=lambda s: s.cards_per_node % s.card.per_package == 0,
             field=".card.perPackage",

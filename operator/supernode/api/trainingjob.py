@@ -3,14 +3,15 @@
 import re
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from supernode.api.base import ApiModel, ObjectMeta, ObjectName, Precision, Rule, StatusModel, Unique, immutable
 from supernode.api.cardgroup import PRIORITY_LIMIT
 from supernode.api.conditions import Condition
 from supernode.api.names import API_VERSION
+from supernode.api.podtemplate import PodTemplate
 from supernode.api.topology import Objective, Topology
 
 MAX_NAME = 52
@@ -36,49 +37,6 @@ class JobPhase(StrEnum):
     SUCCEEDED = "Succeeded"
     FAILED = "Failed"
     STALLED = "Stalled"
-
-
-class TemplateMetadata(ApiModel):
-    """Labels and annotations for the pods; other fields are kept."""
-
-    model_config = ConfigDict(extra="allow")
-
-    labels: Mapping[str, str] = Field(default_factory=dict, description="Labels of every pod.")
-    annotations: Mapping[str, str] = Field(default_factory=dict, description="Annotations of every pod.")
-
-
-class Container(ApiModel):
-    """A container of the pod; the fields not named here are those of a Kubernetes container."""
-
-    model_config = ConfigDict(extra="allow")
-
-    name: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)] = Field(
-        description="Name of the container, unique in the pod."
-    )
-    image: str = Field(min_length=1, max_length=1024, description="Image of the container.")
-
-
-class PodSpec(ApiModel):
-    """A Kubernetes PodSpec, passed on as it is written."""
-
-    model_config = ConfigDict(extra="allow")
-
-    containers: Annotated[tuple[Container, ...], Field(min_length=1, max_length=64), Unique("name")] = Field(
-        description="Containers of the pod. The cards go to the one that names the card's resource, else to the first."
-    )
-
-
-class PodTemplate(ApiModel):
-    """What every pod of the job looks like."""
-
-    metadata: TemplateMetadata = Field(
-        default_factory=TemplateMetadata, description="Labels and annotations of every pod."
-    )
-    spec: PodSpec = Field(description="A Kubernetes PodSpec: containers, volumes, tolerations and so on.")
-
-    def to_dict(self) -> dict[str, Any]:
-        """The template as the user wrote it: nothing added, nothing left out."""
-        return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
 
 class Workers(ApiModel):
@@ -200,7 +158,7 @@ class TrainingJobSpec(ApiModel):
         ),
         Rule(
             cel="!has(self.cards) || !has(self.workers.cardsPerWorker) "
-            "|| self.cards % self.workers.cardsPerWorker == 0",
+            "|| self.workers.cardsPerWorker < 1 || self.cards % self.workers.cardsPerWorker == 0",
             message="workers.cardsPerWorker must divide cards; correct one of them",
             holds=lambda s: not s.cards or not s.workers.cards_per_worker or s.cards % s.workers.cards_per_worker == 0,
             field=".workers.cardsPerWorker",
@@ -208,7 +166,7 @@ class TrainingJobSpec(ApiModel):
         Rule(
             cel="!has(self.topology) || !has(self.topology.blocks) "
             "|| !(has(self.workers.replicas) || (has(self.cards) && has(self.workers.cardsPerWorker))) "
-            f"|| self.topology.blocks.all(b, {_MEMBERS} % b.members == 0)",
+            f"|| self.topology.blocks.all(b, b.members < 1 || {_MEMBERS} % b.members == 0)",
             message="topology.blocks: the members of every block must divide the number of workers; correct one",
             holds=_blocks_divide,
             field=".topology.blocks",
@@ -217,7 +175,7 @@ class TrainingJobSpec(ApiModel):
             cel="!has(self.parallelism) "
             "|| !(has(self.cards) || (has(self.workers.replicas) && has(self.workers.cardsPerWorker))) "
             f"|| (has(self.parallelism.data) ? {_CARDS} == {_DEGREES} * self.parallelism.data "
-            f": {_CARDS} % ({_DEGREES}) == 0)",
+            f": {_DEGREES} < 1 || {_CARDS} % ({_DEGREES}) == 0)",
             message="parallelism: tensor * pipeline * context must divide the job's cards, and times data equal them; "
             "correct a degree",
             holds=_degrees_divide,

@@ -1,0 +1,128 @@
+"""The pod template of a TrainingJob: passed on as it is written, known just enough to be checked and kept unchanged.
+
+The fields of a pod and of a container are named here with their outer types, and open inside. Naming them is what makes
+the rule that `workers` cannot be changed hold: CEL compares open objects by the keys of one of them, and would not see
+that one unnamed field took the place of another.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, Field
+
+from supernode.api.base import ApiModel, Unique
+
+_SAME = "As in a Kubernetes pod."
+
+Text = Annotated[str | None, Field(description=_SAME)]
+Number = Annotated[int | None, Field(description=_SAME)]
+Flag = Annotated[bool | None, Field(description=_SAME)]
+Strings = Annotated[tuple[str, ...] | None, Field(description=_SAME)]
+Labels = Annotated[Mapping[str, str] | None, Field(description=_SAME)]
+Struct = Annotated[Mapping[str, Any] | None, Field(description=_SAME)]
+Structs = Annotated[tuple[Mapping[str, Any], ...] | None, Field(description=_SAME)]
+
+
+class TemplateMetadata(ApiModel):
+    """Labels and annotations for the pods; other fields are kept."""
+
+    model_config = ConfigDict(extra="allow")
+
+    labels: Mapping[str, str] = Field(default_factory=dict, description="Labels of every pod.")
+    annotations: Mapping[str, str] = Field(default_factory=dict, description="Annotations of every pod.")
+
+
+class Container(ApiModel):
+    """A container of the pod, as in Kubernetes."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)] = Field(
+        description="Name of the container, unique in the pod."
+    )
+    image: str = Field(min_length=1, max_length=1024, description="Image of the container.")
+    command: Strings = None
+    args: Strings = None
+    working_dir: Text = None
+    ports: Structs = None
+    env_from: Structs = None
+    env: Structs = None
+    resources: Struct = None
+    resize_policy: Structs = None
+    restart_policy: Text = None
+    restart_policy_rules: Structs = None
+    volume_mounts: Structs = None
+    volume_devices: Structs = None
+    liveness_probe: Struct = None
+    readiness_probe: Struct = None
+    startup_probe: Struct = None
+    lifecycle: Struct = None
+    termination_message_path: Text = None
+    termination_message_policy: Text = None
+    image_pull_policy: Text = None
+    security_context: Struct = None
+    stdin: Flag = None
+    stdin_once: Flag = None
+    tty: Flag = None
+
+
+class PodSpec(ApiModel):
+    """A Kubernetes PodSpec."""
+
+    model_config = ConfigDict(extra="allow")
+
+    containers: Annotated[tuple[Container, ...], Field(min_length=1, max_length=64), Unique("name")] = Field(
+        description="Containers of the pod. The cards go to the one that names the card's resource, else to the first."
+    )
+    init_containers: Structs = None
+    volumes: Structs = None
+    restart_policy: Text = None
+    termination_grace_period_seconds: Number = None
+    active_deadline_seconds: Number = None
+    dns_policy: Text = None
+    dns_config: Struct = None
+    node_selector: Labels = None
+    node_name: Text = None
+    affinity: Struct = None
+    tolerations: Structs = None
+    topology_spread_constraints: Structs = None
+    scheduler_name: Text = None
+    scheduling_gates: Structs = None
+    readiness_gates: Structs = None
+    priority_class_name: Text = None
+    priority: Number = None
+    preemption_policy: Text = None
+    runtime_class_name: Text = None
+    service_account_name: Text = None
+    service_account: Text = None
+    automount_service_account_token: Flag = None
+    image_pull_secrets: Structs = None
+    security_context: Struct = None
+    host_network: Flag = None
+    host_pid: Flag = Field(default=None, alias="hostPID")
+    host_ipc: Flag = Field(default=None, alias="hostIPC")
+    host_users: Flag = None
+    host_aliases: Structs = None
+    hostname: Text = None
+    hostname_override: Text = None
+    set_hostname_as_fqdn: Flag = Field(default=None, alias="setHostnameAsFQDN")
+    subdomain: Text = None
+    share_process_namespace: Flag = None
+    enable_service_links: Flag = None
+    overhead: Struct = None
+    os: Struct = None
+    resources: Struct = None
+    resource_claims: Structs = None
+
+
+class PodTemplate(ApiModel):
+    """What every pod of the job looks like."""
+
+    metadata: TemplateMetadata = Field(
+        default_factory=TemplateMetadata, description="Labels and annotations of every pod."
+    )
+    spec: PodSpec = Field(description="A Kubernetes PodSpec: containers, volumes, tolerations and so on.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The template as the user wrote it: nothing added, nothing left out."""
+        return self.model_dump(mode="json", by_alias=True, exclude_unset=True)

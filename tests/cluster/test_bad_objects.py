@@ -1,0 +1,113 @@
+"""Bad objects are refused by the real API server, by a message that names the field and says what to do.
+
+The tables are in `bad_objects/`; `tests/api/test_bad_objects.py` puts the same objects before `parse`.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from supernode.cluster.errors import ApiError
+from supernode.cluster.resources import CARDGROUPS, CRDS, SUPERNODEPROFILES, SUPERNODES, TRAININGJOBS, Resource
+from supernode.cluster.session import Session
+
+pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="module")]
+
+ROOT = Path(__file__).parents[2]
+RESOURCES = {resource.kind: resource for resource in (CARDGROUPS, SUPERNODEPROFILES, SUPERNODES, TRAININGJOBS)}
+TABLES = [yaml.safe_load(path.read_text()) for path in sorted((Path(__file__).parent / "bad_objects").glob("*.yaml"))]
+PROFILES = [yaml.safe_load(path.read_text()) for path in sorted((ROOT / "examples/profiles").glob("*.yaml"))]
+STRICT_DRY_RUN = {"dryRun": "All", "fieldValidation": "Strict"}
+
+
+def merged(base: Any, patch: Any) -> Any:
+    """RFC 7386: `patch` on `base`, null removes."""
+    if not isinstance(base, dict) or not isinstance(patch, dict):
+        return patch
+    result = dict(base)
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        else:
+            result[key] = merged(result.get(key, {}), value)
+    return result
+
+
+def rows(part: str) -> list[Any]:
+    """A test case of (base, row) for every row of `part` in every table."""
+    return [
+        pytest.param(table["base"], row, id=f"{table['base']['kind']}: {row['name']}")
+        for table in TABLES
+        for row in table.get(part, ())
+    ]
+
+
+async def served(session: Session, resource: Resource) -> None:
+    """Returns when the API server serves `resource`."""
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                await session.list(resource, limit=1)
+            except ApiError:
+                await asyncio.sleep(0.1)
+            else:
+                return
+
+
+@pytest.fixture(scope="module")
+async def session(bed: Any) -> AsyncIterator[Session]:
+    """A session with the CRDs applied and every table's base created."""
+    async with Session.connect(bed.kubeconfig) as session:
+        for path in sorted((ROOT / "crds").glob("*.yaml")):
+            await session.apply(CRDS, yaml.safe_load(path.read_text()))
+        created = []
+        for table in TABLES:
+            resource = RESOURCES[table["base"]["kind"]]
+            await served(session, resource)
+            created.append((resource, await session.create(resource, table["base"])))
+        yield session
+        for resource, obj in created:
+            await session.delete(resource, (obj["metadata"].get("namespace", ""), obj["metadata"]["name"]))
+
+
+async def refusal(session: Session, method: str, path: str, body: dict[str, Any]) -> str:
+    with pytest.raises(ApiError) as caught:
+        await session.request(method, path, params=STRICT_DRY_RUN, body=body)
+    assert caught.value.status in (400, 422), caught.value
+    return caught.value.message
+
+
+@pytest.mark.parametrize(("base", "row"), rows("cases"))
+async def test_the_api_server_refuses(session: Session, base: dict[str, Any], row: dict[str, Any]) -> None:
+    """Nothing bad is stored, and the message helps."""
+    obj = merged(base, row["patch"])
+    message = await refusal(session, "POST", RESOURCES[base["kind"]].path(base["metadata"].get("namespace")), obj)
+    for text in (*row["expect"], *row.get("server", ())):
+        assert text in message
+
+
+@pytest.mark.parametrize(("base", "row"), rows("changes"))
+async def test_the_api_server_refuses_the_change(session: Session, base: dict[str, Any], row: dict[str, Any]) -> None:
+    """What is fixed at creation stays."""
+    path = RESOURCES[base["kind"]].path(base["metadata"].get("namespace"), base["metadata"]["name"])
+    stored = await session.request("GET", path)
+    message = await refusal(session, "PUT", path, merged(stored, row["patch"]))
+    for text in row["expect"]:
+        assert text in message
+
+
+@pytest.mark.parametrize(("base", "row"), rows("allowed"))
+async def test_the_api_server_takes_the_change(session: Session, base: dict[str, Any], row: dict[str, Any]) -> None:
+    """What may change does."""
+    path = RESOURCES[base["kind"]].path(base["metadata"].get("namespace"), base["metadata"]["name"])
+    stored = await session.request("GET", path)
+    await session.request("PUT", path, params=STRICT_DRY_RUN, body=merged(stored, row["patch"]))
+
+
+@pytest.mark.parametrize("profile", PROFILES, ids=lambda profile: profile["metadata"]["name"])
+async def test_the_api_server_takes_the_profiles(session: Session, profile: dict[str, Any]) -> None:
+    """Every profile that ships passes the schema and the rules."""
+    await session.request("POST", SUPERNODEPROFILES.path(), params=STRICT_DRY_RUN, body=profile)
