@@ -8,7 +8,7 @@ WORKDIR /src
 COPY requirements/runtime.txt requirements/dev.txt requirements/
 # The build backend's pins are taken from the development lock, so that every file fetched here is checked by hash.
 RUN python3 -m venv /opt/build \
-    && awk '/^[a-z]/ { keep = /^(hatchling|packaging|pathspec|pluggy|trove-classifiers)==/ } keep' requirements/dev.txt > /opt/build.txt \
+    && awk '/^[a-z]/ { keep = /^(hatchling|packaging|pathspec|pluggy|tomlkit|trove-classifiers)==/ } keep' requirements/dev.txt > /opt/build.txt \
     && /opt/build/bin/pip install --require-hashes --only-binary :all: -r /opt/build.txt
 RUN python3 -m venv /opt/supernode \
     && /opt/supernode/bin/pip install --require-hashes --only-binary :all: -r requirements/runtime.txt
@@ -17,7 +17,7 @@ COPY operator operator
 RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
     && /opt/supernode/bin/pip install --no-deps /wheels/*.whl \
     && /opt/supernode/bin/python -m compileall -q /opt/supernode/lib \
-    && /opt/supernode/bin/pip uninstall --yes pip
+    && /opt/supernode/bin/pip uninstall --yes setuptools pip
 
 FROM ${BASE_IMAGE}
 LABEL org.opencontainers.image.title="supernode-operator" \

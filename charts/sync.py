@@ -1,19 +1,22 @@
-"""Copy the CRDs and the built-in profiles into the chart: `python charts/sync.py [--check]`.
+"""Copy the CRDs and the profiles of known machines into the charts: `python charts/sync.py [--check]`.
 
-The chart holds copies, not links: source archives made by GitOps tools drop symbolic links, and the chart would then
-install without its CRDs, silently. `--check` writes nothing and exits with 1 when a copy differs.
+The charts hold copies, not links: source archives made by GitOps tools drop symbolic links, and a chart would then
+install without its files, silently. `--check` writes nothing and exits with 1 when a copy differs.
 """
 
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-FILES = ROOT / "charts" / "supernode-operator" / "files"
-SOURCES = {FILES / "crds": ROOT / "crds", FILES / "profiles": ROOT / "examples" / "profiles"}
+CHARTS = ROOT / "charts"
+SOURCES = {
+    CHARTS / "supernode-operator" / "files" / "crds": ROOT / "crds",
+    CHARTS / "supernode-profiles" / "files" / "profiles": ROOT / "examples" / "profiles",
+}
 
 
 def stale() -> dict[Path, bytes | None]:
-    """Every file of the chart that differs from its source, with the content it should have (None: none)."""
+    """Every file of the charts that differs from its source, with the content it should have (None: none)."""
     found: dict[Path, bytes | None] = {}
     for target, source in SOURCES.items():
         wanted = {target / file.name: file.read_bytes() for file in sorted(source.glob("*.yaml"))}

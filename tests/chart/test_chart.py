@@ -1,9 +1,9 @@
-"""The chart, linted and rendered by Helm's own library; its objects held against the schemas of Kubernetes."""
+"""The charts, linted and rendered by Helm's own library; their objects held against the schemas of Kubernetes."""
 
 import json
-import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import helm_python as helm
@@ -13,6 +13,7 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts" / "supernode-operator"
+CHARTS = [CHART, ROOT / "charts" / "supernode-profiles"]
 KUBERNETES = "1.37.0"
 CRDS = {path.name.removesuffix(".yaml"): path for path in sorted((ROOT / "crds").glob("*.yaml"))}
 PROFILES = {path.stem: path for path in sorted((ROOT / "examples" / "profiles").glob("*.yaml"))}
@@ -38,7 +39,6 @@ VALUES = {
     },
     "least": {
         "crds": {"install": False},
-        "profiles": {"install": []},
         "rbac": {"create": False, "aggregate": False},
         "serviceAccount": {"create": False},
         "metrics": {"service": {"enabled": False}},
@@ -46,9 +46,13 @@ VALUES = {
 }
 
 
-@pytest.mark.parametrize("values", VALUES.values(), ids=VALUES)
-def test_lint_finds_nothing_wrong(values):
-    report = helm.lint(CHART, values, strict=True, kube_version="v" + KUBERNETES)
+@pytest.mark.parametrize(
+    ("chart_path", "values"),
+    [*((CHART, values) for values in VALUES.values()), (CHARTS[1], {})],
+    ids=[*VALUES, "profiles"],
+)
+def test_lint_finds_nothing_wrong(chart_path, values):
+    report = helm.lint(chart_path, values, strict=True, kube_version="v" + KUBERNETES)
     assert report["errors"] == []
     assert [message for message in report["messages"] if message["error"] != "icon is recommended"] == []
 
@@ -56,7 +60,7 @@ def test_lint_finds_nothing_wrong(values):
 @pytest.mark.parametrize("values", VALUES.values(), ids=VALUES)
 def test_objects_are_valid(render, values):
     for (kind, _), manifest in render(values).items():
-        if kind not in ("SuperNodeProfile", "ServiceMonitor"):
+        if kind != "ServiceMonitor":
             kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
 
 
@@ -77,7 +81,6 @@ def test_the_least_is_the_operator_alone(render):
         ({"image": {"pullPolicy": "Sometimes"}}, "pullPolicy"),
         ({"operator": {"logFormat": "xml"}}, "logFormat"),
         ({"crds": {"install": "yes"}}, "install"),
-        ({"profiles": {"install": "all"}}, "install"),
         ({"metrics": {"serviceMonitor": {"interval": "soon"}}}, "interval"),
         ({"podLabels": {"a": 1}}, "podLabels"),
         ({"replicas": 3}, "replicas"),
@@ -88,11 +91,18 @@ def test_wrong_values_are_refused_by_name(chart, values, message):
         chart.validate_schema(values)
 
 
-def test_an_unknown_profile_is_refused_with_the_known_ones(render):
-    with pytest.raises(
-        helm.HelmRenderError, match=r'profiles\.install names "tpu-v9", which is not built in; known: .*nvidia-nvl72'
-    ):
-        render({"profiles": {"install": ["tpu-v9"]}})
+@pytest.mark.parametrize(
+    "values", [{"install": "all"}, {"install": [""]}, {"overrides": {"ascend-950": 3}}, {"profiles": []}]
+)
+def test_wrong_values_of_the_profiles_chart_are_refused(profiles_chart, values):
+    with pytest.raises(helm.HelmValuesError, match=next(iter(values))):
+        profiles_chart.validate_schema(values)
+
+
+@pytest.mark.parametrize("values", [{"install": ["tpu-v9"]}, {"overrides": {"tpu-v9": {}}}])
+def test_an_unknown_profile_is_refused_with_the_known_ones(render_profiles, values):
+    with pytest.raises(helm.HelmRenderError, match=r'no profile "tpu-v9" in this chart; known: .*nvidia-nvl72'):
+        render_profiles(values)
 
 
 def test_a_monitor_without_its_service_is_refused(render):
@@ -121,12 +131,20 @@ def test_definitions_are_rendered_unchanged_and_kept(render, name, path):
 
 
 @pytest.mark.parametrize(("name", "path"), PROFILES.items(), ids=PROFILES)
-def test_profiles_are_rendered_unchanged(render, name, path):
-    source = yaml.safe_load(path.read_text())
-    rendered = render()["SuperNodeProfile", name]
-    assert exactly(rendered["spec"]) == exactly(source["spec"])
-    only = render({"profiles": {"install": [name]}})
-    assert [named for kind, named in only if kind == "SuperNodeProfile"] == [name]
+def test_profiles_are_rendered_unchanged_and_kept(render_profiles, name, path):
+    rendered = render_profiles()["SuperNodeProfile", name]
+    assert exactly(rendered["spec"]) == exactly(yaml.safe_load(path.read_text())["spec"])
+    assert rendered["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+    assert list(render_profiles({"install": [name], "keep": False})) == [("SuperNodeProfile", name)]
+
+
+def test_a_part_of_a_profile_can_be_overridden(render_profiles):
+    before = render_profiles()["SuperNodeProfile", "ascend-a3-384"]["spec"]
+    overrides = {"ascend-a3-384": {"allocation": {"reserve": 4}, "card": {"precisions": ["bf16"]}}}
+    after = render_profiles({"overrides": overrides})["SuperNodeProfile", "ascend-a3-384"]["spec"]
+    assert after["allocation"] == before["allocation"] | {"reserve": 4}
+    assert after["card"] == before["card"] | {"precisions": ["bf16"]}
+    assert after["levels"] == before["levels"]
 
 
 def test_the_operator_runs_confined(render):
@@ -184,9 +202,8 @@ def test_no_right_is_granted_by_wildcard(render):
     assert all("*" not in rule[field] for rule in rules for field in ("apiGroups", "resources", "verbs"))
 
 
-def test_versions_agree():
-    project = (ROOT / "pyproject.toml").read_text()
-    version = re.search(r'^version = "(.+)"$', project, re.MULTILINE)
-    metadata = yaml.safe_load((CHART / "Chart.yaml").read_text())
-    assert version is not None
-    assert metadata["version"] == metadata["appVersion"] == version[1]
+@pytest.mark.parametrize("chart_path", CHARTS, ids=lambda path: path.name)
+def test_versions_agree(chart_path):
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    metadata = yaml.safe_load((chart_path / "Chart.yaml").read_text())
+    assert metadata["version"] == metadata["appVersion"] == version

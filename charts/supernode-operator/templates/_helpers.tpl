@@ -39,15 +39,3 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{ .Values.image.repository }}:{{ default .Chart.AppVersion .Values.image.tag }}
 {{- end }}
 {{- end }}
-
-{{/*
-A file of files/ with the release's labels and, when asked, the annotation that makes Helm leave the object at uninstall.
-Takes a dict: root (the chart's context), path, keep.
-*/}}
-{{- define "supernode.object" -}}
-{{- $object := .root.Files.Get .path | fromYaml }}
-{{- if hasKey $object "Error" }}{{ fail (printf "%s is not YAML: %s" .path $object.Error) }}{{ end }}
-{{- $metadata := dict "labels" (include "supernode.labels" .root | fromYaml) }}
-{{- if .keep }}{{ $_ := set $metadata "annotations" (dict "helm.sh/resource-policy" "keep") }}{{ end }}
-{{- toYaml (mergeOverwrite $object (dict "metadata" $metadata)) }}
-{{- end }}

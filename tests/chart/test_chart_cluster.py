@@ -1,0 +1,145 @@
+"""Both charts installed on a real control plane, as the documentation says, in a namespace that enforces confinement.
+
+On a control plane of its own: the definitions belong to the Helm release here, elsewhere to whoever applied them.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import helm_python as helm
+import pytest
+import yaml
+
+from testbed import bed as testbed
+
+pytestmark = pytest.mark.cluster
+
+ROOT = Path(__file__).parents[2]
+NAMESPACE = "supernode"
+RELEASES = ("supernode-operator", "supernode-profiles")
+OPERATOR = f"system:serviceaccount:{NAMESPACE}:supernode-operator"
+OURS = "customresourcedefinitions,supernodeprofiles.supernode.io,deployments.apps,clusterroles,serviceaccounts,services"
+
+Kubectl = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def bed() -> Iterator[testbed.Bed]:
+    with testbed.start(fleet=ROOT / "examples" / "fleets" / "small.yaml") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def kubectl(bed: testbed.Bed) -> Kubectl:
+    def run(*arguments: str, stdin: str | None = None, check: bool = True) -> str:
+        command = [Path(sys.executable).with_name("kubectl"), f"--kubeconfig={bed.kubeconfig}", *arguments]
+        done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=60, check=False)
+        assert not check or done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr}"
+        return done.stdout.strip()
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def releases(bed: testbed.Bed, kubectl: Kubectl) -> Iterator[helm.Config]:
+    """Both charts, installed in order; the operator's pod must have been admitted and run."""
+    kubectl("create", "namespace", NAMESPACE)
+    kubectl("label", "namespace", NAMESPACE, "pod-security.kubernetes.io/enforce=restricted")
+    with helm.Config(kubeconfig_path=bed.kubeconfig, namespace=NAMESPACE) as config:
+        for release in RELEASES:
+            config.install(ROOT / "charts" / release, release, wait="watcher", timeout=60)
+        yield config
+
+
+def specs(kubectl: Kubectl) -> dict[str, Any]:
+    """Generation and labels of everything the charts installed."""
+    listed = json.loads(
+        kubectl("get", OURS, "-A", "-o", "json", "-l", f"app.kubernetes.io/instance in ({','.join(RELEASES)})")
+    )
+    return {
+        f"{item['kind']}/{item['metadata']['name']}": (item["metadata"].get("generation"), item["metadata"]["labels"])
+        for item in listed["items"]
+    }
+
+
+def test_every_object_is_there_and_an_upgrade_to_the_same_changes_none(kubectl, releases):
+    before = specs(kubectl)
+    assert {name.split("/")[0] for name in before} >= {"CustomResourceDefinition", "SuperNodeProfile", "Deployment"}
+    assert sum(name.startswith("SuperNodeProfile/") for name in before) == len(
+        list((ROOT / "examples/profiles").glob("*.yaml"))
+    )
+    for release in RELEASES:
+        releases.upgrade(ROOT / "charts" / release, release, wait="watcher", timeout=60)
+    assert specs(kubectl) == before
+
+
+@pytest.mark.parametrize(
+    ("verb", "resource", "answer"),
+    [
+        ("watch", "nodes", "yes"),
+        ("create", "pods", "yes"),
+        ("delete", "trainingjobs.supernode.io", "yes"),
+        ("patch", "supernodes.supernode.io/status", "yes"),
+        ("update", "leases.coordination.k8s.io/supernode-operator", "yes"),
+        ("update", "leases.coordination.k8s.io/another", "no"),
+        ("patch", "nodes", "no"),
+        ("get", "secrets", "no"),
+        ("create", "pods/exec", "no"),
+        ("patch", "trainingjobs.supernode.io", "no"),
+        ("patch", "supernodeprofiles.supernode.io", "no"),
+        ("create", "clusterrolebindings.rbac.authorization.k8s.io", "no"),
+    ],
+)
+@pytest.mark.usefixtures("releases")
+def test_the_operator_may_do_its_work_and_no_more(kubectl, verb, resource, answer):
+    resource, _, sub = resource.partition("/")
+    names = (
+        [f"{resource}/{sub}"]
+        if resource.startswith("leases")
+        else [resource, *([f"--subresource={sub}"] if sub else [])]
+    )
+    assert kubectl("auth", "can-i", verb, *names, f"--as={OPERATOR}", "-n", NAMESPACE, check=False) == answer
+
+
+@pytest.mark.usefixtures("releases")
+def test_whoever_edits_a_namespace_may_submit_jobs_there_and_only_read_the_machines(kubectl):
+    kubectl("create", "namespace", "team-a")
+    kubectl("create", "rolebinding", "editors", "--clusterrole=edit", "--user=engineer", "-n", "team-a")
+    kubectl("create", "clusterrolebinding", "viewers", "--clusterrole=view", "--user=engineer")
+
+    def may(verb: str, resource: str, namespace: str) -> str:
+        return kubectl("auth", "can-i", verb, resource, "--as=engineer", "-n", namespace, check=False)
+
+    assert may("create", "trainingjobs.supernode.io", "team-a") == "yes"
+    assert may("create", "trainingjobs.supernode.io", "default") == "no"
+    assert may("watch", "supernodes.supernode.io", "team-a") == "yes"
+    assert may("patch", "supernodes.supernode.io", "team-a") == "no"
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "tests" / "workload" / "golden").glob("*.yaml")), ids=lambda path: path.stem
+)
+@pytest.mark.usefixtures("releases")
+def test_rendered_pods_and_services_are_accepted(kubectl, path):
+    _, *rendered = yaml.safe_load_all(path.read_text())
+    for manifest in rendered:
+        manifest["metadata"]["namespace"] = "default"
+        accepted = kubectl(
+            "create", "--dry-run=server", "--validate=strict", "-o", "json", "-f", "-", stdin=json.dumps(manifest)
+        )
+        assert json.loads(accepted)["metadata"]["name"] == manifest["metadata"]["name"]
+
+
+def test_uninstalling_keeps_definitions_and_profiles(kubectl, releases):
+    def kept() -> str:
+        return kubectl("get", "crd,supernodeprofiles", "-o", "name")
+
+    before = kept()
+    for release in reversed(RELEASES):
+        releases.uninstall(release)
+    assert kept() == before
+    assert kubectl("get", "deployments", "-n", NAMESPACE, "-o", "name") == ""
