@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 import yaml
-
 from supernode.api.errors import InvalidObject
 from supernode.api.reading import parse
 

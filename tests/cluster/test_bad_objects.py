@@ -14,6 +14,8 @@ from supernode.cluster.errors import ApiError
 from supernode.cluster.resources import CARDGROUPS, CRDS, SUPERNODEPROFILES, SUPERNODES, TRAININGJOBS, Resource
 from supernode.cluster.session import Session
 
+from testbed.bed import Bed
+
 pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="module")]
 
 ROOT = Path(__file__).parents[2]
@@ -58,7 +60,7 @@ async def served(session: Session, resource: Resource) -> None:
 
 
 @pytest.fixture(scope="module")
-async def session(bed: Any) -> AsyncIterator[Session]:
+async def session(bed: Bed) -> AsyncIterator[Session]:
     """A session with the CRDs applied and every table's base created."""
     async with Session.connect(bed.kubeconfig) as session:
         for path in sorted((ROOT / "crds").glob("*.yaml")):

@@ -1,0 +1,124 @@
+"""`parse`: strict types, helpful problems, nothing lost of what it read."""
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from supernode.api.cardgroup import CardGroup
+from supernode.api.errors import FieldProblem, InvalidObject, SupernodeError
+from supernode.api.reading import parse
+from supernode.api.trainingjob import TrainingJob, total_cards
+
+
+def job(**spec: Any) -> dict[str, Any]:
+    template = {"spec": {"containers": [{"name": "train", "image": "example.com/train:1"}]}}
+    return {
+        "apiVersion": "supernode.io/v1alpha1",
+        "kind": "TrainingJob",
+        "metadata": {"name": "llama", "namespace": "research", "creationTimestamp": None},
+        "spec": {"cards": 768, "workers": {"template": template}} | spec,
+    }
+
+
+def test_defaults_are_those_of_the_schema() -> None:
+    """An object that never met the API server is the same as one that did."""
+    read = parse(TrainingJob, job())
+    assert (read.spec.runtime, read.spec.priority, read.spec.suspend) == ("plain", 0, False)
+    assert read.spec.fault_policy.max_restarts == 3
+    assert read.spec.objective == "bandwidth"
+
+
+def test_the_template_stays_as_it_is_written() -> None:
+    """Fields the schema does not know, and nulls, reach the pod."""
+    template = {
+        "metadata": {"annotations": {"a": "b"}, "creationTimestamp": None},
+        "spec": {
+            "containers": [{"name": "a", "image": "b", "env": [{"name": "X", "value": None}], "newField": {"x": [1]}}],
+            "hostPID": True,
+            "setHostnameAsFQDN": False,
+            "anotherNewField": None,
+        },
+    }
+    assert parse(TrainingJob, job(workers={"template": template})).spec.workers.template.to_dict() == template
+
+
+def test_all_problems_are_told_at_once() -> None:
+    """One round of corrections is enough."""
+    with pytest.raises(InvalidObject) as caught:
+        parse("TrainingJob", job(cards="768", prioritty=1, runtime="jax"))
+    assert caught.value.kind == "TrainingJob"
+    assert caught.value.name == "research/llama"
+    assert {problem.path for problem in caught.value.problems} == {"spec.cards", "spec.prioritty", "spec.runtime"}
+    assert FieldProblem("spec.prioritty", "is unknown; did you mean priority?") in caught.value.problems
+    assert isinstance(caught.value, SupernodeError)
+
+
+def test_an_unknown_field_far_from_any_lists_the_known_ones() -> None:
+    """Also inside lists."""
+    obj = {
+        "metadata": {"name": "g"},
+        "spec": {"members": 2, "topology": {"blocks": [{"level": "a", "members": 1, "zz": 1}]}},
+    }
+    with pytest.raises(
+        InvalidObject, match=r"spec\.topology\.blocks\[0\]\.zz: is unknown; known fields are level, members"
+    ):
+        parse(CardGroup, obj)
+
+
+@pytest.mark.parametrize("obj", [{}, {"spec": None}, {"metadata": "llama", "spec": {}}, {"metadata": {"name": "a"}}])
+@pytest.mark.parametrize("kind", ["TrainingJob", "CardGroup", "SuperNode", "SuperNodeProfile"])
+def test_rubbish_is_refused(kind: str, obj: dict[str, Any]) -> None:
+    """Whatever it is, the error is ours."""
+    with pytest.raises(InvalidObject):
+        parse(kind, obj)
+
+
+def test_another_kind_is_refused() -> None:
+    """Both the kind asked for and the kind written must be ours."""
+    with pytest.raises(InvalidObject, match="Deployment is unknown; use one of SuperNodeProfile"):
+        parse("Deployment", {"metadata": {"name": "a"}})
+    with pytest.raises(InvalidObject, match=r"kind: 'TrainingJob' is not allowed; use 'CardGroup'"):
+        parse("CardGroup", job())
+
+
+def test_what_json_cannot_say_is_refused() -> None:
+    """YAML can hold more than JSON."""
+    with pytest.raises(InvalidObject, match="not expressible as JSON"):
+        parse("TrainingJob", job(cards={1, 2}))
+
+
+def test_a_status_of_a_newer_operator_is_read() -> None:
+    """Statuses are written by programs; unknown fields are passed over."""
+    status = {"phase": "Running", "lastCheckpoint": "x", "pods": {"running": 48, "terminating": 1}}
+    read = parse(TrainingJob, job() | {"status": status})
+    assert read.status.pods.running == 48
+
+
+@pytest.mark.parametrize(
+    ("spec", "cards"),
+    [
+        ({"cards": 768}, 768),
+        ({"replicas": 4, "cardsPerWorker": 8}, 32),
+        ({"replicas": 4}, None),
+    ],
+)
+def test_total_cards(spec: dict[str, int], cards: int | None) -> None:
+    """Known without a profile, or not."""
+    written = job(workers={k: v for k, v in spec.items() if k != "cards"} | job()["spec"]["workers"])
+    written["spec"]["cards"] = spec.get("cards")
+    assert total_cards(parse(TrainingJob, written).spec) == cards
+
+
+def test_what_is_read_can_be_written_and_read_again() -> None:
+    """`to_dict` gives a manifest."""
+    read = parse(TrainingJob, job())
+    assert parse(TrainingJob, read.to_dict()) == read
+    assert read.to_dict()["metadata"] == {"name": "llama", "namespace": "research"}
+
+
+def test_reading_needs_no_generator() -> None:
+    """The command line starts with `parse` and without what makes CRDs and pages."""
+    code = "import sys, supernode.api.reading; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert {"supernode.api.crd", "supernode.api.reference", "yaml"}.isdisjoint(loaded.split())
