@@ -116,6 +116,7 @@ class SuperNodeView:
         self.cordoned = cordoned
         self.reserve = reserve
         self._memo: dict[Hashable, Any] = {}
+        self._empty: list[SuperNodeView] = []
 
     def __repr__(self) -> str:
         return f"SuperNodeView({self.name!r}, {self.profile.name!r}, {len(self.nodes)} nodes)"
@@ -140,16 +141,21 @@ class SuperNodeView:
 
     def domains(self, node: Node) -> dict[str, str]:
         """Level name to domain name, for the node level and each above it."""
-        above = reversed(self.profile.above)
-        return {NODE: node.name, **{level.name: name for level, name in zip(above, node.path, strict=True)}}
+        above = self.profile.above
+        return {NODE: node.name, **{level.name: name for level, name in zip(above, node.path[::-1], strict=True)}}
 
     def with_nodes(self, changed: Mapping[str, Node]) -> SuperNodeView:
         """The same supernode with some nodes in another state; names and paths must not change. O(nodes)."""
         index = self.layout.index
         nodes = list(self.nodes)
+        same_size = True
         for name, node in changed.items():
+            same_size = same_size and nodes[index[name]].cards == node.cards
             nodes[index[name]] = node
-        return self._copy(tuple(nodes), self.cordoned)
+        view = self._copy(tuple(nodes), self.cordoned)
+        if same_size:
+            view._empty = self._empty
+        return view
 
     def take(self, cards: Mapping[str, int]) -> SuperNodeView:
         """The same supernode after the given cards (node name to bitmask) were given to someone."""
@@ -165,14 +171,10 @@ class SuperNodeView:
 
     def emptied(self) -> SuperNodeView:
         """What the supernode would be with every card healthy and free, every node schedulable, and not cordoned."""
-        view: SuperNodeView = self.memo("emptied", self._emptied)
-        return view
-
-    def _emptied(self) -> SuperNodeView:
-        return self._copy(
-            tuple(replace(node, healthy=node.all_cards, taken=0, schedulable=True) for node in self.nodes),
-            cordoned=False,
-        )
+        if not self._empty:
+            nodes = (replace(node, healthy=node.all_cards, taken=0, schedulable=True) for node in self.nodes)
+            self._empty.append(self._copy(tuple(nodes), cordoned=False))
+        return self._empty[0]
 
     def _copy(self, nodes: tuple[Node, ...], cordoned: bool) -> SuperNodeView:
         view = SuperNodeView.__new__(SuperNodeView)
@@ -197,7 +199,7 @@ MEMO_LIMIT = 256
 class Fleet:
     """Every supernode and profile known at one moment. Immutable."""
 
-    __slots__ = ("profiles", "supernodes")
+    __slots__ = ("_counts", "profiles", "supernodes")
 
     def __init__(
         self, supernodes: Iterable[SuperNodeView] = (), profiles: Iterable[Profile] | Mapping[str, Profile] = ()
@@ -208,13 +210,14 @@ class Fleet:
             known.setdefault(view.profile.name, view.profile)
         self.supernodes: Mapping[str, SuperNodeView] = MappingProxyType({view.name: view for view in ordered})
         self.profiles: Mapping[str, Profile] = MappingProxyType(dict(sorted(known.items())))
+        self._counts: dict[str, tuple[int, ...]] = {}
 
     def of_profile(self, profile: str) -> list[SuperNodeView]:
         """The supernodes of one profile, in natural order of their names."""
         return [view for view in self.supernodes.values() if view.profile.name == profile]
 
     def replace(self, *views: SuperNodeView) -> Fleet:
-        """The fleet with these supernodes in another state; all of them must be known. Raises KeyError otherwise."""
+        """The fleet with these supernodes in another state, of the same nodes. Raises KeyError for an unknown one."""
         supernodes = dict(self.supernodes)
         for view in views:
             if view.name not in supernodes:
@@ -223,7 +226,20 @@ class Fleet:
         fleet = Fleet.__new__(Fleet)
         fleet.supernodes = MappingProxyType(supernodes)
         fleet.profiles = self.profiles
+        fleet._counts = self._counts
         return fleet
+
+    def domain_counts(self, profile: str) -> tuple[int, ...]:
+        """How many domains of the level node and each above it the supernodes of a profile have together."""
+        if profile not in self._counts:
+            views = self.of_profile(profile)
+            names = [view.layout.names for view in views]
+            levels = range(len(self.profiles[profile].above))
+            self._counts[profile] = (
+                sum(len(view.nodes) for view in views),
+                *(sum(len(name[level]) for name in names) for level in levels),
+            )
+        return self._counts[profile]
 
     def take(self, members: Iterable[Member]) -> Fleet:
         """The fleet after these members were placed."""

@@ -1,0 +1,57 @@
+"""What a supernode could still give: the largest block per level, and how much of what is free lies outside it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from supernode.topology.cards import node_sizes, packing
+from supernode.topology.fleet import SuperNodeView
+from supernode.topology.profile import NODE
+
+
+def largest_block(view: SuperNodeView) -> dict[str, int]:
+    """Level (inner to outer) to the cards of the largest whole block that one of its domains can give now.
+
+    Inside the node a block is one legal, aligned member. Above it, it is whole nodes, the reserve kept; a ring or torus
+    counts only when every node of it is free. Where no node is wholly free, it is what one node can give.
+    """
+    profile = view.profile
+    sizes = node_sizes(profile)
+    usable = 0 if view.cordoned else max(0, view.wholly_free - view.reserve)
+    open_ = [] if view.cordoned else [node for node in view.nodes if usable or not node.wholly_free]
+    masks = {node.free for node in open_}
+    legal = profile.member_sizes or tuple(range(1, profile.cards_per_node + 1))
+    largest = {}
+    for index, level in enumerate(profile.levels[: profile.node_index + 1]):
+        fitting = (
+            cards
+            for cards in reversed(legal)
+            if cards <= level.cards
+            and any(packing(sizes[: index + 1], cards).capacity(part) for part in _parts(masks, level.cards))
+        )
+        largest[level.name] = next(fitting, 0)
+    best = largest[NODE]
+    whole = np.array([node.wholly_free and node.cards == profile.cards_per_node for node in view.nodes], np.int64)
+    for depth, level in enumerate(profile.above):
+        bounds = np.asarray(view.layout.node_bounds[depth])
+        counts = np.add.reduceat(whole, bounds[:-1]) if len(whole) else np.zeros(1, np.int64)
+        if not level.tree_like:
+            nominal = level.cards // profile.cards_per_node
+            counts = np.where((counts == nominal) & (np.diff(bounds) == nominal) & (counts <= usable), counts, 0)
+        best = max(best, min(usable, int(counts.max())) * profile.cards_per_node)
+        largest[level.name] = best
+    return largest
+
+
+def fragmentation(view: SuperNodeView) -> int:
+    """Share of the healthy free cards outside the largest block of the outermost level, in percent, 0 to 100."""
+    if not view.free_cards:
+        return 0
+    largest = largest_block(view)[view.profile.outermost.name]
+    return max(0, 100 - 100 * largest // view.free_cards)
+
+
+def _parts(masks: set[int], size: int) -> set[int]:
+    """The distinct free masks of the domains of `size` cards inside nodes."""
+    full = (1 << size) - 1
+    return {mask >> start & full for mask in masks for start in range(0, mask.bit_length(), size)}

@@ -1,0 +1,109 @@
+"""The decision: a fleet and a request in, a placement or a refusal out. Pure and deterministic."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from supernode.api.conditions import Reason
+from supernode.placement.coding import Coding
+from supernode.placement.fronts import OverBudgetError
+from supernode.placement.refusal import over_budget, refusal
+from supernode.placement.request import Request
+from supernode.placement.result import Placement, Refusal
+from supernode.placement.search import Solution, search
+from supernode.placement.shape import Task, refuse, resolve
+from supernode.topology.fleet import Fleet, Member, SuperNodeView
+from supernode.topology.profile import Profile
+
+
+def plan(fleet: Fleet, request: Request) -> Placement | Refusal:
+    """The placement that touches the fewest domains, outermost level first, or why there is none.
+
+    Of several eligible profiles the one with the fewest supernodes wins, then the least vector, then the name.
+    """
+    profiles = _eligible(fleet, request)
+    if isinstance(profiles, Refusal):
+        return profiles
+    outcomes = [_plan_on(fleet, request, profile) for profile in profiles]
+    placements = [outcome for outcome in outcomes if isinstance(outcome, Placement)]
+    if placements:
+        return min(placements, key=lambda placement: (tuple(placement.spans.values()), placement.profile))
+    refusals = [outcome for outcome in outcomes if isinstance(outcome, Refusal)]
+    return min(refusals, key=lambda outcome: (outcome.stalled, outcome.best == 0, outcome.needed - outcome.best))
+
+
+def _eligible(fleet: Fleet, request: Request) -> list[Profile] | Refusal:
+    """Profiles the request may use, by name. Those without supernodes count only when no other is left."""
+    known = fleet.profiles
+    if request.profile is not None and request.profile not in known:
+        listed = ", ".join(known) or "none"
+        return refuse(
+            Reason.UNKNOWN_PROFILE, f"profile {request.profile} does not exist; create it or use one of: {listed}"
+        )
+    if not known:
+        return refuse(Reason.UNKNOWN_PROFILE, "there is no SuperNodeProfile; create one for the machines of this fleet")
+    profiles = [known[request.profile]] if request.profile is not None else list(known.values())
+    if request.precision is not None:
+        offered = sorted({precision for profile in profiles for precision in profile.precisions})
+        profiles = [profile for profile in profiles if request.precision in profile.precisions]
+        if not profiles:
+            return refuse(
+                Reason.PRECISION_UNAVAILABLE,
+                f"precision {request.precision} is not offered; use one of: {', '.join(offered) or 'none is declared'}",
+            )
+    present = {view.profile.name for view in fleet.supernodes.values()}
+    return [profile for profile in profiles if profile.name in present] or profiles
+
+
+def _plan_on(fleet: Fleet, request: Request, profile: Profile) -> Placement | Refusal:
+    views = fleet.of_profile(profile.name)
+    task = resolve(request, profile, _largest(views, profile, request))
+    if isinstance(task, Refusal):
+        return task
+    if not views:
+        text = f"no supernode of profile {profile.name} was found; check its nodeSelector and the labels of the nodes"
+        return Refusal(Reason.NO_NODES, text, needed=request.members)
+    coding = Coding.for_counts(fleet.domain_counts(profile.name))
+    try:
+        solution = search(views, task, coding)
+    except OverBudgetError:
+        return over_budget(task)
+    if solution is None:
+        return refusal(views, task, never=_never_fits(views, task, coding))
+    return _placement(solution, task)
+
+
+def _never_fits(views: Sequence[SuperNodeView], task: Task, coding: Coding) -> bool:
+    """Whether the group has no place even with every card healthy and free."""
+    try:
+        return search([view.emptied() for view in views], task, coding) is None
+    except OverBudgetError:
+        return False
+
+
+def _largest(views: Sequence[SuperNodeView], profile: Profile, request: Request) -> dict[int, int]:
+    """Cards of the largest real domain of the levels above the node that the group exceeds by their nominal size."""
+    sizes: dict[int, int] = {}
+    for depth, level in enumerate(profile.above):
+        if request.cards > level.cards:
+            nodes = (end - start for view in views for start, end in pairwise(view.layout.node_bounds[depth]))
+            sizes[profile.node_index + 1 + depth] = max(nodes, default=0) * profile.cards_per_node
+    return sizes
+
+
+def _placement(solution: Solution, task: Task) -> Placement:
+    """Members in depth-first order of the tree, so that blocks, which divide every domain's share, never straddle."""
+    profile, packing = task.profile, task.shape.packing
+    members: list[Member] = []
+    for index, spots in solution.spots:
+        view = solution.views[index]
+        for at, count in spots:
+            node = view.nodes[at]
+            domains = view.domains(node)
+            for cards in packing.place(node.free, count):
+                members.append(Member(len(members), view.name, node.name, cards, domains))
+    levels = [level.name for level in profile.levels[profile.node_index :]]
+    spans = {level: len({member.domains[level] for member in members}) for level in reversed(levels)}
+    minimal = dict(zip(reversed(levels), reversed(solution.counts), strict=True))
+    return Placement(profile.name, tuple(members), spans, minimal, solution.proven)

@@ -1,0 +1,264 @@
+"""A request resolved against a profile: what the search needs to know, or the rule the request breaks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from math import lcm
+
+from supernode.api.conditions import Reason
+from supernode.placement.request import Block, Request
+from supernode.placement.result import Refusal
+from supernode.topology.cards import Packing, node_sizes, packing
+from supernode.topology.profile import Level, Profile, UnknownLevel
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What makes two requests alike for one supernode: it keys what views remember.
+
+    cards: per member. steps: for each level of the profile, inner to outer, the members in one domain come in multiples
+    of this; each divides the next. whole: indices of ring or torus levels whose domains are given whole or not at all.
+    """
+
+    profile: Profile
+    cards: int
+    steps: tuple[int, ...]
+    whole: frozenset[int] = frozenset()
+
+    @cached_property
+    def packing(self) -> Packing:
+        sizes = node_sizes(self.profile)
+        return packing(sizes, self.cards, self.steps[: len(sizes)])
+
+    @property
+    def whole_nodes(self) -> bool:
+        """Whether each member is a whole node."""
+        return self.cards == self.profile.cards_per_node
+
+    @cached_property
+    def above(self) -> tuple[int, ...]:
+        """Indices of the levels above the node, inner to outer."""
+        return tuple(range(self.profile.node_index + 1, len(self.profile.levels)))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.profile.name, self.cards, self.steps, self.whole))
+
+    def without(self, level: int) -> Shape:
+        """The same with no blocks at this level or further out."""
+        bound = self.steps[level - 1] if level else 1
+        return replace(self, steps=tuple(min(step, bound) for step in self.steps))
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A request for one profile, free of rule violations.
+
+    spans: (level index, most domains) for levels from the node up to the one below the outermost. most_supernodes: the
+    most outermost domains, or None. tightest: index of the level that is most likely to fail, for messages.
+    """
+
+    request: Request
+    shape: Shape
+    spans: tuple[tuple[int, int], ...]
+    most_supernodes: int | None
+    tightest: int
+
+    @property
+    def profile(self) -> Profile:
+        return self.shape.profile
+
+
+def resolve(request: Request, profile: Profile, largest: dict[int, int]) -> Task | Refusal:
+    """The task, or the refusal naming the rule, the field and the remedy.
+
+    largest: level index to the cards of the largest real domain of that level, where it is above the nominal size.
+    """
+    try:
+        return _resolve(request, profile, largest)
+    except UnknownLevel as error:
+        return refuse(Reason.UNKNOWN_LEVEL, f"{error}; name one of them", level=error.level)
+    except _BrokenRuleError as error:
+        return error.refusal
+
+
+def refuse(reason: Reason, message: str, *, level: str | None = None, needed: int = 0, best: int = 0) -> Refusal:
+    """A refusal that waiting cannot change."""
+    return Refusal(reason, message, level, needed, best, stalled=True)
+
+
+class _BrokenRuleError(Exception):
+    """Carries the refusal out of the checks; never leaves this module."""
+
+    def __init__(self, reason: Reason, message: str, level: str | None = None) -> None:
+        super().__init__(message)
+        self.refusal = refuse(reason, message, level=level)
+
+
+def _resolve(request: Request, profile: Profile, largest: dict[int, int]) -> Task:
+    _check_numbers(request)
+    _check_member(request, profile)
+    top = len(profile.levels) - 1
+    blocks = _checked_blocks(request, profile)
+    spans = _checked_spans(request, profile)
+    together = [(index, block.members) for index, block in blocks]
+    together += [(index, request.members) for index, limit in spans.items() if limit == 1]
+    if request.required is not None:
+        together.append((profile.level_index(request.required), request.members))
+    _check_nominal(request, profile, together, largest)
+    own = dict.fromkeys(range(top + 1), 1)
+    for index, members in together:
+        if index < top or members < request.members:
+            own[index] = max(own[index], members)
+    most = 1 if (top, request.members) in together else spans.get(top)
+    binding = [index for index, limit in spans.items() if limit < request.members]
+    tightest = together[-1][0] if request.required is not None else max([i for i, _ in together] + binding, default=0)
+    whole = _ring_rules(request, profile, own)
+    _whole_node_rules(request, profile, own)
+    steps, step = [], 1
+    for index in range(top + 1):
+        step = lcm(step, own[index])
+        steps.append(step)
+    loose = tuple((i, n) for i, n in sorted(spans.items()) if i < top and 1 < n < request.members)
+    shape = Shape(profile, request.cards_per_member, tuple(steps), whole)
+    return Task(request, shape, loose, most, max(tightest, profile.node_index) if tightest == 0 else tightest)
+
+
+def _check_numbers(request: Request) -> None:
+    if request.members < 1 or request.cards_per_member < 1:
+        raise _BrokenRuleError(
+            Reason.INVALID_SPEC,
+            f"members is {request.members} and cardsPerMember {request.cards_per_member}; both must be at least 1",
+        )
+    for block in request.blocks:
+        if block.members < 1:
+            raise _BrokenRuleError(Reason.INVALID_SPEC, f"blocks: members of level {block.level} must be at least 1")
+    for level, limit in request.max_span.items():
+        if limit < 1:
+            raise _BrokenRuleError(Reason.INVALID_SPEC, f"maxSpan: {level} is {limit}; it must be at least 1")
+
+
+def _check_member(request: Request, profile: Profile) -> None:
+    cards, most = request.cards_per_member, profile.cards_per_node
+    if cards > most:
+        raise _BrokenRuleError(
+            Reason.ILLEGAL_MEMBER_SIZE,
+            f"cardsPerMember is {cards}, but a node of profile {profile.name} has {most} cards; ask for at most {most}",
+        )
+    if profile.member_sizes and cards not in profile.member_sizes:
+        legal = ", ".join(map(str, profile.member_sizes))
+        raise _BrokenRuleError(
+            Reason.ILLEGAL_MEMBER_SIZE,
+            f"cardsPerMember is {cards}; profile {profile.name} allows {legal} cards per member: use one of them",
+        )
+
+
+def _checked_blocks(request: Request, profile: Profile) -> list[tuple[int, Block]]:
+    """Blocks by level index, inner to outer."""
+    blocks = sorted(((profile.level_index(block.level), block) for block in request.blocks), key=lambda pair: pair[0])
+    inner: Block | None = None
+    for position, (index, block) in enumerate(blocks):
+        if position and blocks[position - 1][0] == index:
+            raise _BrokenRuleError(
+                Reason.INVALID_SPEC, f"blocks names level {block.level} twice; keep one entry", block.level
+            )
+        if request.members % block.members:
+            raise _BrokenRuleError(
+                Reason.BLOCKS_DO_NOT_DIVIDE,
+                f"blocks of {block.members} members per {block.level} do not divide the {request.members} members; "
+                f"use a divisor of {request.members}",
+                block.level,
+            )
+        if inner is not None and block.members % inner.members:
+            raise _BrokenRuleError(
+                Reason.BLOCKS_DO_NOT_DIVIDE,
+                f"blocks of {inner.members} members per {inner.level} do not divide the blocks of {block.members} per "
+                f"{block.level}; make the outer a multiple of the inner",
+                block.level,
+            )
+        if block.members * request.cards_per_member % profile.block_multiple:
+            raise _BrokenRuleError(
+                Reason.BLOCKS_DO_NOT_DIVIDE,
+                f"blocks per {block.level} have {block.members * request.cards_per_member} cards; profile "
+                f"{profile.name} wants multiples of {profile.block_multiple}: change blocks or cardsPerMember",
+                block.level,
+            )
+        inner = block
+    return blocks
+
+
+def _checked_spans(request: Request, profile: Profile) -> dict[int, int]:
+    spans: dict[int, int] = {}
+    for level, limit in request.max_span.items():
+        index = profile.level_index(level)
+        if index < profile.node_index:
+            raise _BrokenRuleError(
+                Reason.INVALID_SPEC,
+                f"maxSpan: {level} lies inside the node, where alignment fixes what a member touches; "
+                f"name node or a level above it, or use blocks",
+                level,
+            )
+        spans[index] = min(limit, spans.get(index, limit))
+    return spans
+
+
+def _check_nominal(request: Request, profile: Profile, asked: list[tuple[int, int]], largest: dict[int, int]) -> None:
+    """(level index, members together) that no domain could hold by the profile's, or the largest real, size."""
+    for index, members in asked:
+        level = profile.levels[index]
+        cards, size = members * request.cards_per_member, max(level.cards, largest.get(index, 0))
+        if cards > size:
+            raise _BrokenRuleError(
+                Reason.NEVER_FITS,
+                f"needs {members} members of {request.cards_per_member} cards ({cards} cards) in one {level.name}, but "
+                f"a {level.name} of profile {profile.name} has {size} cards; ask for less or name a wider level",
+                level.name,
+            )
+
+
+def _ring_rules(request: Request, profile: Profile, own: dict[int, int]) -> frozenset[int]:
+    """Blocks implied by rings and tori above the node: such a domain is given whole, or the group stays in a child."""
+    whole = set()
+    for index in range(profile.node_index + 1, len(profile.levels)):
+        level = profile.levels[index]
+        if level.tree_like:
+            continue
+        child = profile.levels[index - 1]
+        if request.cards <= child.cards:
+            own[index - 1] = lcm(own[index - 1], request.members)
+        elif request.cards % level.cards == 0 and level.cards % request.cards_per_member == 0:
+            own[index] = lcm(own[index], level.cards // request.cards_per_member)
+            whole.add(index)
+        else:
+            raise _BrokenRuleError(Reason.FABRIC_UNSUPPORTED, _ring_remedy(request, level, child), level.name)
+    return frozenset(whole)
+
+
+def _ring_remedy(request: Request, level: Level, child: Level) -> str:
+    return (
+        f"{request.cards} cards would take part of a {level.name}, whose fabric is {level.fabric}; "
+        f"ask for a multiple of {level.cards} cards, or for at most {child.cards} in one {child.name}"
+    )
+
+
+def _whole_node_rules(request: Request, profile: Profile, own: dict[int, int]) -> None:
+    cards, node = request.cards_per_member, profile.node_index
+    if not profile.whole_nodes_across_nodes or cards == profile.cards_per_node:
+        return
+    steps, step = [], 1
+    for index in range(node + 1):
+        step = lcm(step, own[index])
+        steps.append(step)
+    empty = (1 << profile.cards_per_node) - 1
+    if packing(node_sizes(profile), cards, tuple(steps)).capacity(empty) < request.members:
+        raise _BrokenRuleError(
+            Reason.WHOLE_NODES_ONLY,
+            f"{request.members} members of {cards} cards need more than one node, and profile {profile.name} gives "
+            f"whole nodes only across nodes; set cardsPerMember to {profile.cards_per_node}",
+            "node",
+        )
+    own[node] = request.members

@@ -1,0 +1,119 @@
+"""How a number of members is shared between sibling domains: the least price, then evenly, then the best fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from supernode.placement.coding import FAR
+from supernode.placement.fronts import level_out
+from supernode.placement.tables import Ints, Row
+
+_EVENNESS = 1 << 22
+"""Weight of the sum of squares over the sum of capacities in the second-order price."""
+
+
+def cheapest_split(
+    rows: Sequence[Row], caps: Sequence[int], total: int, unit: int, floor: int | None
+) -> tuple[int, list[tuple[int, int]]]:
+    """The least price of `total` members over the children, and (child, members) of a split that has it.
+
+    rows, caps: per child, its prices and what it could take. unit: price of touching a child. floor: a lower bound of
+    the price; a split that meets it ends the search. total <= sum(caps), a multiple of the rows' step. Among splits of
+    the least price: the most even, then the one whose children have least left over, then the lowest indices.
+    """
+    usable = [child for child, row in enumerate(rows) if row.most and caps[child]]
+    step = rows[usable[0]].step
+    by_room = sorted(usable, key=lambda child: (-caps[child], child))
+    count = fewest([caps[child] for child in by_room], total)
+    if count == 1:
+        at = total // step
+        child = min((c for c in usable if caps[c] >= total), key=lambda c: (rows[c].prices[at], caps[c], c))
+        return int(rows[child].prices[at]) + unit, [(child, total)]
+    even = _even(by_room, caps, count, total, step)
+    price = sum(int(rows[child].prices[members // step]) + unit for child, members in even)
+    if price == floor:
+        return price, even
+    slack = sum(caps[child] for child in by_room[:count]) - total
+    least = caps[by_room[count - 1]] - slack
+    return _knapsack(rows, caps, [child for child in usable if caps[child] >= least], total, unit, slack)
+
+
+def fewest(descending: Sequence[int], total: int) -> int:
+    """How many of the largest capacities reach total."""
+    reached = 0
+    for count, cap in enumerate(descending, start=1):
+        reached += cap
+        if reached >= total:
+            return count
+    raise AssertionError(f"{total} members do not fit {reached}")
+
+
+def best_fit(order: Sequence[int], caps: Sequence[int], amounts: Sequence[int]) -> list[tuple[int, int]]:
+    """Each amount, largest first, given to the least capacity that holds it. order: preference among equal ones."""
+    free = sorted(order, key=lambda child: caps[child])
+    found = []
+    for amount in sorted(amounts, reverse=True):
+        at = next(i for i, child in enumerate(free) if caps[child] >= amount)
+        found.append((free.pop(at), amount))
+    return sorted(found)
+
+
+def _even(by_room: Sequence[int], caps: Sequence[int], count: int, total: int, step: int) -> list[tuple[int, int]]:
+    """The most even split over `count` children, on the children it fits best."""
+    amounts = level_out([caps[child] // step for child in by_room[:count]], total // step)
+    return best_fit(sorted(by_room), caps, [amount * step for amount in amounts])
+
+
+def _knapsack(
+    rows: Sequence[Row], caps: Sequence[int], children: Sequence[int], total: int, unit: int, slack: int
+) -> tuple[int, list[tuple[int, int]]]:
+    """Exact split by dynamic programming on (price, unevenness).
+
+    The fewest children leave at most `slack` unused between them, so each child chosen gives all but `slack` of what it
+    has, and only that window of its prices is tried.
+    """
+    step = rows[children[0]].step
+    size = total // step
+    prices = np.full(size + 1, FAR, np.int64)
+    rough = np.full(size + 1, FAR, np.int64)
+    prices[0] = rough[0] = 0
+    history = [(prices, rough)]
+    windows = []
+    for child in children:
+        high = min(caps[child] // step, size, len(rows[child].prices) - 1)
+        low = max(1, -(-(caps[child] - slack) // step))
+        amounts = np.arange(high, low - 1, -1)
+        window = (amounts, rows[child].prices[amounts] + unit, amounts * amounts * _EVENNESS + caps[child] // step)
+        windows.append(window)
+        prices, rough = _add(prices, rough, high, *window[1:])
+        history.append((prices, rough))
+    found = []
+    at = size
+    for index in range(len(children) - 1, -1, -1):
+        (after, rough_after), (before, rough_before) = history[index + 1], history[index]
+        if before[at] == after[at] and rough_before[at] == rough_after[at]:
+            continue
+        amounts, offers, costs = windows[index]
+        origin = at - amounts
+        hits = (
+            (origin >= 0) & (before[origin] + offers == after[at]) & (rough_before[origin] + costs == rough_after[at])
+        )
+        taken = int(amounts[np.flatnonzero(hits)[0]])
+        found.append((children[index], taken * step))
+        at -= taken
+    return int(prices[size]), found[::-1]
+
+
+def _add(prices: Ints, rough: Ints, high: int, offers: Ints, costs: Ints) -> tuple[Ints, Ints]:
+    """One more child, which may take `high` down to `high - len(offers) + 1` steps at the given offers and costs."""
+    gap = np.full(high, FAR, np.int64)
+    first = sliding_window_view(np.concatenate((gap, prices)), len(offers))[: len(prices)] + offers
+    second = sliding_window_view(np.concatenate((gap, rough)), len(offers))[: len(prices)] + costs
+    least = first.min(axis=1)
+    second[first > least[:, None]] = FAR
+    smoothest = second.min(axis=1)
+    better = (least < prices) | ((least == prices) & (smoothest < rough))
+    return np.where(better, least, prices), np.where(better, smoothest, rough)
