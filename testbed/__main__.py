@@ -16,6 +16,7 @@ import yaml
 
 from testbed import bed as beds
 from testbed.build import build as build_binaries
+from testbed.controlplane import START_ORDER
 from testbed.errors import TestbedError
 from testbed.fleet import Fleet
 from testbed.nodes import apply, render
@@ -85,7 +86,7 @@ def status() -> None:
     known = list(beds.beds())
     for bed in known:
         pids = bed.pids
-        state = ", ".join(f"{program} {pids.get(program, 'DOWN')}" for program in beds.START_ORDER)
+        state = ", ".join(f"{program} {pids.get(program, 'DOWN')}" for program in START_ORDER)
         print(f"{bed.name}  {bed.url}  {bed.kubeconfig}\n  {state}")
     if not known:
         print("no bed runs; start one: python -m testbed up")

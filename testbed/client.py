@@ -89,5 +89,9 @@ async def for_each(items: Iterable[T], work: Callable[[T], Awaitable[object]], w
 
 def run(coroutine: Coroutine[Any, Any, R]) -> R:
     """The result of a coroutine, also when the caller's thread already runs an event loop (a test's fixture)."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(coroutine)
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(asyncio.run, coroutine).result()

@@ -144,6 +144,9 @@ def _api_server(layout: Layout, options: Options) -> list[str]:
         f"--token-auth-file={layout.folder / 'tokens.csv'}",
         "--authorization-mode=Node,RBAC",
         "--endpoint-reconciler-type=none",
+        # It taints each new node until the controller manager has seen it ready: two more writes per node, minutes for
+        # a large fleet. Nodes come with their status, and those that stop being ready are tainted all the same.
+        "--disable-admission-plugins=TaintNodesByCondition",
         "--max-requests-inflight=2000",
         "--max-mutating-requests-inflight=1000",
         "--shutdown-delay-duration=0s",
@@ -156,7 +159,8 @@ def _controller_manager(layout: Layout, options: Options) -> list[str]:
     grace = "40s" if options.leases else "87600h"
     return [
         f"--kubeconfig={layout.component_kubeconfig}",
-        "--controllers=*",
+        # The ttl controller writes to every node each time the fleet outgrows a size, for kubelets that are not there.
+        "--controllers=*,-ttl-controller",
         "--leader-elect=false",
         "--secure-port=0",
         "--kube-api-qps=3000",
@@ -164,7 +168,7 @@ def _controller_manager(layout: Layout, options: Options) -> list[str]:
         f"--service-account-private-key-file={layout.certificate.with_suffix('.key')}",
         f"--root-ca-file={layout.certificate}",
         f"--node-monitor-grace-period={grace}",
-        "--node-monitor-period=1s",
+        "--node-monitor-period=2s",
         "--concurrent-gc-syncs=50",
         "--concurrent-namespace-syncs=50",
     ]

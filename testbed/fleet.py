@@ -188,7 +188,7 @@ class Fleet(_Model):
 
     @classmethod
     def parse(cls, content: object, folder: Path = PROJECT, source: str = "the fleet") -> Fleet:
-        """A fleet from parsed YAML; profile paths are relative to ``folder``. Raises FleetError that names the field."""
+        """A fleet from parsed YAML; profile paths are relative to ``folder``. Raises FleetError as ``load`` does."""
         try:
             fleet = cls.model_validate(content)
         except ValidationError as error:

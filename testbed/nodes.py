@@ -78,8 +78,9 @@ def _check_indices(pool: str, entries: list[Irregular], places: int, profile: Pr
                 )
         for cards in entry.unhealthy_cards.values():
             if cards and cards[-1] >= profile.cards_per_node:
+                last = profile.cards_per_node - 1
                 raise FleetError(
-                    f"pool {pool}: irregular: unhealthyCards: there is no card {cards[-1]}; use 0 to {profile.cards_per_node - 1}"
+                    f"pool {pool}: irregular: unhealthyCards: there is no card {cards[-1]}; use 0 to {last}"
                 )
 
 
@@ -125,12 +126,7 @@ def _node(planned: PlannedPool, index: int, place: int, places: int, entries: li
 def _labels(planned: PlannedPool, index: int, place: int, name: str, entries: list[Irregular]) -> dict[str, str]:
     pool, profile = planned.pool, planned.profile
     fields: dict[str, object] = {"pool": pool.name, "node": place, OUTERMOST: planned.first_id + index}
-    labels = {
-        "kubernetes.io/hostname": name,
-        "kubernetes.io/os": "linux",
-        "kubernetes.io/arch": "arm64",
-        **profile.node_selector,
-    }
+    labels = {"kubernetes.io/hostname": name, **_KUBELET_LABELS, **profile.node_selector}
     size = 1
     for number, level in enumerate(profile.outer):
         outermost = number == len(profile.outer) - 1
@@ -154,6 +150,13 @@ def _fill(template: str, fields: dict[str, object], where: str) -> str:
             + ", ".join(f"{{{field}}}" for field in sorted(fields))
         ) from error
 
+
+# With the beta ones, which a kubelet sets too, or the controller manager adds them with a write per node.
+_KUBELET_LABELS = {
+    f"{prefix}kubernetes.io/{key}": value
+    for prefix in ("", "beta.")
+    for key, value in (("os", "linux"), ("arch", "arm64"))
+}
 
 _NODE_INFO = {
     "architecture": "arm64",
@@ -225,7 +228,7 @@ async def _write(api: ApiClient, node: Node) -> None:
 
 def _replaced(node: Node) -> dict[str, str | None]:
     """The node's annotations, and null for those of ours that it no longer has."""
-    return {READY: None, UNHEALTHY: None} | node["metadata"]["annotations"]
+    return {READY: None, UNHEALTHY: None, **node["metadata"]["annotations"]}
 
 
 async def _until_ready(api: ApiClient, nodes: dict[str, Node], progress: Progress) -> None:

@@ -71,7 +71,7 @@ def reap(process: ProcessId) -> int | None:
 
 
 def end(processes: Iterable[ProcessId], grace: float = 5.0) -> None:
-    """End these processes: SIGTERM, then SIGKILL for what still runs after ``grace`` seconds. Returns when all are gone."""
+    """End these processes and return when they are gone: SIGTERM, then SIGKILL after ``grace`` seconds."""
     remaining = [process for process in processes if process.alive()]
     for number, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, 30.0)):
         for process in remaining:
