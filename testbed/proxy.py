@@ -78,17 +78,19 @@ class _Rule:
 class Proxy:
     """Forwards to the API server at `server`, with `token` for requests that bring no credentials of their own.
 
-    ``calls`` are all requests so far. While ``unreachable`` is True every request is dropped before it is forwarded.
+    It listens on `port` of the loopback interface (0: a free one). ``calls`` are all requests so far. While
+    ``unreachable`` is True every request is dropped before it is forwarded.
     """
 
-    def __init__(self, server: str, token: str) -> None:
+    def __init__(self, server: str, token: str, *, port: int = 0) -> None:
         self.url = ""
         self.calls: list[Call] = []
         self.unreachable = False
         self._server = server.rstrip("/")
         self._token = token
+        self._port = port
         self._rules: list[_Rule] = []
-        self._open: set[web.BaseRequest] = set()
+        self._open: list[web.BaseRequest] = []
 
     def inject(
         self,
@@ -140,7 +142,7 @@ class Proxy:
         )
         self._runner = web.ServerRunner(web.Server(self._handle, handler_cancellation=True), shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        site = web.TCPSite(self._runner, "127.0.0.1", self._port)
         await site.start()
         host, port = self._runner.addresses[0][:2]
         self.url = f"http://{host}:{port}"
@@ -154,7 +156,7 @@ class Proxy:
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         call = Call.of(request.method, request.path, dict(request.query))
         self.calls.append(call)
-        self._open.add(request)
+        self._open.append(request)
         try:
             return await self._exchange(request, call, self._fault(call))
         except (Dropped, aiohttp.ClientError):
@@ -162,7 +164,7 @@ class Proxy:
                 request.transport.close()
             return web.Response()
         finally:
-            self._open.discard(request)
+            self._open.remove(request)
 
     def _fault(self, call: Call) -> Fault:
         if self.unreachable:
@@ -175,8 +177,9 @@ class Proxy:
             return _response(injected)
         headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP_BY_HOP}
         headers.setdefault("Authorization", f"Bearer {self._token}")
+        body = await request.content.read() if request.body_exists else None
         async with self._client.request(
-            request.method, self._server + request.path_qs, data=await request.read(), headers=headers
+            request.method, self._server + request.path_qs, data=body, headers=headers
         ) as upstream:
             if call.verb == "watch" and upstream.status == 200:
                 return await _pass_watch(request, upstream, fault)

@@ -14,7 +14,8 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Generic, Never, TypeVar
 
 import orjson
@@ -123,13 +124,17 @@ class Reflector(Generic[T]):
 
     async def _step(self) -> None:
         """List if need be, then watch until the server ends the watch, as it does every few minutes."""
-        began, events = time.monotonic(), self.events
-        if self._listed:
-            await self._watch()
-        elif self._watch_list:
-            await self._watch_from_list()
-        else:
+        if not self._listed and not self._watch_list:
             await self._list()
+            return
+        began, events = time.monotonic(), self.events
+        try:
+            await (self._watch() if self._listed else self._watch_from_list())
+        except (BadRequest, Invalid) as error:
+            if self._listed:
+                raise
+            self._watch_list = False
+            log.info("%s: no WatchList, listing in pages: %s", self.resource, error)
             return
         if self.events == events and time.monotonic() - began < _SHORT_WATCH_SECONDS:
             raise Unavailable(f"the watch of {self.resource} ended at once")
@@ -139,7 +144,6 @@ class Reflector(Generic[T]):
         """Replace the store by the pages of a list; by one page after the server has forgotten a list half-way."""
         seen: set[Key] = set()
         limit, token = (None if self._pages_expired else self._page_size), None
-        self._count_relist()
         while True:
             try:
                 page = await self._session.list(
@@ -159,32 +163,20 @@ class Reflector(Generic[T]):
         self._finish_list(seen, revision)
 
     async def _watch_from_list(self) -> None:
-        """A WatchList, and the watch it turns into. Falls back to ``_list`` where the server does not have it."""
+        """A WatchList, and the watch it turns into; raises Invalid or BadRequest where the server does not have it."""
         seen: set[Key] = set()
         query = {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan"}
-        self._count_relist()
-        try:
-            async with self._session.stream(
-                self.resource, self._namespace, params=self._query(query), idle_timeout=self._idle_timeout
-            ) as lines:
-                async for line in lines:
-                    kind, obj = self._event(line)
-                    if self._listed:
-                        self._observe(kind, obj)
-                    else:
-                        self._include(kind, obj, seen)
-        except (BadRequest, Invalid) as error:
-            if self._listed:
-                raise
-            self._watch_list = False
-            log.info("%s: no WatchList, listing in pages: %s", self.resource, error.message)
+        async with self._stream(query) as lines:
+            async for line in lines:
+                kind, obj = self._event(line)
+                if self._listed:
+                    self._observe(kind, obj)
+                else:
+                    self._include(kind, obj, seen)
 
     async def _watch(self) -> None:
         """Watch from where the store is."""
-        query = {"resourceVersion": str(self.store.revision)}
-        async with self._session.stream(
-            self.resource, self._namespace, params=self._query(query), idle_timeout=self._idle_timeout
-        ) as lines:
+        async with self._stream({"resourceVersion": str(self.store.revision)}) as lines:
             async for line in lines:
                 self._observe(*self._event(line))
 
@@ -215,20 +207,24 @@ class Reflector(Generic[T]):
         self._backoff.reset()
         self.store.observe(kind, obj)
 
-    def _query(self, more: Mapping[str, str]) -> dict[str, str]:
-        """The parameters of a watch. Its length is random, so that watches do not all end together."""
-        query = {
+    def _stream(self, query: Mapping[str, str]) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """Open a watch. Its length is random, so that watches do not all end together."""
+        params = {
             "allowWatchBookmarks": "true",
             "timeoutSeconds": str(int(_WATCH_SECONDS * (1 + self._rng()))),
             "labelSelector": self._selectors["label_selector"],
             "fieldSelector": self._selectors["field_selector"],
+            **query,
         }
-        return {name: value for name, value in query.items() if value is not None} | dict(more)
+        given = {name: value for name, value in params.items() if value is not None}
+        return self._session.stream(self.resource, self._namespace, params=given, idle_timeout=self._idle_timeout)
 
     def _finish_list(self, seen: set[Key], revision: int) -> None:
         self.store.finish_list(seen, revision)
         self._listed = True
         self.synced.set()
+        self.relists += 1
+        self._report("relist")
 
     def _rewound(self, revision: int) -> None:
         log.warning(
@@ -239,15 +235,13 @@ class Reflector(Generic[T]):
         )
         self.store.rewind()
 
-    def _count_relist(self) -> None:
-        self.relists += 1
-        if self._on_count is not None:
-            self._on_count(self.resource.plural, "relist")
-
     def _count_error(self) -> None:
         self.errors += 1
+        self._report("error")
+
+    def _report(self, what: str) -> None:
         if self._on_count is not None:
-            self._on_count(self.resource.plural, "error")
+            self._on_count(self.resource.plural, what)
 
     def _tell(self, error: ApiError) -> None:
         """Log `error`, but one kind at most once in a while: the reflector meets it again at every attempt."""

@@ -1,0 +1,378 @@
+"""The session: what it sends, which error each refusal becomes, and what it dares to send twice."""
+
+import asyncio
+import json
+import socket
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from cluster_helpers import lease
+from kubernetes.config import incluster_config
+from supernode.cluster import credentials
+from supernode.cluster.errors import (
+    AlreadyExists,
+    ApiError,
+    BadRequest,
+    Conflict,
+    Forbidden,
+    Gone,
+    Invalid,
+    NoCluster,
+    NotFound,
+    Stalled,
+    TooManyRequests,
+    Unauthorized,
+    Unavailable,
+    error_from_status,
+)
+from supernode.cluster.resources import LEASES, NODES, PODS, SUPERNODES, JsonObject, Resource
+from supernode.cluster.session import Session
+from yarl import URL
+
+from testbed.faults import CutWatch, Delay, DropReply, FailAfter, HalfOpen, Refuse
+from testbed.proxy import Proxy
+
+SERVICE_ACCOUNTS = Resource("", "v1", "serviceaccounts", "ServiceAccount", namespaced=True)
+
+
+@pytest.mark.parametrize(
+    ("resource", "where", "path"),
+    [
+        (PODS, {}, "/api/v1/pods"),
+        (PODS, {"namespace": "a"}, "/api/v1/namespaces/a/pods"),
+        (PODS, {"namespace": "a", "name": "p"}, "/api/v1/namespaces/a/pods/p"),
+        (NODES, {"name": "n", "subresource": "status"}, "/api/v1/nodes/n/status"),
+        (SUPERNODES, {"name": "s"}, "/apis/supernode.io/v1alpha1/supernodes/s"),
+    ],
+)
+def test_paths(resource: Resource, where: dict[str, str], path: str) -> None:
+    assert resource.path(**where) == path
+
+
+@pytest.mark.parametrize(
+    ("resource", "where"),
+    [(PODS, {"name": "p"}), (NODES, {"namespace": "a"}), (PODS, {"namespace": "a", "subresource": "status"})],
+)
+def test_paths_that_cannot_exist(resource: Resource, where: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match=resource.plural):
+        resource.path(**where)
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "kind"),
+    [
+        (400, "BadRequest", BadRequest),
+        (401, "Unauthorized", Unauthorized),
+        (403, "Forbidden", Forbidden),
+        (404, "NotFound", NotFound),
+        (405, "MethodNotAllowed", ApiError),
+        (409, "AlreadyExists", AlreadyExists),
+        (409, "Conflict", Conflict),
+        (410, "Expired", Gone),
+        (422, "Invalid", Invalid),
+        (429, "TooManyRequests", TooManyRequests),
+        (500, "InternalError", Unavailable),
+        (504, "Timeout", Unavailable),
+    ],
+)
+def test_errors_by_code(code: int, reason: str, kind: type[ApiError]) -> None:
+    error = error_from_status(code, {"message": "m", "reason": reason, "details": {"name": "x"}})
+    assert type(error) is kind
+    assert (error.status, error.reason, str(error), error.details) == (code, reason, "m", {"name": "x"})
+
+
+def test_a_pause_may_come_in_the_body() -> None:
+    error = error_from_status(429, {"details": {"retryAfterSeconds": 7}})
+    assert isinstance(error, TooManyRequests)
+    assert error.retry_after == 7
+
+
+@pytest.mark.cluster
+async def test_an_object_through_its_life(session: Session, namespace: str) -> None:
+    key = (namespace, "a")
+    created = await session.create(LEASES, lease(namespace, "a"))
+    assert await session.get(LEASES, key) == created
+    with pytest.raises(AlreadyExists):
+        await session.create(LEASES, lease(namespace, "a"))
+
+    replaced = await session.replace(LEASES, created | {"spec": {"holderIdentity": "me"}})
+    with pytest.raises(Conflict):
+        await session.replace(LEASES, created | {"spec": {"holderIdentity": "you"}})
+    patched = await session.merge_patch(LEASES, key, {"metadata": {"labels": {"x": "1"}}})
+    assert patched["spec"] == replaced["spec"] == {"holderIdentity": "me"}
+    stale = {"metadata": {"resourceVersion": created["metadata"]["resourceVersion"], "labels": {"x": "2"}}}
+    with pytest.raises(Conflict):
+        await session.merge_patch(LEASES, key, stale)
+    with pytest.raises(Invalid):
+        await session.json_patch(LEASES, key, [{"op": "test", "path": "/metadata/labels/x", "value": "2"}])
+    operations = [{"op": "remove", "path": "/metadata/labels/x"}]
+    assert "labels" not in (await session.json_patch(LEASES, key, operations))["metadata"]
+
+    with pytest.raises(Conflict):
+        await session.delete(LEASES, key, uid="00000000-0000-0000-0000-000000000000")
+    with pytest.raises(Conflict):
+        await session.delete(LEASES, key, resource_version=created["metadata"]["resourceVersion"])
+    await session.delete(LEASES, key, uid=created["metadata"]["uid"], propagation="Background", grace_seconds=0)
+    with pytest.raises(NotFound) as caught:
+        await session.get(LEASES, key)
+    assert caught.value.details["name"] == "a"
+
+
+@pytest.mark.cluster
+async def test_dry_runs_change_nothing(session: Session, namespace: str) -> None:
+    await session.create(LEASES, lease(namespace, "a"), dry_run=True)
+    with pytest.raises(NotFound):
+        await session.get(LEASES, (namespace, "a"))
+
+
+@pytest.mark.cluster
+async def test_apply_owns_fields(session: Session, namespace: str) -> None:
+    def held_by(holder: str) -> JsonObject:
+        return {"metadata": {"namespace": namespace, "name": "a"}, "spec": {"holderIdentity": holder}}
+
+    await session.apply(LEASES, held_by("me"), field_manager="somebody")
+    with pytest.raises(Conflict, match="somebody"):
+        await session.apply(LEASES, held_by("us"), force=False)
+    assert (await session.apply(LEASES, held_by("us")))["spec"]["holderIdentity"] == "us"
+
+
+@pytest.mark.cluster
+async def test_lists_come_in_pages(session: Session, namespace: str) -> None:
+    for name in "abcde":
+        await session.create(LEASES, lease(namespace, name, kind="vowel" if name in "ae" else "consonant"))
+    names: list[str] = []
+    token = None
+    while True:
+        page = await session.list(LEASES, namespace, limit=2, continue_=token)
+        names += [item["metadata"]["name"] for item in page["items"]]
+        if not (token := page["metadata"].get("continue")):
+            break
+    assert names == list("abcde")
+    vowels = await session.list(LEASES, namespace, label_selector="kind=vowel", field_selector="metadata.name=a")
+    assert [item["metadata"]["name"] for item in vowels["items"]] == ["a"]
+
+
+@pytest.mark.cluster
+async def test_refusals_of_the_real_server(session: Session, namespace: str, bed: Any, tmp_path: Path) -> None:
+    with pytest.raises(Invalid) as caught:
+        await session.create(PODS, {"metadata": {"namespace": namespace, "name": "p"}, "spec": {"containers": []}})
+    assert "spec.containers" in [cause["field"] for cause in caught.value.details["causes"]]
+    with pytest.raises(BadRequest):
+        await session.list(PODS, label_selector="=")
+    weak = bearer_kubeconfig(bed, tmp_path / "weak", token=await service_account_token(session, namespace, "weak"))
+    async with Session.connect(weak) as nobody:
+        with pytest.raises(Forbidden, match='cannot list resource "nodes"'):
+            await nobody.list(NODES)
+    async with Session.connect(bearer_kubeconfig(bed, tmp_path / "wrong", token="wrong")) as stranger:
+        with pytest.raises(Unauthorized):
+            await stranger.list(NODES)
+
+
+@pytest.mark.cluster
+async def test_every_answer_is_counted(proxy: Proxy, namespace: str, tmp_path: Path) -> None:
+    counted: Counter[tuple[str, str, int]] = Counter()
+    proxy.inject("create", "leases", Refuse(429, retry_after=0))
+    proxy.inject("patch", "leases", DropReply())
+    async with Session.connect(
+        proxy.kubeconfig(tmp_path / "kubeconfig"), on_response=lambda *answer: counted.update([answer])
+    ) as session:
+        await session.create(LEASES, lease(namespace, "a"))
+        with pytest.raises(Unavailable):
+            await session.merge_patch(LEASES, (namespace, "a"), {})
+        with pytest.raises(NotFound):
+            await session.get(LEASES, (namespace, "b"))
+        async with session.stream(LEASES, namespace, params={"timeoutSeconds": "1"}) as lines:
+            assert [json.loads(line)["type"] async for line in lines] == ["ADDED"]
+        await session.request("GET", "/version")
+    assert counted == {
+        ("create", "leases", 429): 1,
+        ("create", "leases", 201): 1,
+        ("patch", "leases", 0): 1,
+        ("get", "leases", 404): 1,
+        ("watch", "leases", 200): 1,
+        ("get", "", 200): 1,
+    }
+
+
+@pytest.mark.cluster
+async def test_a_throttled_request_is_sent_again_when_asked_to(proxy: Proxy, proxied: Session, namespace: str) -> None:
+    proxy.inject("create", "leases", Refuse(429, retry_after=1))
+    began = asyncio.get_running_loop().time()
+    await proxied.create(LEASES, lease(namespace, "a"))
+    assert asyncio.get_running_loop().time() - began >= 1
+    proxy.inject("create", "leases", Refuse(429, retry_after=5))
+    with pytest.raises(TooManyRequests) as caught:
+        await proxied.unretried.create(LEASES, lease(namespace, "b"))
+    assert caught.value.retry_after == 5
+    proxy.inject("get", "leases", Refuse(429, retry_after=100))
+    with pytest.raises(TooManyRequests):
+        await proxied.get(LEASES, (namespace, "a"))
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("fault", [DropReply(), FailAfter(500), FailAfter(504)], ids=["dropped", "500", "504"])
+async def test_a_write_that_may_have_been_applied_is_never_repeated(
+    proxy: Proxy, proxied: Session, namespace: str, fault: DropReply | FailAfter
+) -> None:
+    key = (namespace, "a")
+    proxy.inject("create", "leases", fault)
+    proxy.inject("update", "leases", fault)
+    proxy.inject("delete", "leases", fault)
+    with pytest.raises(Unavailable) as caught:
+        await proxied.create(LEASES, lease(namespace, "a"))
+    assert caught.value.maybe_applied
+    created = await proxied.get(LEASES, key)
+    with pytest.raises(Unavailable):
+        await proxied.replace(LEASES, created | {"spec": {"holderIdentity": "me"}})
+    assert (await proxied.get(LEASES, key))["spec"]["holderIdentity"] == "me"
+    with pytest.raises(Unavailable):
+        await proxied.delete(LEASES, key)
+    assert [call.verb for call in proxy.calls if call.writes] == ["create", "update", "delete"]
+
+
+@pytest.mark.cluster
+async def test_a_read_is_repeated_when_its_connection_breaks(proxy: Proxy, proxied: Session) -> None:
+    proxy.inject("list", "nodes", DropReply(), times=2)
+    await proxied.list(NODES, limit=1)
+    assert [call.verb for call in proxy.calls] == ["list"] * 3
+
+
+@pytest.mark.cluster
+async def test_a_slow_server_is_given_up_on(proxy: Proxy, tmp_path: Path, namespace: str) -> None:
+    proxy.inject("create", "leases", Delay(60))
+    async with Session.connect(proxy.kubeconfig(tmp_path / "kubeconfig"), timeout=0.2) as session:
+        with pytest.raises(Unavailable) as caught:
+            await session.create(LEASES, lease(namespace, "a"))
+    assert caught.value.maybe_applied
+
+
+@pytest.mark.cluster
+async def test_a_refused_connection_is_tried_until_the_server_is_back(bed: Any, tmp_path: Path) -> None:
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        port = reserved.getsockname()[1]
+    proxy = Proxy(bed.url, bed.admin_token, port=port)
+    proxy.url = f"http://127.0.0.1:{port}"
+    async with Session.connect(proxy.kubeconfig(tmp_path / "kubeconfig")) as session:
+        with pytest.raises(Unavailable) as caught:
+            await session.request("GET", "/version", timeout=0.5)
+        assert not caught.value.maybe_applied
+        waiting = asyncio.create_task(session.request("GET", "/version"))
+        await asyncio.sleep(0.3)
+        async with proxy:
+            assert (await waiting)["major"] == "1"
+
+
+@pytest.mark.cluster
+async def test_watches_break_with_an_error(proxy: Proxy, proxied: Session, namespace: str) -> None:
+    await proxied.create(LEASES, lease(namespace, "a"))
+
+    async def watched(fault: CutWatch | HalfOpen) -> list[str]:
+        proxy.inject("watch", "leases", fault)
+        async with proxied.stream(LEASES, namespace, params={}, idle_timeout=0.3) as lines:
+            return [json.loads(line)["object"]["metadata"]["name"] async for line in lines]
+
+    with pytest.raises(Unavailable):
+        await watched(CutWatch())
+    assert await watched(CutWatch(cleanly=True)) == []
+    with pytest.raises(Stalled):
+        await watched(HalfOpen(after_events=1))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(None, "No configuration found"), ("{", "flow"), ("clusters: []", "current-context")],
+    ids=["missing", "no YAML", "incomplete"],
+)
+def test_a_bad_kubeconfig_is_named(tmp_path: Path, content: str | None, said: str) -> None:
+    path = tmp_path / "kubeconfig"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(NoCluster, match=said) as caught:
+        Session.connect(path)
+    assert str(path) in str(caught.value)
+
+
+def test_outside_a_pod_there_is_no_service_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    with pytest.raises(NoCluster, match="service account"):
+        credentials.in_cluster()
+
+
+@pytest.mark.cluster
+async def test_the_environment_names_the_kubeconfig(bed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(bed.kubeconfig))
+    async with Session.connect() as session:
+        assert session.namespace == "default"
+        assert (await session.request("GET", "/version"))["major"] == "1"
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("in_pod", [False, True], ids=["token file", "service account"])
+async def test_a_token_that_is_refused_is_read_again(
+    session: Session, namespace: str, bed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_pod: bool
+) -> None:
+    token, server = tmp_path / "token", URL(bed.url)
+    token.write_text("expired")
+    monkeypatch.setattr(credentials, "RELOAD_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(incluster_config, "SERVICE_TOKEN_FILENAME", str(token))
+    monkeypatch.setattr(incluster_config, "SERVICE_CERT_FILENAME", str(bed.certificate))
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", str(server.host))
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(server.port))
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    kubeconfig = None if in_pod else bearer_kubeconfig(bed, tmp_path / "kubeconfig", tokenFile=str(token))
+    async with Session.connect(kubeconfig) as rotating:
+        with pytest.raises(Unauthorized):
+            await who_is(rotating)
+        token.write_text(await service_account_token(session, namespace, "fresh"))
+        assert await who_is(rotating) == f"system:serviceaccount:{namespace}:fresh"
+
+
+@pytest.mark.cluster
+async def test_a_plug_in_provides_tokens_while_they_last(
+    session: Session, namespace: str, bed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token, plugin = tmp_path / "token", tmp_path / "plugin"
+    plugin.write_text(f"#!{sys.executable}\n" + PLUGIN.format(token=str(token)))
+    plugin.chmod(0o755)
+    command = {"apiVersion": "client.authentication.k8s.io/v1", "command": str(plugin), "interactiveMode": "Never"}
+    token.write_text(await service_account_token(session, namespace, "first"))
+    async with Session.connect(bearer_kubeconfig(bed, tmp_path / "kubeconfig", exec=command)) as plugged:
+        assert await who_is(plugged) == f"system:serviceaccount:{namespace}:first"
+        token.write_text(await service_account_token(session, namespace, "second"))
+        assert await who_is(plugged) == f"system:serviceaccount:{namespace}:first"
+        monkeypatch.setattr(credentials, "REFRESH_SECONDS", 0.0)
+        assert await who_is(plugged) == f"system:serviceaccount:{namespace}:second"
+
+
+PLUGIN = """
+import json, pathlib
+status = {{"token": pathlib.Path({token!r}).read_text(), "expirationTimestamp": "2020-01-01T00:00:00Z"}}
+print(json.dumps({{"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": status}}))
+"""
+
+
+async def service_account_token(session: Session, namespace: str, name: str) -> str:
+    await session.create(SERVICE_ACCOUNTS, {"metadata": {"namespace": namespace, "name": name}})
+    request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
+    path = SERVICE_ACCOUNTS.path(namespace, name, "token")
+    return str((await session.request("POST", path, body=request))["status"]["token"])
+
+
+async def who_is(session: Session) -> str:
+    review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+    answer = await session.request("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", body=review)
+    return str(answer["status"]["userInfo"]["username"])
+
+
+def bearer_kubeconfig(bed: Any, path: Path, **user: object) -> Path:
+    """The bed's kubeconfig with other credentials."""
+    config = yaml.safe_load(Path(bed.kubeconfig).read_text())
+    for entry in config["users"]:
+        entry["user"] = user
+    path.write_text(yaml.safe_dump(config))
+    return path

@@ -1,0 +1,428 @@
+"""The reflector against a real API server, with everything between them that goes wrong."""
+
+import asyncio
+import logging
+import time
+import uuid
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cluster_helpers import lease, until
+from supernode.cluster.errors import NotFound
+from supernode.cluster.reflector import Reflector
+from supernode.cluster.resources import CRDS, LEASES, JsonObject, Key, Resource, key_of
+from supernode.cluster.session import Session
+from supernode.cluster.writer import Writer
+
+from testbed.faults import CutWatch, EditEvents, Fault, HalfOpen, HoldEvents, Refuse, WatchError
+from testbed.proxy import Call, Proxy
+
+pytestmark = pytest.mark.cluster
+
+CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap", namespaced=True)
+ROLES = Resource("rbac.authorization.k8s.io", "v1", "roles", "Role", namespaced=True)
+ROLE_BINDINGS = Resource("rbac.authorization.k8s.io", "v1", "rolebindings", "RoleBinding", namespaced=True)
+SERVICE_ACCOUNTS = Resource("", "v1", "serviceaccounts", "ServiceAccount", namespaced=True)
+
+Record = tuple[str, str]
+
+
+def convert(obj: JsonObject) -> Record:
+    """Holder and resourceVersion of a lease."""
+    return obj.get("spec", {}).get("holderIdentity", ""), obj["metadata"]["resourceVersion"]
+
+
+class Mirror:
+    """What somebody knows who only listens to changes."""
+
+    def __init__(self) -> None:
+        self.records: dict[Key, Any] = {}
+        self.changes: list[tuple[Key, Any, Any]] = []
+
+    def __call__(self, key: Key, old: Any, new: Any) -> None:
+        assert self.records.get(key) == old
+        self.changes.append((key, old, new))
+        self.records.pop(key, None) if new is None else self.records.update({key: new})
+
+
+@asynccontextmanager
+async def reflected(session: Session, namespace: str, **options: Any) -> AsyncIterator[tuple[Reflector[Any], Mirror]]:
+    """A running reflector of the namespace's leases, and what was heard from it."""
+    mirror = Mirror()
+    options = {"resource": LEASES, "convert": convert, "rng": lambda: 0.0, **options}
+    reflector = Reflector(session, on_change=mirror, namespace=namespace, **options)
+    running = asyncio.create_task(reflector.run())
+    try:
+        yield reflector, mirror
+        assert not running.done()
+        assert dict(reflector.store.items()) == mirror.records
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+
+
+async def agrees(reflector: Reflector[Any], session: Session, namespace: str) -> None:
+    """Wait until the reflector holds just what the server has."""
+    listed = await session.list(reflector.resource, namespace)
+    truth = {key_of(obj): convert(obj) for obj in listed["items"]}
+    try:
+        await until(lambda: dict(reflector.store.items()) == truth)
+    except TimeoutError:
+        assert dict(reflector.store.items()) == truth
+
+
+async def create(session: Session, namespace: str, *names: str) -> None:
+    for name in names:
+        await session.create(LEASES, lease(namespace, name))
+
+
+async def hold(session: Session, namespace: str, name: str, holder: str) -> JsonObject:
+    return await session.merge_patch(LEASES, (namespace, name), {"spec": {"holderIdentity": holder}})
+
+
+async def churn(session: Session, namespace: str) -> None:
+    """One of each change: add, modify, delete, delete and create anew."""
+    await create(session, namespace, "new")
+    await hold(session, namespace, "a", "churn")
+    await session.delete(LEASES, (namespace, "b"))
+    await session.delete(LEASES, (namespace, "c"))
+    await create(session, namespace, "c")
+
+
+def is_watch_list(call: Call) -> bool:
+    return "sendInitialEvents" in call.query
+
+
+@pytest.fixture(params=["watch list", "pages"])
+def initial(request: pytest.FixtureRequest, proxy: Proxy) -> str:
+    """Both ways to list: a server with WatchList, and one that refuses it."""
+    if request.param == "pages":
+        proxy.inject("watch", "leases", Refuse(422), times=None, when=is_watch_list)
+    return str(request.param)
+
+
+async def test_it_holds_what_the_server_has(proxy: Proxy, proxied: Session, namespace: str, initial: str) -> None:
+    await create(proxied, namespace, *"abcde")
+    counted: Counter[tuple[str, str]] = Counter()
+    async with reflected(proxied, namespace, page_size=2, on_count=lambda *what: counted.update([what])) as (
+        reflector,
+        mirror,
+    ):
+        await asyncio.wait_for(reflector.synced.wait(), 10)
+        assert len(reflector.store) == 5
+        await churn(proxied, namespace)
+        await agrees(reflector, proxied, namespace)
+        assert sorted(name for (_, name), old, _ in mirror.changes if old is None) == [*sorted("abcde" + "c"), "new"]
+        assert sorted(name for (_, name), _, new in mirror.changes if new is None) == ["b", "c"]
+        assert time.monotonic() - reflector.last_activity < 5
+        assert reflector.errors == 0
+    pages = [call for call in proxy.calls if call.verb == "list" and "limit" in call.query]
+    assert len(pages) == (3 if initial == "pages" else 0)
+    assert counted["leases", "relist"] == reflector.relists
+
+
+async def test_selectors_and_indices(proxied: Session, namespace: str) -> None:
+    for name, colour in [("a", "red"), ("b", "red"), ("c", "blue")]:
+        await proxied.create(LEASES, lease(namespace, name, colour=colour))
+    indices = {"holder": lambda record: [record[0]] if record[0] else []}
+    async with reflected(proxied, namespace, label_selector="colour=red", indices=indices) as (reflector, _):
+        await reflector.synced.wait()
+        assert [name for _, name in reflector.store] == ["a", "b"]
+        await hold(proxied, namespace, "b", "me")
+        await until(lambda: len(reflector.store.by_index("holder", "me")) == 1)
+        await proxied.merge_patch(LEASES, (namespace, "a"), {"metadata": {"labels": {"colour": "blue"}}})
+        await until(lambda: (namespace, "a") not in reflector.store)
+
+
+async def test_an_expired_page_starts_the_list_again(proxy: Proxy, proxied: Session, namespace: str) -> None:
+    proxy.inject("watch", "leases", Refuse(422), times=None, when=is_watch_list)
+    proxy.inject("list", "leases", Refuse(410), when=lambda call: "continue" in call.query)
+    await create(proxied, namespace, *"abcde")
+    async with reflected(proxied, namespace, page_size=2) as (reflector, _):
+        await reflector.synced.wait()
+        assert len(reflector.store) == 5
+        lists = [call.query.get("limit") for call in proxy.calls if call.verb == "list"]
+        assert lists == ["2", "2", None], "after an expired page it asks for everything at once"
+
+
+async def test_a_deletion_no_watch_told_is_noticed(
+    proxy: Proxy, proxied: Session, namespace: str, initial: str
+) -> None:
+    deletions_lost = EditEvents(lambda event: [] if event["type"] == "DELETED" else [event])
+    proxy.inject("watch", "leases", deletions_lost, when=lambda call: is_watch_list(call) == (initial == "watch list"))
+    await create(proxied, namespace, *"abc")
+    async with reflected(proxied, namespace) as (reflector, mirror):
+        await reflector.synced.wait()
+        await until(lambda: sum(call.verb == "watch" for call in proxy.calls) == (1 if initial == "watch list" else 2))
+        await proxied.delete(LEASES, (namespace, "b"))
+        await create(proxied, namespace, "d")
+        await until(lambda: (namespace, "d") in reflector.store)
+        assert (namespace, "b") in reflector.store
+        proxy.inject("watch", "leases", WatchError(410), when=lambda call: not is_watch_list(call))
+        proxy.sever()
+        await agrees(reflector, proxied, namespace)
+        assert ((namespace, "b"), None) in [(key, new) for key, _, new in mirror.changes]
+        assert reflector.relists >= 2
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        CutWatch(after_events=2),
+        CutWatch(after_events=2, cleanly=True),
+        WatchError(500, after_events=2),
+        WatchError(429, after_events=2),
+        HalfOpen(after_events=2),
+        WatchError(410, after_events=2),
+    ],
+    ids=["cut mid-line", "ended mid-line", "error 500", "error 429", "half-open", "error 410"],
+)
+async def test_a_spoilt_watch_loses_nothing(
+    proxy: Proxy, proxied: Session, session: Session, namespace: str, fault: Fault
+) -> None:
+    await create(session, namespace, *"abc")
+    async with reflected(proxied, namespace, idle_timeout=1.0) as (reflector, _):
+        await reflector.synced.wait()
+        proxy.inject("watch", "leases", fault, times=2)
+        proxy.sever()
+        await churn(session, namespace)
+        await agrees(reflector, session, namespace)
+        if fault in (WatchError(410, after_events=2), HalfOpen(after_events=2)):
+            return
+        assert reflector.relists == 1, "a watch that breaks is resumed, not started anew"
+
+
+@pytest.mark.parametrize("code", [429, 500, 410])
+async def test_refusals_are_outlived(
+    proxy: Proxy, proxied: Session, session: Session, namespace: str, initial: str, code: int
+) -> None:
+    await create(session, namespace, *"abc")
+    proxy.inject("list", "leases", Refuse(code, retry_after=0))
+    proxy.inject("watch", "leases", Refuse(code, retry_after=0), when=lambda call: not is_watch_list(call))
+    if initial == "watch list":
+        proxy.inject("watch", "leases", Refuse(code, retry_after=0), when=is_watch_list)
+    async with reflected(proxied, namespace) as (reflector, _):
+        await reflector.synced.wait()
+        proxy.sever()
+        await churn(session, namespace)
+        await agrees(reflector, session, namespace)
+
+
+async def test_retry_after_is_honoured(proxy: Proxy, proxied: Session, namespace: str) -> None:
+    proxy.inject("watch", "leases", Refuse(429, retry_after=2))
+    began = time.monotonic()
+    async with reflected(proxied, namespace) as (reflector, _):
+        await reflector.synced.wait()
+        assert time.monotonic() - began >= 2
+
+
+async def test_backoff_grows_and_the_server_may_be_away(
+    proxy: Proxy, proxied: Session, session: Session, namespace: str
+) -> None:
+    await create(session, namespace, *"abc")
+    async with reflected(proxied, namespace) as (reflector, _):
+        await reflector.synced.wait()
+        proxy.unreachable = True
+        proxy.sever()
+        await churn(session, namespace)
+        await asyncio.sleep(2)
+        assert 2 <= reflector.errors <= 5
+        proxy.heal()
+        await agrees(reflector, session, namespace)
+        assert reflector.relists == 1
+
+
+async def test_a_silent_watch_is_distrusted(proxy: Proxy, proxied: Session, session: Session, namespace: str) -> None:
+    held = HoldEvents()
+    proxy.inject("watch", "leases", held, when=lambda call: not is_watch_list(call))
+    async with reflected(proxied, namespace, idle_timeout=1.0) as (reflector, _):
+        await reflector.synced.wait()
+        proxy.sever()
+        await create(session, namespace, "a")
+        await agrees(reflector, session, namespace)
+        assert reflector.relists == 2
+
+
+async def test_events_may_come_twice_and_late(proxy: Proxy, proxied: Session, session: Session, namespace: str) -> None:
+    earlier: list[JsonObject] = []
+
+    def repeat(event: JsonObject) -> list[JsonObject]:
+        earlier.append(event)
+        return [event, *([old for old in earlier if old["type"] != "DELETED"] if event["type"] != "BOOKMARK" else [])]
+
+    async with reflected(proxied, namespace) as (reflector, mirror):
+        await reflector.synced.wait()
+        proxy.inject("watch", "leases", EditEvents(repeat))
+        proxy.sever()
+        await create(session, namespace, "a")
+        await hold(session, namespace, "a", "me")
+        await hold(session, namespace, "a", "you")
+        await until(lambda: len(mirror.changes) == 3)
+        await agrees(reflector, session, namespace)
+        assert [new[0] for _, _, new in mirror.changes] == ["", "me", "you"]
+
+
+async def test_own_writes_are_seen_at_once(proxy: Proxy, proxied: Session, session: Session, namespace: str) -> None:
+    lagging = HoldEvents()
+    await create(session, namespace, *"ab")
+    async with reflected(proxied, namespace) as (reflector, mirror):
+        await reflector.synced.wait()
+        proxy.inject("watch", "leases", lagging)
+        proxy.sever()
+        await until(lambda: sum(call.verb == "watch" for call in proxy.calls) == 2)
+        first = await hold(session, namespace, "a", "first")
+        second = await hold(session, namespace, "a", "second")
+        assert reflector.put(second)
+        assert not reflector.put(first)
+        assert reflector.store.get((namespace, "a")) == convert(second)
+        await hold(session, namespace, "b", "late")
+        removed = await session.delete(LEASES, (namespace, "b"))
+        assert reflector.remove(removed) == (removed["kind"] != "Status")
+        heard = len(mirror.changes)
+        lagging.release.set()
+        await agrees(reflector, session, namespace)
+        assert [key for key, _, _ in mirror.changes[heard:] if key == (namespace, "a")] == []
+
+
+async def test_the_answer_to_a_delete_carries_the_deletions_version(session: Session, namespace: str) -> None:
+    def config_map(name: str) -> JsonObject:
+        return {"metadata": {"namespace": namespace, "name": name}}
+
+    async with reflected(session, namespace, resource=CONFIG_MAPS, convert=lambda obj: obj["metadata"]["uid"]) as (
+        reflector,
+        mirror,
+    ):
+        await reflector.synced.wait()
+        created = await session.create(CONFIG_MAPS, config_map("a"))
+        reflector.put(created)
+        reflector.remove(await session.delete(CONFIG_MAPS, (namespace, "a")))
+        again = await session.create(CONFIG_MAPS, config_map("a"))
+        reflector.put(again)
+        await session.create(CONFIG_MAPS, config_map("last"))
+        await until(lambda: (namespace, "last") in reflector.store)
+        uids = [new for key, _, new in mirror.changes if key == (namespace, "a")]
+        assert [uid for uid in uids if uid] == [created["metadata"]["uid"], again["metadata"]["uid"]]
+        assert reflector.store.get((namespace, "a")) == again["metadata"]["uid"]
+
+
+async def test_long_lines_pass(proxied: Session, namespace: str) -> None:
+    data = '"' * 900_000
+    async with reflected(
+        proxied, namespace, resource=CONFIG_MAPS, convert=lambda obj: len(obj.get("data", {}).get("long", ""))
+    ) as (reflector, _):
+        await reflector.synced.wait()
+        await proxied.create(
+            CONFIG_MAPS, {"metadata": {"namespace": namespace, "name": "long"}, "data": {"long": data}}
+        )
+        await until(lambda: reflector.store.get((namespace, "long")) == len(data))
+
+
+async def test_a_server_without_marked_bookmarks(proxy: Proxy, proxied: Session, namespace: str) -> None:
+    """Servers before WatchList ignore the unknown parameter: their bookmarks do not end the initial events."""
+
+    def unmark(event: JsonObject) -> list[JsonObject]:
+        if event["type"] == "BOOKMARK":
+            event["object"]["metadata"].pop("annotations", None)
+        return [event]
+
+    proxy.inject("watch", "leases", EditEvents(unmark), when=is_watch_list)
+    await create(proxied, namespace, *"abc")
+    async with reflected(proxied, namespace) as (reflector, _):
+        await asyncio.wait_for(reflector.synced.wait(), 10)
+        assert len(reflector.store) == 3
+        assert any(call.verb == "list" for call in proxy.calls)
+
+
+@pytest.mark.usefixtures("initial")
+async def test_a_restored_server_is_taken_over(
+    proxied: Session, namespace: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    await create(proxied, namespace, *"ab")
+    async with reflected(proxied, namespace) as (reflector, _):
+        reflector.store.put({"metadata": {"namespace": namespace, "name": "a", "resourceVersion": "1000000000"}})
+        reflector.store.passed(1_000_000_000)
+        await asyncio.wait_for(reflector.synced.wait(), 10)
+        await hold(proxied, namespace, "a", "after")
+        await agrees(reflector, proxied, namespace)
+    assert "its data was restored" in caplog.text
+
+
+async def test_a_resource_that_is_not_installed_yet(session: Session, caplog: pytest.LogCaptureFixture) -> None:
+    group = f"g{uuid.uuid4().hex[:8]}.example.com"
+    things = Resource(group, "v1", "things", "Thing", namespaced=False)
+    schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
+    crd: JsonObject = {
+        "metadata": {"name": f"things.{group}"},
+        "spec": {
+            "group": group,
+            "names": {"plural": "things", "singular": "thing", "kind": "Thing"},
+            "scope": "Cluster",
+            "versions": [{"name": "v1", "served": True, "storage": True, "schema": schema}],
+        },
+    }
+    async with reflected(session, "", resource=things, convert=lambda obj: obj["metadata"]["uid"]) as (reflector, _):
+        await until(lambda: reflector.errors >= 1)
+        assert "waiting for its CustomResourceDefinition" in caplog.text
+        assert not reflector.synced.is_set()
+        await session.create(CRDS, crd)
+        try:
+            await asyncio.wait_for(reflector.synced.wait(), 20)
+            await session.create(things, {"metadata": {"name": "a"}})
+            await until(lambda: ("", "a") in reflector.store)
+        finally:
+            await session.delete(CRDS, ("", f"things.{group}"))
+        await until(lambda: len(reflector.store) == 0)
+
+
+async def test_missing_rights_are_named_and_waited_for(
+    session: Session, bed: Any, namespace: str, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    await session.create(SERVICE_ACCOUNTS, {"metadata": {"namespace": namespace, "name": "reader"}})
+    path = SERVICE_ACCOUNTS.path(namespace, "reader", "token")
+    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
+    token = (await session.request("POST", path, body=body))["status"]["token"]
+    async with (
+        Proxy(bed.url, token) as as_reader,
+        Session.connect(as_reader.kubeconfig(tmp_path / "reader")) as reader,
+        reflected(reader, namespace) as (reflector, _),
+    ):
+        await until(lambda: reflector.errors >= 1)
+        assert "grant the verbs list and watch on leases.coordination.k8s.io" in caplog.text
+        rules = [{"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["list", "watch"]}]
+        metadata = {"namespace": namespace, "name": "reader"}
+        await session.create(ROLES, {"metadata": metadata, "rules": rules})
+        role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "reader"}
+        subject = {"kind": "ServiceAccount", **metadata}
+        await session.create(ROLE_BINDINGS, {"metadata": metadata, "roleRef": role, "subjects": [subject]})
+        await asyncio.wait_for(reflector.synced.wait(), 20)
+
+
+async def test_an_unreadable_object_holds_up_no_other(session: Session, namespace: str) -> None:
+    def picky(obj: JsonObject) -> Record:
+        if obj["metadata"]["name"] == "poison":
+            raise ValueError("poison")
+        return convert(obj)
+
+    await create(session, namespace, "a", "poison", "z")
+    async with reflected(session, namespace, convert=picky) as (reflector, _):
+        await reflector.synced.wait()
+        assert [name for _, name in reflector.store] == ["a", "z"]
+
+
+async def test_storms_are_kept_up_with(session: Session, namespace: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    writer = Writer(session)
+    async with reflected(session, namespace) as (reflector, mirror):
+        await reflector.synced.wait()
+        await writer.create_many("storm", LEASES, [lease(namespace, f"l{number:04}") for number in range(500)])
+        await until(lambda: len(reflector.store) == 500)
+        await writer.delete_many("storm", LEASES, [(key, None) for key in list(reflector.store)])
+        await until(lambda: len(reflector.store) == 0)
+        assert len(mirror.changes) == 1000
+        assert reflector.relists == 1
+    with pytest.raises(NotFound):
+        await session.get(LEASES, (namespace, "l0000"))

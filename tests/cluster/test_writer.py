@@ -1,0 +1,112 @@
+"""The writer: everything once, at a bearable pace, with fair turns."""
+
+import asyncio
+
+import pytest
+from cluster_helpers import lease, until
+from supernode.cluster.errors import AlreadyExists, ApiError, Conflict, NotFound, TooManyRequests, Unavailable
+from supernode.cluster.resources import LEASES, JsonObject
+from supernode.cluster.session import Session
+from supernode.cluster.writer import Writer
+
+from testbed.faults import Delay, DropReply, Pause, Refuse
+from testbed.proxy import Proxy
+
+pytestmark = pytest.mark.cluster
+
+
+def leases(namespace: str, count: int, prefix: str = "l") -> list[JsonObject]:
+    return [lease(namespace, f"{prefix}{number:03}") for number in range(count)]
+
+
+async def test_results_come_in_order_and_refusals_are_results(session: Session, namespace: str) -> None:
+    writer = Writer(session)
+    heard: list[tuple[int, JsonObject | ApiError]] = []
+    objects = leases(namespace, 20)
+    await session.create(LEASES, objects[7])
+    results = await writer.create_many("job", LEASES, objects, lambda *result: heard.append(result))
+    assert sorted(position for position, _ in heard) == list(range(20))
+    assert isinstance(results[7], AlreadyExists)
+    created = [result for result in results if isinstance(result, dict)]
+    assert [obj["metadata"]["name"] for obj in created] == [f"l{number:03}" for number in range(20) if number != 7]
+
+    targets = [((namespace, f"l{number:03}"), None) for number in range(19)]
+    targets = [*targets, ((namespace, "l019"), "00000000-0000-0000-0000-000000000000"), ((namespace, "none"), None)]
+    gone = await writer.delete_many("job", LEASES, targets)
+    assert all(isinstance(result, dict) for result in gone[:19])
+    assert [type(result) for result in gone[19:]] == [Conflict, NotFound]
+    assert (writer.waiting, writer.limit) == (0, 64)
+
+
+async def test_load_shedding_slows_down_and_loses_nothing(proxy: Proxy, proxied: Session, namespace: str) -> None:
+    writer = Writer(proxied, limit=16)
+    proxy.inject("create", "leases", Refuse(429, retry_after=1), nth=10, times=10)
+    began = asyncio.get_running_loop().time()
+    running = asyncio.create_task(writer.create_many("job", LEASES, leases(namespace, 100)))
+    await until(lambda: writer.limit < 16)
+    assert writer.limit == 8, "refusals of one burst halve once"
+    results = await running
+    assert all(isinstance(result, dict) for result in results)
+    assert asyncio.get_running_loop().time() - began >= 1
+    assert 8 < writer.limit <= 16, "it grows again"
+    assert len(proxy.calls) == 110
+
+
+async def test_patience_ends(proxy: Proxy, proxied: Session, namespace: str) -> None:
+    writer = Writer(proxied, limit=4, patience=1.5)
+    proxy.inject("create", "leases", Refuse(429, retry_after=1), times=None)
+    results = await writer.create_many("job", LEASES, leases(namespace, 2))
+    assert [type(result) for result in results] == [TooManyRequests] * 2
+    assert writer.limit == 1
+
+
+async def test_an_unclear_result_is_handed_over(proxy: Proxy, proxied: Session, namespace: str) -> None:
+    proxy.inject("create", "leases", DropReply(), nth=3)
+    results = await Writer(proxied).create_many("job", LEASES, leases(namespace, 5))
+    assert [type(result) for result in results].count(Unavailable) == 1
+    assert len(proxy.calls) == 5
+
+
+async def test_turns_alternate_between_jobs(proxy: Proxy, proxied: Session, namespace: str) -> None:
+    writer = Writer(proxied, limit=1)
+    order: list[str] = []
+    held = Pause()
+    proxy.inject("create", "leases", held)
+    big = writer.create_many("big", LEASES, leases(namespace, 20, "big"), lambda *_: order.append("big"))
+    small = writer.create_many("small", LEASES, leases(namespace, 3, "small"), lambda *_: order.append("small"))
+    running = asyncio.gather(big, small)
+    await held.reached.wait()
+    assert writer.waiting == 22
+    held.release.set()
+    await running
+    assert order[:7] == ["big", "big", "small", "big", "small", "big", "small"]
+
+
+async def test_no_more_than_the_limit_is_under_way(proxy: Proxy, proxied: Session, namespace: str) -> None:
+    writer = Writer(proxied, limit=3)
+    proxy.inject("create", "leases", Delay(0.05), times=None)
+    most = under_way = 0
+
+    async def create(session: Session, obj: JsonObject) -> JsonObject:
+        nonlocal most, under_way
+        under_way += 1
+        most = max(most, under_way)
+        try:
+            return await session.create(LEASES, obj)
+        finally:
+            under_way -= 1
+
+    await writer.run("job", [lambda session, obj=obj: create(session, obj) for obj in leases(namespace, 12)])
+    assert most == 3
+
+
+async def test_a_cancelled_run_leaves_room_for_others(proxy: Proxy, proxied: Session, namespace: str) -> None:
+    writer = Writer(proxied, limit=2)
+    proxy.inject("create", "leases", Pause(), times=2)
+    running = asyncio.create_task(writer.create_many("first", LEASES, leases(namespace, 10, "first")))
+    await until(lambda: len(proxy.calls) == 2)
+    running.cancel()
+    await asyncio.wait([running])
+    results = await writer.create_many("second", LEASES, leases(namespace, 4, "second"))
+    assert all(isinstance(result, dict) for result in results)
+    assert writer.waiting == 0
