@@ -98,7 +98,7 @@ class Operator:
     def start(self, *, ready_within: float | None = 60.0) -> None:
         """Start it and wait until it is ready; ``None`` does not wait. Raises StartError with the end of its log."""
         port = self.url.rpartition(":")[2]
-        command = [sys.executable, "-m", "supernode.app.main", "--kubeconfig", str(self._kubeconfig)]
+        command = [sys.executable, "-m", "supernode.app", "--kubeconfig", str(self._kubeconfig)]
         command += ["--host", HOST, "--port", port]
         self._process = processes.spawn(command, self.log, self._bed.folder, os.environ)
         self._bed.record(self._name, self._process)

@@ -98,7 +98,7 @@ def test_crds_have_what_kubectl_shows(kind: Kind) -> None:
     spec = crd(kind)["spec"]
     (version,) = spec["versions"]
     assert spec["names"]["shortNames"] == [kind.short]
-    assert spec["names"]["categories"] == ["supernode"]
+    assert spec["names"]["categories"] == ["supernode-all"]
     assert version["subresources"] == {"status": {}}
     assert version["additionalPrinterColumns"][-1]["name"] == "Age"
 

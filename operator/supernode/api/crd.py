@@ -167,7 +167,7 @@ def crd(kind: Kind) -> Schema:
                 "plural": kind.plural,
                 "singular": kind.name.lower(),
                 "shortNames": [kind.short],
-                "categories": ["supernode"],
+                "categories": ["supernode-all"],  # "supernode" would also be the kind: kubectl could not tell them apart
             },
             "scope": "Namespaced" if kind.namespaced else "Cluster",
             "versions": [

@@ -129,7 +129,7 @@ def reconstruct(fleet: Fleet, group: Group, members: tuple[Member, ...]) -> Plac
 def spans_text(placement: Placement) -> str:
     """How many domains of each level, outermost first, and what the minimum is where it differs."""
     parts = []
-    for level, count in reversed(placement.spans.items()):
+    for level, count in placement.spans.items():
         least = placement.minimal.get(level, count)
         parts.append(f"{count} {level}" if count == least else f"{count} {level} (minimal {least})")
     return ", ".join(parts)

@@ -1,0 +1,22 @@
+"""Fixtures of all tests. ``bed`` is a real control plane without nodes, shared by the session."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from testbed import bed as testbed
+from testbed.bed import Bed
+
+# The machines that run this are small and noisy: a slow example is no finding, a failing one is.
+settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("thorough", settings.get_profile("default"), max_examples=2000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+@pytest.fixture(scope="session")
+def bed() -> Iterator[Bed]:
+    """A control plane that nobody else uses; it fails, never skips, where it cannot be had."""
+    with testbed.start() as running:
+        yield running

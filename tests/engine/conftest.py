@@ -1,0 +1,42 @@
+"""A cluster as a user has it: control plane, fleet, charts, and the operator with the rights its chart grants."""
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cluster_view import Cluster
+
+from testbed import bed as testbed
+from testbed.installation import Operator, install
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """Two A3 supernodes of 8 nodes, nothing held in reserve, and one running operator."""
+    with testbed.start(fleet=ROOT / "examples" / "fleets" / "small.yaml") as running:
+        operator = Operator(running, install(running))
+        operator.start()
+        cluster = Cluster(running, operator)
+        cluster.wait("two supernodes are discovered", lambda: len(cluster.every("supernodes")) == 2)
+        for supernode in cluster.every("supernodes"):
+            cluster.kubectl(
+                "patch", "supernode", supernode["metadata"]["name"], "--type=merge", "-p", '{"spec":{"reserve":0}}'
+            )
+        yield cluster
+        operator.stop()
+
+
+@pytest.fixture
+def namespace(cluster: Cluster) -> Iterator[str]:
+    """A namespace of the test's own; afterwards everything in it is gone and its cards are free."""
+    name = f"test-{uuid.uuid4().hex[:8]}"
+    cluster.kubectl("create", "namespace", name)
+    cluster.wait("its service account", lambda: cluster.get("serviceaccount", "default", name))
+    yield name
+    if not cluster.operator.running:
+        cluster.operator.start()
+    cluster.kubectl("delete", "namespace", name, "--timeout=60s")
+    cluster.wait("its cards are free", lambda: not any(g.startswith(f"{name}/") for g in cluster.holders()))
