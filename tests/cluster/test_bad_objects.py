@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 import yaml
 from supernode.cluster.errors import ApiError
 from supernode.cluster.resources import CARDGROUPS, CRDS, SUPERNODEPROFILES, SUPERNODES, TRAININGJOBS, Resource
@@ -59,7 +60,7 @@ async def served(session: Session, resource: Resource) -> None:
                 return
 
 
-@pytest.fixture(scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def session(bed: Bed) -> AsyncIterator[Session]:
     """A session with the CRDs applied and every table's base created."""
     async with Session.connect(bed.kubeconfig) as session:

@@ -1,0 +1,204 @@
+"""Every rule is written twice, in CEL and in Python: the real API server and `parse` agree on any object."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+import yaml
+from hypothesis import event, given, settings
+from hypothesis import strategies as st
+from supernode.api.errors import InvalidObject
+from supernode.api.reading import parse
+from supernode.cluster.errors import ApiError, BadRequest, Invalid
+from supernode.cluster.resources import CARDGROUPS, CRDS, SUPERNODEPROFILES, TRAININGJOBS, Resource
+from supernode.cluster.session import Session
+
+from testbed.bed import Bed
+
+pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="module")]
+
+CRD_FILES = [yaml.safe_load(path.read_text()) for path in sorted((Path(__file__).parents[2] / "crds").glob("*.yaml"))]
+EXAMPLES = settings(max_examples=150)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def session(bed: Bed) -> AsyncIterator[Session]:
+    """A session with the CRDs applied and served."""
+    async with Session.connect(bed.kubeconfig) as session:
+        for crd in CRD_FILES:
+            await session.apply(CRDS, crd)
+        for resource in (CARDGROUPS, SUPERNODEPROFILES, TRAININGJOBS):
+            await served(session, resource)
+        yield session
+
+
+async def served(session: Session, resource: Resource) -> None:
+    """Returns when the API server serves `resource`."""
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                await session.list(resource, limit=1)
+            except ApiError:
+                await asyncio.sleep(0.1)
+            else:
+                return
+
+
+def refused_by_parse(kind: str, obj: dict[str, Any]) -> str | None:
+    """The message, or None when `obj` is taken."""
+    try:
+        parse(kind, obj)
+    except InvalidObject as error:
+        return str(error)
+    return None
+
+
+async def refused_by_server(session: Session, resource: Resource, obj: dict[str, Any]) -> str | None:
+    """The message, or None when `obj` is taken."""
+    path = resource.path(obj["metadata"].get("namespace"))
+    try:
+        await session.request("POST", path, params={"dryRun": "All", "fieldValidation": "Strict"}, body=obj)
+    except (BadRequest, Invalid) as error:
+        return error.message
+    return None
+
+
+async def agree(session: Session, resource: Resource, obj: dict[str, Any]) -> None:
+    """The API server and `parse` both take `obj`, or both refuse it."""
+    ours, theirs = refused_by_parse(resource.kind, obj), await refused_by_server(session, resource, obj)
+    event(f"{resource.kind} {'refused' if ours else 'taken'}")
+    assert (ours is None) == (theirs is None), f"parse: {ours}\nAPI server: {theirs}"
+
+
+def document(kind: str, namespace: str | None, spec: dict[str, Any], name: str = "any") -> dict[str, Any]:
+    metadata = {"name": name} | ({"namespace": namespace} if namespace else {})
+    return {"apiVersion": "supernode.io/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec}
+
+
+def maybe(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    """A mapping with any subset of `fields`."""
+    return st.fixed_dictionaries({}, optional=fields)
+
+
+LEVELS = st.lists(
+    st.fixed_dictionaries(
+        {"name": st.sampled_from(["package", "rack", "supernode"]), "fanOut": st.sampled_from([1, 2, 3, 4, 8, 64])},
+        optional={
+            "fabric": st.sampled_from(["switch", "mesh", "torus"]),
+            "dims": st.lists(st.sampled_from([1, 2, 4]), min_size=1, max_size=4),
+            "nodeLabel": st.sampled_from(["a", "b", "example.com/c"]),
+        },
+    ),
+    max_size=4,
+)
+
+
+@st.composite
+def profiles(draw: st.DrawFn) -> dict[str, Any]:
+    """Profiles near the edge of the rules: often legal, and else illegal in one or two ways."""
+    levels = draw(LEVELS)
+    node = {"name": "node", "fanOut": draw(st.sampled_from([1, 2, 4, 6, 32]))}
+    levels.insert(draw(st.integers(0, len(levels))), node)
+    if draw(st.booleans()):
+        at = levels.index(node)
+        for index, level in enumerate(levels):
+            level.pop("dims", None)
+            level.pop("fabric", None)
+            level |= {"name": "node" if index == at else f"l{index}"}
+            level.pop("nodeLabel", None)
+            level |= {"nodeLabel": f"l{index}"} if index > at else {}
+    allocation = maybe(
+        memberSizes=st.lists(st.sampled_from([1, 2, 4, 8, 64]), max_size=3), reserve=st.sampled_from([0, 1, 2, 4])
+    )
+    pinning = maybe(
+        mode=st.sampled_from(["annotation", "env", "none"]), key=st.sampled_from(["A_B", "a.b/c", "a b", ""])
+    )
+    spec = {
+        "card": {"resource": "example.com/card"} | draw(maybe(perPackage=st.sampled_from([1, 2, 3]))),
+        "levels": levels,
+        "allocation": draw(allocation),
+        "pinning": draw(pinning),
+    }
+    return document("SuperNodeProfile", None, spec)
+
+
+TOPOLOGY = maybe(
+    required=st.sampled_from(["rack", "supernode"]),
+    preferred=st.fixed_dictionaries(
+        {"level": st.just("rack")}, optional={"wait": st.sampled_from(["5m", "1h30m", "m", "0s", "1m1h"])}
+    ),
+    blocks=st.lists(
+        st.fixed_dictionaries(
+            {"level": st.sampled_from(["node", "rack", "supernode"]), "members": st.sampled_from([0, 1, 2, 3, 4, 16])}
+        ),
+        max_size=3,
+    ),
+    maxSpan=st.dictionaries(st.sampled_from(["rack", "node", "The Rack"]), st.sampled_from([0, 1, 2]), max_size=2),
+)
+
+GROUPS = st.builds(
+    lambda spec, topology, name: document("CardGroup", "default", spec | topology, name),
+    st.fixed_dictionaries(
+        {"members": st.sampled_from([0, 1, 2, 4, 12, 16])},
+        optional={"cardsPerMember": st.sampled_from([0, 1, 8, 1024])},
+    ),
+    maybe(topology=TOPOLOGY),
+    st.sampled_from(["any", "a.b", "x" * 63, "x" * 64]),
+)
+
+CONTAINER = st.fixed_dictionaries(
+    {"name": st.sampled_from(["a", "b"]), "image": st.sampled_from(["i", "j"])},
+    optional={
+        "args": st.sampled_from([[], ["x"], "x"]),
+        "env": st.just([{"name": "A"}]),
+        "unheardOf": st.just({"a": 1}),
+    },
+)
+
+WORKERS = maybe(replicas=st.sampled_from([1, 2, 4]), cardsPerWorker=st.sampled_from([1, 4, 8]))
+SPLIT = maybe(
+    tensor=st.sampled_from([0, 1, 2, 4]),
+    pipeline=st.sampled_from([1, 2]),
+    context=st.sampled_from([1, 2]),
+    data=st.sampled_from([1, 2, 4]),
+)
+
+
+@st.composite
+def jobs(draw: st.DrawFn) -> dict[str, Any]:
+    """Jobs with one or two of the parts that rules are about."""
+    workers = draw(WORKERS) | {"template": {"spec": {"containers": draw(st.lists(CONTAINER, min_size=1, max_size=2))}}}
+    spec: dict[str, Any] = {"workers": workers}
+    if "replicas" not in workers or draw(st.integers(0, 9)) == 0:
+        spec["cards"] = draw(st.sampled_from([8, 12, 16]))
+    part = draw(st.sampled_from(["topology", "parallelism", "name", "none"]))
+    if part == "topology":
+        spec["topology"] = draw(TOPOLOGY)
+    if part == "parallelism":
+        spec["parallelism"] = draw(SPLIT)
+    name = draw(st.sampled_from(["3d", "a-1", "a" * 52, "a" * 53])) if part == "name" else "any"
+    return document("TrainingJob", "default", spec, name)
+
+
+@EXAMPLES
+@given(obj=profiles())
+async def test_profiles(session: Session, obj: dict[str, Any]) -> None:
+    """Levels, labels, tori, sizes, reserve, pinning."""
+    await agree(session, SUPERNODEPROFILES, obj)
+
+
+@EXAMPLES
+@given(obj=GROUPS)
+async def test_groups(session: Session, obj: dict[str, Any]) -> None:
+    """Members and blocks."""
+    await agree(session, CARDGROUPS, obj)
+
+
+@EXAMPLES
+@given(obj=jobs())
+async def test_jobs(session: Session, obj: dict[str, Any]) -> None:
+    """Cards or replicas, blocks, parallelism, names, templates."""
+    await agree(session, TRAININGJOBS, obj)
