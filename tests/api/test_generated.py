@@ -103,6 +103,14 @@ def test_crds_have_what_kubectl_shows(kind: Kind) -> None:
     assert version["additionalPrinterColumns"][-1]["name"] == "Age"
 
 
+def test_no_two_words_of_kubectl_are_the_same() -> None:
+    """kubectl takes a category before a kind of the same name, and then refuses object names."""
+    names = [crd(kind)["spec"]["names"] for kind in KINDS]
+    words = [word for name in names for word in (name["plural"], name["singular"], *name["shortNames"])]
+    words += {category for name in names for category in name["categories"]}
+    assert len(words) == len(set(words))
+
+
 @each_kind
 def test_editor_schemas_are_json_schemas(kind: Kind) -> None:
     """Editors read draft 2020-12."""

@@ -19,6 +19,9 @@ from supernode.api.trainingjob import TrainingJob
 
 Schema = dict[str, Any]
 
+CATEGORY: Final = "supernode-io"
+"""`kubectl get supernode-io` lists every kind. Not `supernode`: kubectl would read `get supernode sn-0` as the category."""
+
 _KEPT: Final = (
     "type",
     "format",
@@ -121,7 +124,7 @@ KINDS: Final = (
         (
             Column("Phase", ".status.phase", description="Summary of the conditions."),
             Column("Members", ".spec.members", "integer", "Members placed together."),
-            Column("Cards", ".spec.cardsPerMember", "integer", "Cards of each member."),
+            Column("Cards/Member", ".spec.cardsPerMember", "integer", "Cards of each member."),
             Column("Profile", ".status.profile", description="Profile it was placed on."),
             Column("Spans", ".status.spans", description="Domains touched, by level."),
             Column("Minimal", ".status.minimal", description="Fewest domains possible, by level.", wide=True),
@@ -167,7 +170,9 @@ def crd(kind: Kind) -> Schema:
                 "plural": kind.plural,
                 "singular": kind.name.lower(),
                 "shortNames": [kind.short],
-                "categories": ["supernode-all"],  # "supernode" would also be the kind: kubectl could not tell them apart
+                "categories": [
+                    "supernode-all"
+                ],  # "supernode" would also be the kind: kubectl could not tell them apart
             },
             "scope": "Namespaced" if kind.namespaced else "Cluster",
             "versions": [
