@@ -236,6 +236,19 @@ async def test_backoff_grows_and_the_server_may_be_away(
         assert reflector.relists == 1
 
 
+@pytest.mark.parametrize("program", ["apiserver", "etcd"])
+async def test_the_control_plane_goes_and_comes_back(session: Session, bed: Any, namespace: str, program: str) -> None:
+    await create(session, namespace, *"abc")
+    async with reflected(session, namespace) as (reflector, _):
+        await reflector.synced.wait()
+        await asyncio.to_thread(getattr(bed, f"stop_{program}"))
+        await asyncio.sleep(1)
+        assert len(reflector.store) == 3
+        await asyncio.to_thread(getattr(bed, f"start_{program}"))
+        await churn(session, namespace)
+        await agrees(reflector, session, namespace)
+
+
 async def test_a_silent_watch_is_distrusted(proxy: Proxy, proxied: Session, session: Session, namespace: str) -> None:
     held = HoldEvents()
     proxy.inject("watch", "leases", held, when=lambda call: not is_watch_list(call))
@@ -319,6 +332,20 @@ async def test_long_lines_pass(proxied: Session, namespace: str) -> None:
             CONFIG_MAPS, {"metadata": {"namespace": namespace, "name": "long"}, "data": {"long": data}}
         )
         await until(lambda: reflector.store.get((namespace, "long")) == len(data))
+
+
+async def test_the_servers_own_expiry(session: Session, namespace: str) -> None:
+    """A revision from before the server's memory, such as after a long sleep of this process."""
+    await create(session, namespace, *"abc")
+    async with reflected(session, namespace) as (reflector, _):
+        await reflector.synced.wait()
+    reflector.store.revision = 1
+    again = asyncio.create_task(reflector.run())
+    await until(lambda: reflector.relists == 2)
+    again.cancel()
+    await asyncio.wait([again])
+    assert reflector.errors == 0
+    await agrees(reflector, session, namespace)
 
 
 async def test_a_server_without_marked_bookmarks(proxy: Proxy, proxied: Session, namespace: str) -> None:

@@ -15,7 +15,7 @@ from supernode.cluster.resources import JsonObject
 from supernode.cluster.wire import read_error
 
 CONNECT_SECONDS = 10.0
-_STREAM_BUFFER_BYTES = 1 << 20
+_STREAM_BUFFER_BYTES = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
