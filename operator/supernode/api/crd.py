@@ -19,8 +19,8 @@ from supernode.api.trainingjob import TrainingJob
 
 Schema = dict[str, Any]
 
-CATEGORY: Final = "supernode-io"
-"""`kubectl get supernode-io` lists every kind. Not `supernode`: kubectl would read `get supernode sn-0` as the category."""
+CATEGORY: Final = "supernode-all"
+"""`kubectl get supernode-all` lists every kind. Were it `supernode`, kubectl would refuse `get supernode sn-0`."""
 
 _KEPT: Final = (
     "type",
@@ -170,9 +170,7 @@ def crd(kind: Kind) -> Schema:
                 "plural": kind.plural,
                 "singular": kind.name.lower(),
                 "shortNames": [kind.short],
-                "categories": [
-                    "supernode-all"
-                ],  # "supernode" would also be the kind: kubectl could not tell them apart
+                "categories": [CATEGORY],
             },
             "scope": "Namespaced" if kind.namespaced else "Cluster",
             "versions": [
