@@ -8,7 +8,7 @@ from itertools import pairwise
 from supernode.api.conditions import Reason
 from supernode.placement.coding import Coding
 from supernode.placement.fronts import OverBudgetError
-from supernode.placement.refusal import over_budget, refusal
+from supernode.placement.refusal import emptied, over_budget, refusal
 from supernode.placement.request import Request
 from supernode.placement.result import Placement, Refusal
 from supernode.placement.search import Solution, search
@@ -77,7 +77,7 @@ def _plan_on(fleet: Fleet, request: Request, profile: Profile) -> Placement | Re
 def _never_fits(views: Sequence[SuperNodeView], task: Task, coding: Coding) -> bool:
     """Whether the group has no place even with every card healthy and free."""
     try:
-        return search([view.emptied() for view in views], task, coding) is None
+        return search(emptied(views, task), task, coding) is None
     except OverBudgetError:
         return False
 

@@ -37,7 +37,7 @@ class _Cause:
 def refusal(views: Sequence[SuperNodeView], task: Task, *, never: bool) -> Refusal:
     """Why a legal request has no place. never: it would have none with every card healthy and free either."""
     if never:
-        views = [view.emptied() for view in views]
+        views = emptied(views, task)
     open_ = [view for view in views if not view.cordoned]
     room = sum(_room(view, task) for view in open_)
     cause = _too_few(open_, task, room) if room < task.request.members else _too_scattered(open_, task)
@@ -48,6 +48,14 @@ def refusal(views: Sequence[SuperNodeView], task: Task, *, never: bool) -> Refus
     elif len(open_) < len(views):
         text += f"; {len(views) - len(open_)} of {len(views)} supernodes are cordoned"
     return Refusal(reason, text, cause.level, task.request.members, cause.best, stalled=never)
+
+
+def emptied(views: Sequence[SuperNodeView], task: Task) -> list[SuperNodeView]:
+    """The most the supernodes could ever offer this task: everything healthy and free.
+
+    The reserve is kept against whole nodes only: of partly used nodes, which it leaves alone, there may be more later.
+    """
+    return [view.emptied(keep_reserve=task.shape.whole_nodes) for view in views]
 
 
 def over_budget(task: Task) -> Refusal:

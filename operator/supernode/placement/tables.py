@@ -146,11 +146,11 @@ def tables(view: SuperNodeView, shape: Shape, limit: int, coding: Coding) -> Tab
 
 def wholly_free_mask(view: SuperNodeView) -> NDArray[np.bool_]:
     """For each node of the view, whether it is wholly free."""
-    nodes = view.nodes
-    mask: NDArray[np.bool_] = view.memo(
-        "wholly free", lambda: np.fromiter((node.wholly_free for node in nodes), np.bool_, len(nodes))
-    )
-    return mask
+
+    def make() -> NDArray[np.bool_]:
+        return np.array([node.wholly_free for node in view.nodes], np.bool_)
+
+    return view.memo("wholly free", make)
 
 
 def domain_caps(view: SuperNodeView, shape: Shape, blocked: NDArray[np.intp] | None = None) -> list[Ints]:

@@ -6,14 +6,19 @@ remembered on its view, so a changed supernode costs only itself.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 from supernode.topology.profile import NODE, Profile
 from supernode.topology.ranges import natural_key
+
+T = TypeVar("T")
+
+MEMO_LIMIT = 256
+"""Things remembered per view; the oldest go first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +121,7 @@ class SuperNodeView:
         self.cordoned = cordoned
         self.reserve = reserve
         self._memo: dict[Hashable, Any] = {}
-        self._empty: list[SuperNodeView] = []
+        self._empty: dict[bool, SuperNodeView] = {}
 
     def __repr__(self) -> str:
         return f"SuperNodeView({self.name!r}, {self.profile.name!r}, {len(self.nodes)} nodes)"
@@ -169,12 +174,14 @@ class SuperNodeView:
             {name: replace(n := self.node(name), taken=n.taken & ~mask) for name, mask in cards.items()}
         )
 
-    def emptied(self) -> SuperNodeView:
+    def emptied(self, *, keep_reserve: bool = True) -> SuperNodeView:
         """What the supernode would be with every card healthy and free, every node schedulable, and not cordoned."""
-        if not self._empty:
+        if keep_reserve not in self._empty:
             nodes = (replace(node, healthy=node.all_cards, taken=0, schedulable=True) for node in self.nodes)
-            self._empty.append(self._copy(tuple(nodes), cordoned=False))
-        return self._empty[0]
+            view = self._copy(tuple(nodes), cordoned=False)
+            view.reserve = self.reserve if keep_reserve else 0
+            self._empty[keep_reserve] = view
+        return self._empty[keep_reserve]
 
     def _copy(self, nodes: tuple[Node, ...], cordoned: bool) -> SuperNodeView:
         view = SuperNodeView.__new__(SuperNodeView)
@@ -182,18 +189,16 @@ class SuperNodeView:
         view.__dict__["layout"] = self.layout
         return view
 
-    def memo(self, key: Hashable, make: Any) -> Any:
-        """The value remembered under key, made on first use. Holds the last MEMO_LIMIT keys: requests recur."""
+    def memo(self, key: Hashable, make: Callable[[], T]) -> T:
+        """The value remembered under key, made on first use. Holds MEMO_LIMIT keys."""
         memo = self._memo
         if key in memo:
-            return memo[key]
+            known: T = memo[key]
+            return known
         if len(memo) >= MEMO_LIMIT:
             del memo[next(iter(memo))]
         value = memo[key] = make()
         return value
-
-
-MEMO_LIMIT = 256
 
 
 class Fleet:

@@ -1,0 +1,91 @@
+"""Small, uneven, half-used fleets and requests for them."""
+
+from math import prod
+
+from hypothesis import strategies as st
+from supernode.placement import Block, Request
+from supernode.topology.fleet import Fleet, Node, SuperNodeView
+from supernode.topology.profile import Level, Profile
+
+
+def profile_of(name: str, *levels: tuple[str, int], fabrics: dict[str, str] | None = None, **rules: object) -> Profile:
+    """A profile from (level, fanOut) pairs, inner to outer."""
+    sizes = [prod(fan_out for _, fan_out in levels[: i + 1]) for i in range(len(levels))]
+    built = tuple(
+        Level(level, fan_out, size, fabric=(fabrics or {}).get(level, "switch"), node_label=f"label/{level}")
+        for (level, fan_out), size in zip(levels, sizes, strict=True)
+    )
+    return Profile(name, "example.com/card", built, **rules)  # type: ignore[arg-type]
+
+
+SHAPES: list[tuple[tuple[str, int], ...]] = [
+    (("node", 4), ("rack", 3), ("supernode", 4)),
+    (("package", 2), ("node", 2), ("rack", 4), ("supernode", 4)),
+    (("package", 2), ("board", 2), ("node", 2), ("supernode", 6)),
+    (("ring", 3), ("node", 2), ("rack", 3), ("supernode", 3)),
+    (("node", 2), ("rack", 2), ("row", 2), ("supernode", 3)),
+    (("package", 2), ("node", 3)),
+]
+
+
+@st.composite
+def profiles(draw: st.DrawFn) -> Profile:
+    levels = draw(st.sampled_from(SHAPES))
+    rules = {
+        "whole_nodes_across_nodes": draw(st.booleans()) and draw(st.booleans()),
+        "reserve": draw(st.sampled_from([0, 0, 0, 1, 2])),
+    }
+    fabrics = {"rack": draw(st.sampled_from(["switch", "mesh", "none", "switch", "torus"]))}
+    return profile_of("p", *levels, fabrics=fabrics, **rules)
+
+
+@st.composite
+def views(draw: st.DrawFn, profile: Profile, index: int, room: int) -> SuperNodeView:
+    """A supernode of 1 to `room` nodes, its inner domains uneven."""
+    name = f"sn-{index}"
+    nodes = []
+    count = draw(st.integers(1, room)) if profile.above else 1
+    for number in range(count):
+        path: list[str] = [name] if profile.above else []
+        for level in reversed(profile.above[:-1]):
+            path.append(f"{path[-1]}/{draw(st.integers(0, min(2, level.fan_out)))}")
+        nodes.append(draw(node_states(profile, f"{name}-n{number}", tuple(path))))
+    cordoned = draw(st.integers(0, 9)) == 0
+    return SuperNodeView(name, profile, nodes, cordoned=cordoned)
+
+
+@st.composite
+def node_states(draw: st.DrawFn, profile: Profile, name: str, path: tuple[str, ...]) -> Node:
+    cards = profile.cards_per_node - draw(st.sampled_from([0, 0, 0, 0, 1]))
+    full = (1 << cards) - 1
+    taken = draw(st.sampled_from([0, 0, 0, full, full & 0b11, full & 0b100, draw(st.integers(0, full))]))
+    healthy = full & ~draw(st.sampled_from([0, 0, 0, 0, 0, 1, draw(st.integers(0, full))]))
+    return Node(name, cards, healthy, taken, draw(st.integers(0, 11)) != 0, path)
+
+
+@st.composite
+def fleets(draw: st.DrawFn) -> Fleet:
+    profile = draw(profiles())
+    room, found = 8, []
+    for index in range(draw(st.integers(1, 4))):
+        if room > 0:
+            found.append(draw(views(profile, index, min(room, 6))))
+            room -= len(found[-1].nodes)
+    return Fleet(found, [profile])
+
+
+@st.composite
+def requests(draw: st.DrawFn, profile: Profile) -> Request:
+    cards = draw(st.sampled_from([1, 1, 2, profile.cards_per_node, profile.cards_per_node, 3]))
+    cards = min(cards, profile.cards_per_node)
+    names = list(profile.level_names)
+    blocks, size = [], 1
+    for name in names:
+        if draw(st.integers(0, 4)) == 0:
+            size *= draw(st.sampled_from([1, 2, 2, 3]))
+            blocks.append(Block(name if name != names[-1] else draw(st.sampled_from([name, "supernode"])), size))
+    members = size * draw(st.integers(1, max(1, 8 // size)))
+    required = draw(st.sampled_from([None, None, None, *names, "supernode"]))
+    outer = names[profile.node_index :]
+    max_span = {name: draw(st.integers(1, 4)) for name in outer if draw(st.integers(0, 4)) == 0}
+    return Request("r", members, cards, required=required, blocks=tuple(blocks), max_span=max_span)

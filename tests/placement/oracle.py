@@ -1,0 +1,163 @@
+"""Brute force: every way to spread a group over the nodes of a small fleet, straight from the rules' definitions.
+
+Shares nothing with the search but the data types. Usable up to about eight nodes.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from itertools import combinations
+
+from supernode.placement import Request
+from supernode.topology.fleet import Fleet, Node, SuperNodeView
+from supernode.topology.profile import Level, Profile
+
+
+def is_aligned(cards: Sequence[int], inner: Sequence[int]) -> bool:
+    """Whether a card set obeys the alignment rule for every inner domain size."""
+    for size in inner:
+        touched = {card // size for card in cards}
+        if len(cards) <= size:
+            if len(touched) > 1:
+                return False
+            continue
+        whole = [domain for domain in touched if sum(card // size == domain for card in cards) == size]
+        if len(touched) != -(-len(cards) // size) or len(touched) - len(whole) > 1:
+            return False
+    return True
+
+
+@lru_cache(maxsize=100_000)
+def node_counts(free: int, cards: int, sizes: tuple[int, ...], blocks: tuple[tuple[int, int], ...]) -> frozenset[int]:
+    """Every number of members a node can take.
+
+    sizes: cards of the domains of each level inside the node and of the node itself; blocks: (size of a domain,
+    members) per level inside the node that blocks name.
+    """
+    available = [card for card in range(sizes[-1]) if free >> card & 1]
+    sets = [chosen for chosen in combinations(available, cards) if is_aligned(chosen, sizes[:-1])]
+    return frozenset(len(chosen) for chosen in _disjoint(sets, 0, ()) if _blocks_hold(chosen, blocks))
+
+
+def _disjoint(
+    sets: Sequence[tuple[int, ...]], start: int, chosen: tuple[tuple[int, ...], ...]
+) -> Iterator[tuple[tuple[int, ...], ...]]:
+    yield chosen
+    used = {card for one in chosen for card in one}
+    for index in range(start, len(sets)):
+        if used.isdisjoint(sets[index]):
+            yield from _disjoint(sets, index + 1, (*chosen, sets[index]))
+
+
+def _blocks_hold(chosen: tuple[tuple[int, ...], ...], blocks: tuple[tuple[int, int], ...]) -> bool:
+    for size, members in blocks:
+        homes = [{card // size for card in one} for one in chosen]
+        if any(len(home) > 1 for home in homes):
+            return False
+        counts: dict[int, int] = {}
+        for home in homes:
+            counts[min(home)] = counts.get(min(home), 0) + 1
+        if any(count % members for count in counts.values()):
+            return False
+    return True
+
+
+def minimal(fleet: Fleet, request: Request, profile: Profile) -> dict[str, int] | None:
+    """The lexicographic minimum of the spans, outermost level first, or None when nothing is legal."""
+    best: tuple[int, ...] | None = None
+    views = fleet.of_profile(profile.name)
+    nodes = [(view, node) for view in views for node in view.nodes]
+    options = [_options(view, node, request, profile) for view, node in nodes]
+    for counts in _spreads(options, request.members):
+        used = [(view, node, count) for (view, node), count in zip(nodes, counts, strict=True) if count]
+        if _legal(used, request, profile):
+            vector = tuple(len(_shares(used, level)) for level in _outer(profile))
+            best = vector if best is None else min(best, vector)
+    return None if best is None else dict(zip((level.name for level in _outer(profile)), best, strict=True))
+
+
+def _options(view: SuperNodeView, node: Node, request: Request, profile: Profile) -> list[int]:
+    if view.cordoned or not node.schedulable:
+        return [0]
+    free = node.healthy & ~node.taken
+    sizes = tuple(level.cards for level in profile.levels if level in profile.inner or level.name == "node")
+    blocks = tuple(
+        (profile.level(block.level).cards, block.members)
+        for block in request.blocks
+        if profile.level(block.level) in profile.inner
+    )
+    if request.required is not None and profile.level(request.required) in profile.inner:
+        blocks = (*blocks, (profile.level(request.required).cards, request.members))
+    return sorted(node_counts(free, request.cards_per_member, sizes, blocks))
+
+
+def _spreads(options: Sequence[Sequence[int]], total: int) -> Iterator[tuple[int, ...]]:
+    if not options:
+        if total == 0:
+            yield ()
+        return
+    for count in options[0]:
+        if count <= total:
+            for rest in _spreads(options[1:], total - count):
+                yield (count, *rest)
+
+
+Used = list[tuple[SuperNodeView, Node, int]]
+
+
+def _outer(profile: Profile) -> list[Level]:
+    """The node and the levels above it, outer to inner."""
+    return [*reversed(profile.above), profile.level("node")]
+
+
+def _shares(used: Used, level: Level) -> dict[str, int]:
+    """Members per domain of a level, touched domains only."""
+    shares: dict[str, int] = {}
+    for view, node, count in used:
+        name = view.domains(node)[level.name]
+        shares[name] = shares.get(name, 0) + count
+    return shares
+
+
+def _legal(used: Used, request: Request, profile: Profile) -> bool:
+    if profile.whole_nodes_across_nodes and len(used) > 1 and request.cards_per_member != profile.cards_per_node:
+        return False
+    for block in request.blocks:
+        level = profile.level(block.level)
+        if level not in profile.inner and any(share % block.members for share in _shares(used, level).values()):
+            return False
+    if request.required is not None:
+        level = profile.level(request.required)
+        if level not in profile.inner and len(_shares(used, level)) > 1:
+            return False
+    for name, most in request.max_span.items():
+        if len(_shares(used, profile.level(name))) > most:
+            return False
+    return _reserve_kept(used) and _rings_whole(used, request, profile)
+
+
+def _reserve_kept(used: Used) -> bool:
+    for view in {id(view): view for view, _, _ in used}.values():
+        free = {
+            node.name for node in view.nodes if node.schedulable and not node.taken and node.healthy == node.all_cards
+        }
+        taken = {node.name for owner, node, _ in used if owner is view} & free
+        if taken and len(free) - len(taken) < view.reserve:
+            return False
+    return True
+
+
+def _rings_whole(used: Used, request: Request, profile: Profile) -> bool:
+    for index in range(profile.node_index + 1, len(profile.levels)):
+        level, child = profile.levels[index], profile.levels[index - 1]
+        if level.fabric not in ("ring", "torus"):
+            continue
+        if request.cards <= child.cards:
+            if len(_shares(used, child)) > 1:
+                return False
+            continue
+        for domain, share in _shares(used, level).items():
+            views = {id(view): view for view, _, _ in used}.values()
+            size = sum(view.domains(node)[level.name] == domain for view in views for node in view.nodes)
+            if share * request.cards_per_member != level.cards or size * profile.cards_per_node != level.cards:
+                return False
+    return True

@@ -1,0 +1,128 @@
+"""The decision against brute force, on small fleets with every feature at once."""
+
+from dataclasses import replace
+
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+from supernode.placement import Placement, Refusal, Request, plan
+from supernode.topology.fleet import Fleet, SuperNodeView
+
+from tests.placement import oracle
+from tests.placement.check import violations
+from tests.placement.fleets import fleets, requests
+
+QUIET = settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
+
+
+ORACLE = settings(QUIET, max_examples=500)
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[Fleet, Request]:
+    fleet = draw(fleets())
+    return fleet, draw(requests(fleet.profiles["p"]))
+
+
+def _empty(fleet: Fleet, *, keep_reserve: bool = False) -> Fleet:
+    views = [
+        SuperNodeView(
+            view.name,
+            view.profile,
+            [replace(node, healthy=node.all_cards, taken=0, schedulable=True) for node in view.nodes],
+            reserve=view.reserve if keep_reserve else 0,
+        )
+        for view in fleet.supernodes.values()
+    ]
+    return Fleet(views, fleet.profiles)
+
+
+@ORACLE
+@given(cases())
+def test_verdict_and_spans_equal_brute_force(case: tuple[Fleet, Request]) -> None:
+    fleet, request = case
+    profile = fleet.profiles["p"]
+    expected = oracle.minimal(fleet, request, profile)
+    outcome = plan(fleet, request)
+    event("fits" if expected else "does not fit")
+    assert isinstance(outcome, Placement) == (expected is not None)
+    if isinstance(outcome, Placement):
+        assert violations(fleet, request, outcome) == []
+        assert outcome.proven
+        assert outcome.minimal == expected
+        assert outcome.spans == expected
+    else:
+        empty = _empty(fleet, keep_reserve=request.cards_per_member == profile.cards_per_node)
+        assert outcome.stalled == (oracle.minimal(empty, request, profile) is None)
+        assert outcome.proven
+        assert outcome.message
+
+
+@QUIET
+@given(cases())
+def test_same_snapshot_same_answer(case: tuple[Fleet, Request]) -> None:
+    fleet, request = case
+    again = Fleet(
+        [
+            SuperNodeView(view.name, view.profile, reversed(view.nodes), cordoned=view.cordoned, reserve=view.reserve)
+            for view in reversed(fleet.supernodes.values())
+        ],
+        fleet.profiles,
+    )
+    first = plan(fleet, request)
+    plan(fleet, Request("other", 2, 1))
+    assert plan(fleet, request) == first
+    assert plan(again, request) == first
+
+
+@QUIET
+@given(cases(), st.randoms(use_true_random=False))
+def test_names_change_no_count(case: tuple[Fleet, Request], random: st.DataObject) -> None:
+    fleet, request = case
+    names: dict[str, str] = {}
+
+    def renamed(name: str) -> str:
+        if name not in names:
+            names[name] = f"x{random.randrange(10**6)}-{len(names)}"  # type: ignore[attr-defined]
+        return names[name]
+
+    views = []
+    for view in fleet.supernodes.values():
+        nodes = []
+        for node in view.nodes:
+            path = tuple(renamed("/".join(node.path[: i + 1])) for i in range(len(node.path)))
+            nodes.append(replace(node, name=renamed(node.name), path=path))
+        views.append(
+            SuperNodeView(renamed(view.name), view.profile, nodes, cordoned=view.cordoned, reserve=view.reserve)
+        )
+    before, after = plan(fleet, request), plan(Fleet(views, fleet.profiles), request)
+    if isinstance(before, Placement):
+        assert isinstance(after, Placement)
+        assert after.spans == before.spans
+    else:
+        assert isinstance(after, Refusal)
+        assert (after.reason, after.stalled, after.best) == (before.reason, before.stalled, before.best)
+
+
+@QUIET
+@given(cases())
+def test_freeing_cards_never_makes_it_worse(case: tuple[Fleet, Request]) -> None:
+    fleet, request = case
+    before, empty = plan(fleet, request), plan(_empty(fleet), request)
+    if isinstance(before, Placement):
+        assert isinstance(empty, Placement)
+        assert tuple(empty.spans.values()) <= tuple(before.spans.values())
+
+
+@QUIET
+@given(cases())
+def test_taking_and_releasing_restores_the_answer(case: tuple[Fleet, Request]) -> None:
+    fleet, request = case
+    first = plan(fleet, request)
+    if isinstance(first, Placement):
+        taken = fleet.take(first.members)
+        second = plan(taken, request)
+        if isinstance(second, Placement):
+            assert violations(taken, request, second) == []
+        assert plan(taken.release(first.members), request) == first
