@@ -25,10 +25,12 @@ LABEL org.opencontainers.image.title="supernode-operator" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /opt/supernode /opt/supernode
 COPY LICENSE /licenses/LICENSE
+# LOGNAME: kopf asks for the user's name, and a number without an entry in the user table has none.
 ENV PATH=/opt/supernode/bin:$PATH \
+    LOGNAME=supernode \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
-# Numeric, so that Kubernetes can check runAsNonRoot without the image's user table.
+# A number, so that Kubernetes can check runAsNonRoot; any other number does as well.
 USER 65532:65532
 EXPOSE 8080
 ENTRYPOINT ["supernode-operator"]
