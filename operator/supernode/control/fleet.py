@@ -1,55 +1,17 @@
 """The fleet as the caches know it, kept as one snapshot: only the supernodes that changed are built anew."""
 
-import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
-from supernode.api import names
-from supernode.api.conditions import Reason
 from supernode.api.profile import SuperNodeProfile
 from supernode.api.supernode import SuperNode
 from supernode.control.caches import Caches
-from supernode.control.records import Custom, Key, PodRecord
-from supernode.topology.discovery import Discovery, NodeFacts, ProblemKind, SuperNodeFacts, discover
+from supernode.control.records import Custom, Key, PodRecord, foreign_pod, in_ledger
+from supernode.control.supernodes import Ledger, Trouble, facts_of, trouble_of
+from supernode.topology.discovery import Discovery, Found, NodeFacts, ProblemKind, discover
 from supernode.topology.fleet import Fleet, SuperNodeView
 from supernode.topology.ledger import LedgerEntry
 from supernode.topology.profile import Profile
-from supernode.topology.ranges import RangeError
-from supernode.topology.views import ForeignPod, build_view, held_cards
-
-
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """Why a supernode gives no new cards although it exists."""
-
-    reason: Reason
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Ledger:
-    """One supernode's ledger as last seen, and which cards of which node it books (bitmasks)."""
-
-    resource_version: str
-    entries: tuple[LedgerEntry, ...] = ()
-    booked: Mapping[str, int] = field(default_factory=dict)
-    error: str | None = None
-
-    @classmethod
-    def of(cls, record: Custom[SuperNode]) -> "Ledger":
-        """Read from the status; an unreadable one books nothing and says so in ``error``."""
-        try:
-            entries = tuple(LedgerEntry.from_dict(item) for item in record.status.get("ledger", ()))
-            booked = held_cards(entries)
-        except RangeError as problem:
-            return cls(record.resource_version, error=str(problem))
-        return cls(record.resource_version, entries, booked)
-
-
-def shape_of(profile: Profile) -> str:
-    """A digest of what ledgers depend on: the resource and the levels with their sizes and labels."""
-    levels = [(level.name, level.fan_out, level.node_label) for level in profile.levels]
-    return hashlib.sha256(repr((profile.resource, levels)).encode()).hexdigest()[:12]
+from supernode.topology.views import ForeignPod, build_view
 
 
 class FleetState:
@@ -150,19 +112,7 @@ class FleetState:
             for key, record in self._caches.profiles.store.items()
             if isinstance(record.model, SuperNodeProfile)
         }
-        facts = [
-            SuperNodeFacts(
-                name=key[1],
-                profile=record.model.spec.profile,
-                node_selector=record.model.spec.node_selector,
-                discovered=record.labels.get(names.LABEL_DISCOVERED) == "true",
-                created=record.created.isoformat(),
-                cordoned=record.model.spec.cordoned,
-                reserve=record.model.spec.reserve,
-            )
-            for key, record in self._caches.supernodes.store.items()
-            if record.model is not None
-        ]
+        facts = [facts_of(record) for record in self._caches.supernodes.store.values() if record.model is not None]
         before, conflicts = self.discovery, self.conflicts
         self.discovery = discover(self.profiles.values(), self._caches.nodes.store.values(), facts)
         self.conflicts = {p.subject: p.message for p in self.discovery.problems if p.kind == ProblemKind.NODE_CONFLICT}
@@ -223,7 +173,7 @@ class FleetState:
         profile = self.profiles.get(found.profile)
         ledger = self.ledgers[name]
         self._holders[name] = frozenset(entry.group for entry in ledger.entries)
-        trouble = self._trouble(record, profile, ledger)
+        trouble = trouble_of(record, profile, ledger)
         if trouble is not None:
             self.troubles[name] = trouble
         else:
@@ -236,39 +186,19 @@ class FleetState:
             profile,
             nodes,
             ledger.entries,
-            self._foreign(found.nodes, profile.resource),
+            self._foreign(found, profile.resource),
             held_elsewhere=self._strays.get(name),
         )
-
-    def _trouble(self, record: Custom[SuperNode], profile: Profile | None, ledger: Ledger) -> Trouble | None:
-        if ledger.error is not None:
-            return Trouble(Reason.INVALID_SPEC, f"status.ledger cannot be read: {ledger.error}")
-        if profile is None:
-            name = record.model.spec.profile if record.model else "?"
-            return Trouble(Reason.PROFILE_MISSING, f"SuperNodeProfile {name} does not exist or is invalid; create it")
-        shape = record.status.get("shape")
-        if ledger.entries and shape and shape != shape_of(profile):
-            text = (
-                f"profile {profile.name} got other levels or another resource while groups hold cards; "
-                "undo it, or no new cards are given until they are released"
-            )
-            return Trouble(Reason.PROFILE_CHANGED_IN_USE, text)
-        return None
 
     def _covered(self, pod: PodRecord) -> bool:
         """Whether the ledger of the pod's supernode already counts its cards."""
         supernode = self.discovery.assigned.get(pod.node or "")
-        if supernode is None or pod.group is None:
-            return False
-        return f"{pod.key[0]}/{pod.group}" in self._holders.get(supernode, ())
+        return supernode is not None and in_ledger(pod, self._holders.get(supernode, ()))
 
-    def _foreign(self, nodes: tuple[str, ...], resource: str) -> list[ForeignPod]:
-        return [
-            ForeignPod(pod.key[0], pod.key[1], node, dict(pod.requests)[resource], pod.cards)
-            for node in nodes
-            for pod in self._caches.pods.store.by_index("node", node)
-            if not pod.finished and dict(pod.requests).get(resource) and not self._covered(pod)
-        ]
+    def _foreign(self, found: Found, resource: str) -> list[ForeignPod]:
+        holders = self._holders[found.name]
+        pods = (pod for node in found.nodes for pod in self._caches.pods.store.by_index("node", node))
+        return [foreign for pod in pods if (foreign := foreign_pod(pod, resource, holders)) is not None]
 
     @staticmethod
     def _gained(old: SuperNodeView | None, new: SuperNodeView) -> bool:

@@ -1,37 +1,78 @@
-"""What a training job claims: its CardGroup, from the job and the profiles it may land on."""
+"""What is asked for: a training job's claim, its CardGroup, and the request the planner takes."""
 
 from collections.abc import Mapping
 from typing import Any
+
+from pydantic import ValidationError
 
 from supernode.api import names
 from supernode.api.cardgroup import CardGroupSpec
 from supernode.api.conditions import Reason
 from supernode.api.topology import Block, Topology
 from supernode.api.trainingjob import TrainingJob
+from supernode.placement import Block as PlacementBlock
+from supernode.placement import Request
+from supernode.topology.fleet import Fleet
 from supernode.topology.profile import Profile
 from supernode.workload import InvalidSpec, WorkerShape, derive_blocks, worker_shape
 
 _Claim = tuple[WorkerShape, tuple[Block, ...]]
 
 
+def profiles_for(job: TrainingJob, fleet: Fleet, profiles: Mapping[str, Profile]) -> Mapping[str, Profile]:
+    """The profiles a job's claim is read with: the one it names, else those that have supernodes, else all."""
+    if (named := profiles.get(job.spec.profile or "")) is not None:
+        return {named.name: named}
+    return {view.profile.name: view.profile for view in fleet.supernodes.values()} or profiles
+
+
+def request_for(name: str, spec: CardGroupSpec, *, required: str | None = None) -> Request:
+    """A claim as the planner takes it; ``required`` overrides the level it must lie in."""
+    topology = spec.topology or Topology()
+    return Request(
+        name=name,
+        members=spec.members,
+        cards_per_member=spec.cards_per_member,
+        profile=spec.profile,
+        precision=spec.precision,
+        required=required or topology.required,
+        blocks=tuple(PlacementBlock(block.level, block.members) for block in topology.blocks),
+        max_span=dict(topology.max_span),
+        objective=str(spec.objective),
+    )
+
+
+def claim_for(job: TrainingJob, profiles: Mapping[str, Profile]) -> CardGroupSpec:
+    """What the job claims.
+
+    ``profiles`` are those that :func:`profiles_for` gives. Without ``spec.profile`` all must agree on the number
+    of workers and on the derived blocks. Raises InvalidSpec, which names the field and the remedy.
+    """
+    shape, blocks = _agreed_claim(job, profiles)
+    spec = job.spec
+    topology = (spec.topology or Topology()).model_copy(update={"blocks": blocks})
+    try:
+        return CardGroupSpec(
+            members=shape.members,
+            cards_per_member=shape.cards_per_member,
+            profile=spec.profile,
+            precision=spec.precision,
+            topology=topology,
+            objective=spec.objective,
+            priority=spec.priority,
+        )
+    except ValidationError as error:
+        size = f"{shape.members} workers of {shape.cards_per_member} cards"
+        wrong = "; ".join(problem["msg"] for problem in error.errors(include_url=False))
+        raise InvalidSpec("spec", f"asks for {size}, which no card group can be: {wrong}") from None
+
+
 def group_for(job: TrainingJob, profiles: Mapping[str, Profile]) -> dict[str, Any]:
     """The manifest of the job's CardGroup: same name, owned by the job, its finalizer set from the start.
 
-    ``profiles`` are those that have supernodes. Without ``spec.profile`` all of them must agree on the number of
-    workers and on the derived blocks. Raises InvalidSpec, which names the field and the remedy.
+    Takes and raises what :func:`claim_for` does.
     """
-    shape, blocks = _agreed_claim(job, profiles)
-    spec, meta = job.spec, job.metadata
-    topology = (spec.topology or Topology()).model_copy(update={"blocks": blocks})
-    claim = CardGroupSpec(
-        members=shape.members,
-        cards_per_member=shape.cards_per_member,
-        profile=spec.profile,
-        precision=spec.precision,
-        topology=topology,
-        objective=spec.objective,
-        priority=spec.priority,
-    )
+    claim, meta = claim_for(job, profiles), job.metadata
     owner = {
         "apiVersion": names.API_VERSION,
         "kind": "TrainingJob",

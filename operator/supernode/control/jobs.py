@@ -15,7 +15,7 @@ from supernode.cluster.writer import Writer
 from supernode.control.allocator import Allocator
 from supernode.control.caches import Caches
 from supernode.control.fleet import FleetState
-from supernode.control.grouping import group_for
+from supernode.control.grouping import group_for, profiles_for
 from supernode.control.job import OBSTACLE_INTERVAL, GroupView, JobView, Notice, Obstacle, Step, decide, finished
 from supernode.control.observer import Observer
 from supernode.control.records import Custom, Key, PodRecord, convert_pod, parse_time
@@ -98,9 +98,7 @@ class JobController:
 
     def _claim(self, job: TrainingJob) -> dict[str, Any]:
         """The CardGroup the job asks for, on the profile it names or on those that have supernodes."""
-        present = {view.profile.name: view.profile for view in self._state.fleet.supernodes.values()}
-        named = self._state.profiles.get(job.spec.profile or "")
-        return group_for(job, {named.name: named} if named else present or self._state.profiles)
+        return group_for(job, profiles_for(job, self._state.fleet, self._state.profiles))
 
     def forget(self, uid: str) -> None:
         """A job is gone: forget what was learnt of it."""

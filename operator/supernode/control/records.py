@@ -1,6 +1,6 @@
 """Slim records of what the reflectors keep: only the fields that a decision reads."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypeVar
@@ -9,6 +9,7 @@ from supernode.api import names
 from supernode.api.errors import SupernodeError
 from supernode.topology.discovery import NodeFacts, Taint
 from supernode.topology.ranges import RangeError, parse_cards
+from supernode.topology.views import ForeignPod
 
 Json = dict[str, Any]
 Key = tuple[str, str]
@@ -109,6 +110,19 @@ class PodRecord:
     def group_key(self) -> Key | None:
         """The CardGroup it belongs to."""
         return (self.key[0], self.group) if self.group else None
+
+
+def in_ledger(pod: PodRecord, holders: Collection[str]) -> bool:
+    """Whether its supernode's ledger counts the pod's cards; ``holders`` are the groups ("namespace/name") in it."""
+    return pod.group is not None and f"{pod.key[0]}/{pod.group}" in holders
+
+
+def foreign_pod(pod: PodRecord, resource: str, holders: Collection[str]) -> ForeignPod | None:
+    """The pod as one that holds cards no ledger counts (see :func:`in_ledger`); ``None`` when it does not."""
+    cards = dict(pod.requests).get(resource)
+    if not cards or pod.node is None or pod.finished or in_ledger(pod, holders):
+        return None
+    return ForeignPod(*pod.key, pod.node, cards, pod.cards)
 
 
 def convert_node(obj: Json) -> NodeFacts:

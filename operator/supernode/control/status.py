@@ -9,9 +9,11 @@ from supernode.api.cardgroup import CardGroup
 from supernode.api.conditions import ConditionType, Reason
 from supernode.api.supernode import SuperNode
 from supernode.control.conditions import State, timestamp, updated
-from supernode.control.fleet import FleetState, shape_of
+from supernode.control.fleet import FleetState
+from supernode.control.grouping import request_for
 from supernode.control.records import Custom
-from supernode.placement import Block, Placement, Refusal, Request, fragmentation, largest_block, plan
+from supernode.control.supernodes import Standing, counts, shape_of, standing
+from supernode.placement import Placement, Refusal, Request, plan
 from supernode.topology.discovery import Found
 from supernode.topology.fleet import Fleet, Member, SuperNodeView
 from supernode.topology.ledger import LedgerEntry, encode_placement
@@ -39,19 +41,7 @@ def difference(old: Json, new: Json) -> Json:
 def request_of(group: Group, *, required: str | None = None) -> Request:
     """The group's claim as the planner takes it; ``required`` overrides the level it must lie in."""
     assert group.model is not None
-    spec = group.model.spec
-    topology = spec.topology
-    return Request(
-        name=f"{group.key[0]}/{group.key[1]}",
-        members=spec.members,
-        cards_per_member=spec.cards_per_member,
-        profile=spec.profile,
-        precision=spec.precision,
-        required=required or (topology.required if topology else None),
-        blocks=tuple(Block(block.level, block.members) for block in topology.blocks) if topology else (),
-        max_span=dict(topology.max_span) if topology else {},
-        objective=str(spec.objective),
-    )
+    return request_for(f"{group.key[0]}/{group.key[1]}", group.model.spec, required=required)
 
 
 def waiting_group(group: Group, refusal: Refusal, now: datetime) -> Json:
@@ -166,7 +156,7 @@ def supernode_status(record: Custom[SuperNode], view: SuperNodeView | None, stat
     elif view is not None:
         status["shape"] = shape_of(view.profile)
     if view is not None:
-        status |= _counts(view)
+        status |= counts(view)
     status["conditions"] = updated(
         record.status.get("conditions", []),
         _supernode_states(record, view, state),
@@ -188,42 +178,16 @@ def ledger_patch(
     return difference(record.status, {**supernode_status(record, view, state, now), "ledger": ledger})
 
 
-def _counts(view: SuperNodeView) -> Json:
-    blocks = largest_block(view)
-    return {
-        "nodes": len(view.nodes),
-        "cards": {
-            "total": sum(node.cards for node in view.nodes),
-            "healthy": sum((node.healthy & node.all_cards).bit_count() for node in view.nodes),
-            "allocated": sum((node.taken & node.all_cards).bit_count() for node in view.nodes),
-            "free": view.free_cards,
-        },
-        "largestBlock": [{"level": level, "cards": cards} for level, cards in blocks.items()],
-        "fragmentation": fragmentation(view),
-    }
-
-
 def _supernode_states(
     record: Custom[SuperNode], view: SuperNodeView | None, state: FleetState
 ) -> dict[ConditionType, State]:
     name = record.key[1]
-    trouble = state.troubles.get(name)
     if record.model is None:
-        reason, message, ready = Reason.INVALID_SPEC, record.error or "the spec cannot be read", False
-    elif trouble is not None:
-        reason, message, ready = trouble.reason, trouble.message, False
-    elif conflict := state.conflicts.get(name):
-        reason, message, ready = Reason.NODE_CONFLICT, conflict, False
-    elif view is None or not view.nodes:
-        reason, message, ready = (
-            Reason.NO_NODES,
-            "no node matches its profile and nodeSelector; check their labels",
-            False,
-        )
-    elif record.model.spec.cordoned:
-        reason, message, ready = Reason.CORDONED, "spec.cordoned is true: it gives no new cards", True
+        found = Standing(Reason.INVALID_SPEC, record.error or "the spec cannot be read", ready=False)
     else:
-        reason, message, ready = Reason.DISCOVERED, f"{len(view.nodes)} nodes of profile {view.profile.name}", True
+        cordoned = record.model.spec.cordoned
+        found = standing(view, state.troubles.get(name), state.conflicts.get(name), cordoned=cordoned)
+    reason, message, ready = found.reason, found.message, found.ready
     stalled = not ready and reason != Reason.NO_NODES
     return {
         ConditionType.READY: State(ready, reason, message),

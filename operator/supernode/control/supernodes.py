@@ -1,0 +1,122 @@
+"""What one SuperNode's record says: pure functions shared by the engine and the command line."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from supernode.api import names
+from supernode.api.conditions import Reason
+from supernode.api.supernode import SuperNode
+from supernode.control.records import Custom
+from supernode.placement import fragmentation, largest_block
+from supernode.topology.discovery import SuperNodeFacts
+from supernode.topology.fleet import SuperNodeView
+from supernode.topology.ledger import LedgerEntry
+from supernode.topology.profile import Profile
+from supernode.topology.ranges import RangeError
+from supernode.topology.views import held_cards
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why a supernode gives no new cards although it exists."""
+
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """One supernode's ledger as last seen, and which cards of which node it books (bitmasks)."""
+
+    resource_version: str
+    entries: tuple[LedgerEntry, ...] = ()
+    booked: Mapping[str, int] = field(default_factory=dict)
+    error: str | None = None
+
+    @classmethod
+    def of(cls, record: Custom[SuperNode]) -> "Ledger":
+        """Read from the status; an unreadable one books nothing and says so in ``error``."""
+        try:
+            entries = tuple(LedgerEntry.from_dict(item) for item in record.status.get("ledger", ()))
+            booked = held_cards(entries)
+        except RangeError as problem:
+            return cls(record.resource_version, error=str(problem))
+        return cls(record.resource_version, entries, booked)
+
+
+def shape_of(profile: Profile) -> str:
+    """A digest of what ledgers depend on: the resource and the levels with their sizes and labels."""
+    levels = [(level.name, level.fan_out, level.node_label) for level in profile.levels]
+    return hashlib.sha256(repr((profile.resource, levels)).encode()).hexdigest()[:12]
+
+
+def facts_of(record: Custom[SuperNode]) -> SuperNodeFacts:
+    """The record as discovery takes it. It must have a model."""
+    assert record.model is not None
+    spec = record.model.spec
+    return SuperNodeFacts(
+        name=record.key[1],
+        profile=spec.profile,
+        node_selector=spec.node_selector,
+        discovered=record.labels.get(names.LABEL_DISCOVERED) == "true",
+        created=record.created.isoformat(),
+        cordoned=spec.cordoned,
+        reserve=spec.reserve,
+    )
+
+
+def trouble_of(record: Custom[SuperNode], profile: Profile | None, ledger: Ledger) -> Trouble | None:
+    """Why the supernode must not give new cards, ``None`` when nothing is wrong."""
+    if ledger.error is not None:
+        return Trouble(Reason.INVALID_SPEC, f"status.ledger cannot be read: {ledger.error}")
+    if profile is None:
+        name = record.model.spec.profile if record.model else "?"
+        return Trouble(Reason.PROFILE_MISSING, f"SuperNodeProfile {name} does not exist or is invalid; create it")
+    shape = record.status.get("shape")
+    if ledger.entries and shape and shape != shape_of(profile):
+        text = (
+            f"profile {profile.name} got other levels or another resource while groups hold cards; "
+            "undo it, or no new cards are given until they are released"
+        )
+        return Trouble(Reason.PROFILE_CHANGED_IN_USE, text)
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a supernode stands; ``ready`` is false when it cannot serve as its spec says."""
+
+    reason: Reason
+    message: str
+    ready: bool
+
+
+def standing(view: SuperNodeView | None, trouble: Trouble | None, conflict: str | None, *, cordoned: bool) -> Standing:
+    """How a supernode with a readable spec stands; ``conflict`` says which of its nodes another one has."""
+    if trouble is not None:
+        return Standing(trouble.reason, trouble.message, ready=False)
+    if conflict:
+        return Standing(Reason.NODE_CONFLICT, conflict, ready=False)
+    if view is None or not view.nodes:
+        text = "no node matches its profile and nodeSelector; check their labels"
+        return Standing(Reason.NO_NODES, text, ready=False)
+    if cordoned:
+        return Standing(Reason.CORDONED, "spec.cordoned is true: it gives no new cards", ready=True)
+    return Standing(Reason.DISCOVERED, f"{len(view.nodes)} nodes of profile {view.profile.name}", ready=True)
+
+
+def counts(view: SuperNodeView) -> dict[str, Any]:
+    """The counted part of a SuperNode's status: nodes, cards, largestBlock, fragmentation."""
+    return {
+        "nodes": len(view.nodes),
+        "cards": {
+            "total": sum(node.cards for node in view.nodes),
+            "healthy": sum((node.healthy & node.all_cards).bit_count() for node in view.nodes),
+            "allocated": sum((node.taken & node.all_cards).bit_count() for node in view.nodes),
+            "free": view.free_cards,
+        },
+        "largestBlock": [{"level": level, "cards": cards} for level, cards in largest_block(view).items()],
+        "fragmentation": fragmentation(view),
+    }
