@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import sys
@@ -37,6 +36,8 @@ Existing = Annotated[
 ]
 FleetFile = Annotated[Path, typer.Argument(help="A fleet file, such as examples/fleets/small.yaml.")]
 _BEGAN = time.monotonic()
+_INTERRUPTED = 130
+"""The exit code by which typer reports a KeyboardInterrupt."""
 
 
 def _say(message: str) -> None:
@@ -124,20 +125,16 @@ def _interrupted(_number: int, _frame: FrameType | None) -> None:
 
 
 def main() -> None:
-    """Run one command; user errors are one message on stderr and exit code 1."""
+    """Run one command; a user's mistake is one message on stderr and exit code 1, an interrupt is 130."""
     signal.signal(signal.SIGTERM, _interrupted)
     try:
-        app(standalone_mode=False)
+        app()
     except TestbedError as error:
         sys.exit(f"testbed: {error}")
-    except typer.Exit as leave:
-        sys.exit(leave.exit_code)
-    except (KeyboardInterrupt, typer.Abort):
-        sys.exit("testbed: interrupted; what was begun has been undone")
-    except BrokenPipeError:
-        # The reader of a pipe left; python must not complain about it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+    except SystemExit as leave:
+        if leave.code == _INTERRUPTED:
+            print("testbed: interrupted; what was begun has been undone", file=sys.stderr)
+        raise
 
 
 if __name__ == "__main__":

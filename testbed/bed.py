@@ -210,7 +210,7 @@ def start(
 ) -> Bed:
     """Start a bed, or take the running one of that name, and apply a fleet.
 
-    ``name`` defaults to a random one. An ``owned`` bed is also ended, at the next start or ``down`` of any bed, when
+    ``name`` defaults to a random one. An ``owned`` bed is also ended, at the next start of any bed, when
     the process that started it is gone. Raises BuildError, FleetError, StartError; what was begun is then undone.
     """
     described = Fleet.load(fleet) if isinstance(fleet, Path) else fleet
