@@ -10,7 +10,8 @@ import pytest
 import yaml
 from supernode.api.__main__ import generated, main
 from supernode.api.conditions import Reason
-from supernode.api.crd import KINDS, Kind, crd, root_schema
+from supernode.api.crd import crd, root_schema
+from supernode.api.kinds import KINDS, Kind
 from supernode.api.reference import editor_schema
 from supernode.api.structural import structural_problems
 

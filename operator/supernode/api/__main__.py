@@ -8,7 +8,8 @@ from pathlib import Path
 
 import yaml
 
-from supernode.api.crd import KINDS, all_crds, root_schema
+from supernode.api.crd import all_crds, root_schema
+from supernode.api.kinds import KINDS
 from supernode.api.reference import api_page, editor_schema, reasons_page
 from supernode.api.structural import structural_problems
 

@@ -299,7 +299,8 @@ class SuperNodeProfileSpec(ApiModel):
             field=".allocation.memberSizes",
         ),
         Rule(
-            cel=f"!has(self.allocation.reserve) || self.allocation.reserve < {_CARDS} / {_CARDS_PER_NODE}",
+            cel="!has(self.allocation.reserve) || self.allocation.reserve == 0 "
+            f"|| self.allocation.reserve * {_CARDS_PER_NODE} < {_CARDS}",
             message="allocation.reserve must be less than the nodes of a supernode, or nothing can be placed; lower it",
             holds=lambda s: s.allocation.reserve < s.nodes_per_supernode,
             field=".allocation.reserve",

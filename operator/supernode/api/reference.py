@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from supernode.api.conditions import Reason, ReasonKind
-from supernode.api.crd import KINDS, Kind, root_schema
+from supernode.api.crd import root_schema
+from supernode.api.kinds import KINDS, Kind
 from supernode.api.names import API_VERSION
 
 _KIND_TEXT: Final[Mapping[ReasonKind, str]] = {
