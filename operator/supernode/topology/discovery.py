@@ -32,7 +32,11 @@ class Taint:
 
 @dataclass(frozen=True, slots=True)
 class NodeFacts:
-    """What a Node object says that the fleet depends on. capacity, allocatable: resource name to a number of cards."""
+    """What is known of a node that the fleet depends on.
+
+    capacity, allocatable: resource name to a number of cards. unhealthy: resource name to cards (bitmask) that
+    something other than the Node object reports as such.
+    """
 
     name: str
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)
@@ -42,6 +46,7 @@ class NodeFacts:
     ready: bool = True
     taints: tuple[Taint, ...] = ()
     annotations: Mapping[str, str] = field(default_factory=dict, hash=False)
+    unhealthy: Mapping[str, int] = field(default_factory=dict, hash=False)
 
     @property
     def schedulable(self) -> bool:

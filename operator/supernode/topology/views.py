@@ -105,15 +105,15 @@ def held_cards(ledger: Iterable[LedgerEntry]) -> dict[str, int]:
 def unhealthy_cards(facts: NodeFacts, profile: Profile) -> int | None:
     """Cards (bitmask) that must not be used, or None when the node's annotation cannot be read.
 
-    The annotation names cards. When fewer cards are allocatable than the node has and the annotation does not account
-    for all that are missing, the highest others are assumed to be the missing ones: the API does not say which.
+    The annotation and `facts.unhealthy` name cards. When fewer cards are allocatable than the node has and these do not
+    account for all that are missing, the highest others are assumed to be the missing ones: the API does not say which.
     """
     cards = _cards(facts, profile)
     try:
         named = parse_cards(facts.annotations.get(ANNOTATION_UNHEALTHY_CARDS, "").replace(" ", ""))
     except RangeError:
         return None
-    named &= (1 << cards) - 1
+    named = (named | facts.unhealthy.get(profile.resource, 0)) & ((1 << cards) - 1)
     usable = facts.allocatable.get(profile.resource, 0)
     missing = max(0, min(cards, facts.capacity.get(profile.resource, 0) - usable))
     for index in range(cards - 1, -1, -1):
@@ -149,7 +149,7 @@ def _with_foreign(profile: Profile, full: int, healthy: int, taken: int, pods: I
         if pod.cards > 0 and shape.capacity(free):
             taken |= shape.place(free, 1)[0]
             continue
-        for _ in range(pod.cards):
+        for _ in range(min(pod.cards, full.bit_count())):
             free = (healthy & ~taken) or (full & ~taken)
             taken |= free & -free
     return taken
