@@ -1,6 +1,6 @@
 """Bad objects are refused by the real API server, by a message that names the field and says what to do.
 
-The tables are in `bad_objects/`; `tests/api/test_bad_objects.py` puts the same objects before `parse`.
+The tables are in `bad_objects/`; `tests/api/test_bad_manifests.py` puts the same objects before `parse`.
 """
 
 import asyncio
