@@ -126,29 +126,53 @@ def test_a_term_that_matches_nothing_still_matches_nothing(job):
 
 
 OURS = {"containers", "initContainers", "restartPolicy", "affinity", "hostname", "subdomain"}
-scalars = st.one_of(st.booleans(), st.integers(-5, 5), st.text("abc./-", max_size=6))
+texts = st.text("abc./-", max_size=6)
+words = st.text("abcXYZ", min_size=1, max_size=5)
 values = st.recursive(
-    scalars,
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.text("abcXYZ", min_size=1, max_size=5), inner, max_size=3)
-    ),
+    st.one_of(st.booleans(), st.integers(-5, 5), texts),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=3),
 )
-keys = st.sampled_from(
-    ["tolerations", "schedulerName", "nodeName", "hostNetwork", "volumes", "nodeSelector", "dnsPolicy", "x"]
-)
-container_keys = st.sampled_from(["command", "args", "ports", "volumeMounts", "securityContext", "envFrom", "y"])
-containers = st.builds(
-    lambda extra, limits, env: {
-        **extra, "image": "i", "resources": {"limits": limits}, "env": [{"name": k, "value": v} for k, v in env.items()]
+structs = st.dictionaries(words, values, max_size=3)
+pods = st.fixed_dictionaries(
+    {},
+    optional={
+        "tolerations": st.lists(structs, max_size=2),
+        "volumes": st.lists(structs, max_size=2),
+        "nodeSelector": st.dictionaries(words, texts, max_size=2),
+        "securityContext": structs,
+        "schedulerName": texts,
+        "nodeName": texts,
+        "hostNetwork": st.booleans(),
+        "terminationGracePeriodSeconds": st.integers(0, 60),
+        "aFieldOfTomorrow": values,
     },
-    st.dictionaries(container_keys, values, max_size=3),
+)
+containers = st.builds(
+    lambda rest, limits, env: {
+        **rest,
+        "image": "i",
+        "resources": {"limits": limits},
+        "env": [{"name": name, "value": value} for name, value in env.items()],
+    },
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "command": st.lists(texts, max_size=2),
+            "ports": st.lists(structs, max_size=2),
+            "volumeMounts": st.lists(structs, max_size=2),
+            "envFrom": st.lists(structs, max_size=2),
+            "livenessProbe": structs,
+            "tty": st.booleans(),
+            "aFieldOfTomorrow": values,
+        },
+    ),
     st.dictionaries(st.sampled_from(["cpu", "memory", "other.com/card"]), st.sampled_from(["1", "2"]), max_size=2),
     st.dictionaries(st.sampled_from(["A", "B", "SUPERNODE_RANK", "RANK"]), st.text("xyz", max_size=3), max_size=3),
-)  # fmt: skip
+)
 
 
 @given(
-    pod=st.dictionaries(keys, values, max_size=4),
+    pod=pods,
     workers=st.lists(containers, min_size=1, max_size=3),
     inits=st.lists(containers, max_size=2),
     labels=st.dictionaries(
