@@ -43,7 +43,7 @@ class Reason(StrEnum):
     meaning: str
     kind: ReasonKind
 
-    def __new__(cls, value: str, kind: ReasonKind, meaning: str) -> Self:
+    def __new__(cls, value: str, kind: ReasonKind = ReasonKind.PROGRESS, meaning: str = "") -> Self:
         """A member is its text; `kind` and `meaning` ride along."""
         member = str.__new__(cls, value)
         member._value_ = value
