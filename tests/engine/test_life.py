@@ -101,7 +101,7 @@ def test_waiting_jobs_get_freed_cards_by_priority_then_age(cluster: Cluster, nam
     for name, priority in (("old", 0), ("young", 0), ("urgent", 5)):
         cluster.apply(training_job(name, namespace, replicas=8, priority=priority, topology={"required": "supernode"}))
         job = cluster.wait_phase(name, namespace, "Pending")
-        cluster.wait("its reason", lambda n=name: "free" in _message(cluster, n, namespace))
+        cluster.wait("its reason", lambda n=name: "8 whole nodes" in _message(cluster, n, namespace))
         assert condition(job, "Allocated")["status"] == "False"
         time.sleep(1.1)  # ages are told apart by creationTimestamp, which has whole seconds
     cluster.kubectl("delete", "tj", "all", "-n", namespace)
@@ -149,7 +149,7 @@ def test_a_job_that_can_never_fit_says_so_with_numbers(cluster: Cluster, namespa
         ({"topology": {"blocks": [{"level": "aisle", "members": 2}]}}, "UnknownLevel", ["aisle", "rack"]),
         ({"cards": 3}, "IllegalMemberSize", ["3"]),
         ({"precision": "mxfp4"}, "PrecisionUnavailable", ["mxfp4"]),
-        ({"replicas": 2, "cards": 8}, "WholeNodesOnly", ["16"]),
+        ({"replicas": 3, "cards": 8}, "WholeNodesOnly", ["16"]),
     ],
 )
 def test_a_wrong_request_is_stalled_with_its_remedy_and_holds_nobody_up(

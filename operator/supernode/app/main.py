@@ -38,3 +38,4 @@ def _set_up_logging(settings: Settings) -> None:
     else:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
     logging.basicConfig(level=settings.log_level, handlers=[handler])
+    logging.getLogger("kopf.objects").setLevel(logging.WARNING)  # else a line for each event of each job

@@ -73,7 +73,7 @@ class Shell:
 
         @kopf.on.login(registry=registry)
         async def login(**_: Any) -> kopf.AiohttpSession:
-            return kopf.AiohttpSession(server=session.server, aiohttp_session=session.http)
+            return kopf.AiohttpSession(server=session.server, aiohttp_session=await session.lend())
 
         @kopf.on.cleanup(registry=registry)
         async def stop(**_: Any) -> None:

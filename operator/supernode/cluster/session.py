@@ -67,10 +67,11 @@ class Session:
         """A session with the credentials kubectl would use (see ``credentials.find``); raises NoCluster."""
         return cls(credentials_of.find(kubeconfig, context), **options)
 
-    @property
-    def http(self) -> aiohttp.ClientSession:
-        """The connections, for a framework that makes requests of its own; to be asked for inside the event loop."""
-        return self._transport.http
+    async def lend(self) -> aiohttp.ClientSession:
+        """The connections, authenticated, for a framework that makes requests of its own with them."""
+        http = self._transport.http
+        http.headers.update(await self._transport.credentials.headers())
+        return http
 
     @property
     def unretried(self) -> Session:

@@ -1,0 +1,260 @@
+"""The life of a job as a decision: every state it can be found in has exactly one next step."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from supernode.api.conditions import ConditionType, Reason
+from supernode.api.reading import parse
+from supernode.api.trainingjob import TrainingJob
+from supernode.control.conditions import find, is_true, timestamp
+from supernode.control.job import OBSTACLE_INTERVAL, GroupView, JobView, Obstacle, Step, decide
+from supernode.control.records import Custom, PodRecord
+from supernode.topology.fleet import Member
+
+NOW = datetime(2026, 11, 1, 12, 0, 0, tzinfo=UTC)
+MEMBERS = tuple(
+    Member(rank, "sn-0", f"n{rank}", 0xFFFF, {"node": f"n{rank}", "supernode": "sn-0"}) for rank in range(2)
+)
+
+
+def job(status: dict[str, Any] | None = None, **spec: Any) -> Custom[TrainingJob]:
+    """A job of two workers with 16 cards each."""
+    template = {"spec": {"containers": [{"name": "main", "image": "i"}]}}
+    manifest = {
+        "apiVersion": "supernode.io/v1alpha1",
+        "kind": "TrainingJob",
+        "metadata": {"name": "j", "namespace": "d", "uid": "job"},
+        "spec": {"workers": {"replicas": 2, "cardsPerWorker": 16, "template": template}, **spec},
+    }
+    return Custom(
+        key=("d", "j"),
+        uid="job",
+        resource_version="1",
+        generation=1,
+        created=NOW,
+        deleting=False,
+        finalizers=(),
+        labels={},
+        owner_uid=None,
+        model=parse(TrainingJob, manifest),
+        error=None,
+        status=status or {},
+    )
+
+
+def group(members: tuple[Member, ...] | None = None, **fields: Any) -> GroupView:
+    """The job's group; with members it is allocated."""
+    status = fields.pop("status", {"profile": "p", "spans": {"node": 2}, "minimal": {"node": 2}, "proven": True})
+    view = GroupView(uid="g", owner_uid="job", deleting=False, priority=0, status=status, members=members)
+    return replace(view, **fields)
+
+
+def pod(rank: int, phase: str = "Running", **fields: Any) -> PodRecord:
+    """A pod of the job's present allocation, in its place."""
+    record = PodRecord(
+        key=("d", f"j-{rank}"),
+        uid=f"pod-{rank}",
+        owner_uid="job",
+        node=f"n{rank}",
+        phase=phase,
+        deleting=False,
+        ready=True,
+        group="j",
+        group_uid="g",
+        job="j",
+        rank=rank,
+        cards=0xFFFF,
+        requests=(),
+        reason="",
+        message="",
+    )
+    return replace(record, **fields)
+
+
+def look(
+    of: Custom[TrainingJob],
+    its_group: GroupView | None = None,
+    *pods: PodRecord,
+    obstacle: Obstacle | None = None,
+    has_service: bool = True,
+    now: datetime = NOW,
+) -> Step:
+    return decide(JobView(of, its_group, pods, has_service, obstacle, now))
+
+
+def status_of(step: Step) -> dict[str, Any]:
+    assert step.status is not None
+    return step.status
+
+
+def reason(step: Step, kind: ConditionType) -> str:
+    return str(find(status_of(step), kind)["reason"])
+
+
+def test_a_new_job_asks_for_cards() -> None:
+    step = look(job())
+    assert step.create_group
+    assert status_of(step)["phase"] == "Pending"
+    assert is_true(status_of(step), ConditionType.RECONCILING)
+
+
+def test_a_job_being_deleted_is_left_to_its_owner_references() -> None:
+    assert look(replace(job(), deleting=True), group(MEMBERS), pod(0)) == Step()
+
+
+def test_an_unreadable_spec_stalls() -> None:
+    step = look(replace(job(), model=None, error="spec.cards: must be positive"))
+    assert reason(step, ConditionType.STALLED) == Reason.INVALID_SPEC
+    assert "spec.cards" in find(status_of(step), ConditionType.STALLED)["message"]
+    assert not step.create_group
+
+
+def test_a_group_of_somebody_else_is_not_used() -> None:
+    step = look(job(), group(MEMBERS, owner_uid="other"))
+    assert reason(step, ConditionType.STALLED) == Reason.NAME_CONFLICT
+    assert not step.create_ranks
+    assert not step.delete_group
+
+
+def test_a_waiting_job_says_what_its_group_says() -> None:
+    refused = {"type": "Allocated", "status": "False", "reason": "InsufficientCards", "message": "needs 32 cards"}
+    step = look(job(), group(status={"conditions": [refused]}))
+    assert reason(step, ConditionType.ALLOCATED) == Reason.INSUFFICIENT_CARDS
+    assert find(status_of(step), ConditionType.ALLOCATED)["message"] == "needs 32 cards"
+    assert status_of(step)["phase"] == "Pending"
+
+
+def test_a_stalled_group_stalls_its_job() -> None:
+    conditions = [
+        {"type": kind, "status": status, "reason": "NeverFits", "message": "too large"}
+        for kind, status in (("Allocated", "False"), ("Stalled", "True"))
+    ]
+    step = look(job(), group(status={"conditions": conditions}))
+    assert status_of(step)["phase"] == "Stalled"
+    assert not is_true(status_of(step), ConditionType.RECONCILING)
+
+
+def test_the_queue_deadline_counts_from_when_the_group_began_to_wait() -> None:
+    waiting = group(status={"waitingSince": timestamp(NOW - timedelta(seconds=50))})
+    assert look(job(queueDeadlineSeconds=60), waiting).again_after == 10
+    step = look(job(queueDeadlineSeconds=40), waiting)
+    assert reason(step, ConditionType.SUCCEEDED) == Reason.QUEUE_DEADLINE_EXCEEDED
+
+
+def test_an_allocated_job_gets_its_service_and_the_pods_it_lacks() -> None:
+    step = look(job(), group(MEMBERS), pod(1), has_service=False)
+    assert step.create_service
+    assert step.create_ranks == (0,)
+    assert status_of(step)["phase"] == "Starting"
+    assert status_of(step)["superNodes"] == ["sn-0"]
+    assert status_of(step)["cards"] == 32
+
+
+def test_a_running_job_needs_nothing() -> None:
+    settled = job(status_of(look(job(), group(MEMBERS), pod(0), pod(1))))
+    step = look(settled, group(MEMBERS), pod(0), pod(1), now=NOW + timedelta(hours=1))
+    assert step == Step(status=settled.status)
+
+
+def test_a_changed_priority_is_passed_on() -> None:
+    assert look(job(priority=7), group(MEMBERS)).set_priority == 7
+    assert look(job(priority=7), group(priority=7)).set_priority is None
+
+
+def test_a_pod_being_deleted_keeps_its_name_until_it_is_gone() -> None:
+    step = look(job(), group(MEMBERS), pod(0, deleting=True), pod(1))
+    assert step.create_ranks == ()
+    assert step.delete_pods == ()
+
+
+@pytest.mark.parametrize(
+    "misplaced", [{"group_uid": "old"}, {"node": "elsewhere"}, {"cards": 0xFF}, {"rank": 9, "key": ("d", "j-9")}]
+)
+def test_a_pod_that_is_not_where_the_ledger_says_goes(misplaced: dict[str, Any]) -> None:
+    stray = replace(pod(0), **misplaced)
+    step = look(job(), group(MEMBERS), stray, pod(1))
+    assert step.delete_pods == (stray,)
+
+
+def test_failures_at_one_time_count_once_and_are_remembered_until_replaced() -> None:
+    broken = (pod(0, "Failed", reason="Error"), pod(1, "Failed", reason="OutOfcards"))
+    first = look(job(), group(MEMBERS), *broken)
+    assert status_of(first)["restarts"] == 1
+    assert first.delete_pods == broken
+    again = look(job(status_of(first)), group(MEMBERS), *broken)
+    assert status_of(again)["restarts"] == 1, "the status was written, the pods were not yet deleted: not counted twice"
+    assert again.delete_pods == broken
+    assert again.notices == ()
+    fresh = look(job(status_of(again)), group(MEMBERS), pod(0, uid="new-0"), pod(1, uid="new-1"))
+    assert "replacing" not in status_of(fresh)
+    assert status_of(fresh)["restarts"] == 1
+
+
+def test_restarts_run_out() -> None:
+    step = look(job({"restarts": 3}), group(MEMBERS), pod(0, "Failed", reason="Error"), pod(1))
+    assert reason(step, ConditionType.SUCCEEDED) == Reason.MAX_RESTARTS_EXCEEDED
+    assert "j-0" in find(status_of(step), ConditionType.SUCCEEDED)["message"]
+    assert step.delete_pods == ()
+
+
+def test_success_needs_every_rank() -> None:
+    assert status_of(look(job(), group(MEMBERS), pod(0, "Succeeded"), pod(1)))["phase"] == "Running"
+    step = look(job(), group(MEMBERS), pod(0, "Succeeded"), pod(1, "Succeeded"))
+    assert status_of(step)["phase"] == "Succeeded"
+    assert is_true(status_of(step), ConditionType.READY)
+
+
+def test_the_running_deadline_counts_from_the_start() -> None:
+    started = {"startTime": timestamp(NOW - timedelta(seconds=90))}
+    step = look(job(started, activeDeadlineSeconds=60), group(MEMBERS), pod(0), pod(1))
+    assert reason(step, ConditionType.SUCCEEDED) == Reason.DEADLINE_EXCEEDED
+    assert look(job(started, activeDeadlineSeconds=100), group(MEMBERS), pod(0), pod(1)).again_after == 10
+
+
+def test_an_ended_job_releases_its_group_and_keeps_finished_pods() -> None:
+    ended = job(status_of(look(job({"restarts": 3}), group(MEMBERS), pod(0, "Failed"), pod(1))))
+    step = look(ended, group(MEMBERS), pod(0, "Failed"), pod(1))
+    assert step.delete_group
+    assert step.delete_pods == (pod(1),)
+    assert step.status is None
+    assert not step.create_ranks
+
+
+def test_time_to_live_deletes_an_ended_job() -> None:
+    done = status_of(look(job(), group(MEMBERS), pod(0, "Succeeded"), pod(1, "Succeeded")))
+    early = look(job(done, ttlSecondsAfterFinished=30), now=NOW + timedelta(seconds=10))
+    assert (early.delete_job, early.again_after) == (False, 20)
+    assert look(job(done, ttlSecondsAfterFinished=30), now=NOW + timedelta(seconds=30)).delete_job
+
+
+def test_suspending_takes_pods_and_group() -> None:
+    step = look(job(suspend=True), group(MEMBERS), pod(0), pod(1, deleting=True))
+    assert step.delete_group
+    assert step.delete_pods == (pod(0),)
+    assert status_of(step)["phase"] == "Suspended"
+
+
+def test_a_group_on_its_way_out_takes_the_pods_along_and_is_not_asked_for_again_before() -> None:
+    step = look(job(), group(MEMBERS, deleting=True), pod(0))
+    assert step.delete_pods == (pod(0),)
+    assert not step.delete_group
+    assert not step.create_group
+
+
+def test_a_final_obstacle_ends_the_job_and_another_is_tried_again() -> None:
+    refused = Obstacle(Reason.POD_REJECTED, "spec.containers[0].image: required", final=True)
+    assert reason(look(job(), group(MEMBERS), obstacle=refused), ConditionType.SUCCEEDED) == Reason.POD_REJECTED
+    blocked = look(job(), obstacle=Obstacle(Reason.UNKNOWN_PROFILE, "create it"))
+    assert reason(blocked, ConditionType.STALLED) == Reason.UNKNOWN_PROFILE
+    assert blocked.again_after == OBSTACLE_INTERVAL
+    assert not blocked.create_group
+
+
+def test_a_blocked_pod_is_named_while_the_job_starts() -> None:
+    stuck = pod(1, "Pending", node=None, reason="Unschedulable", message="0/9 nodes are available")
+    step = look(job(), group(MEMBERS), pod(0), stuck)
+    message = find(status_of(step), ConditionType.READY)["message"]
+    assert "1 of 2 pods run" in message
+    assert "j-1: Unschedulable" in message
