@@ -5,12 +5,17 @@ import json
 import socket
 import sys
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 import yaml
+from aiohttp.base_protocol import BaseProtocol
 from cluster_helpers import lease
+from hypothesis import given
+from hypothesis import strategies as st
 from kubernetes.config import incluster_config
 from supernode.cluster import credentials
 from supernode.cluster.errors import (
@@ -31,6 +36,7 @@ from supernode.cluster.errors import (
 )
 from supernode.cluster.resources import LEASES, NODES, PODS, SUPERNODES, JsonObject, Resource
 from supernode.cluster.session import Session
+from supernode.cluster.wire import lines
 from yarl import URL
 
 from testbed.faults import CutWatch, Delay, DropReply, FailAfter, HalfOpen, Refuse
@@ -89,6 +95,32 @@ def test_a_pause_may_come_in_the_body() -> None:
     error = error_from_status(429, {"details": {"retryAfterSeconds": 7}})
     assert isinstance(error, TooManyRequests)
     assert error.retry_after == 7
+
+
+@given(st.lists(st.binary(max_size=12).map(lambda line: line.replace(b"\n", b""))), st.data())
+def test_lines_do_not_depend_on_how_they_are_cut(sent: list[bytes], data: st.DataObject) -> None:
+    stream = b"".join(line + b"\n" for line in sent) + b"unfinished"
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)))))
+    parts = [stream[start:end] for start, end in pairwise([0, *cuts, len(stream)])]
+
+    async def read() -> list[bytes]:
+        loop = asyncio.get_running_loop()
+        protocol = BaseProtocol(loop)
+        protocol.connection_made(asyncio.Transport())
+        reader = aiohttp.StreamReader(protocol, 1 << 16, loop=loop)
+
+        async def feed() -> None:
+            for part in parts:
+                reader.feed_data(part)
+                await asyncio.sleep(0)
+            reader.feed_eof()
+
+        feeding = asyncio.create_task(feed())
+        received = [line async for line in lines(reader)]
+        await feeding
+        return received
+
+    assert asyncio.run(read()) == sent
 
 
 @pytest.mark.cluster
@@ -185,8 +217,8 @@ async def test_every_answer_is_counted(proxy: Proxy, namespace: str, tmp_path: P
             await session.merge_patch(LEASES, (namespace, "a"), {})
         with pytest.raises(NotFound):
             await session.get(LEASES, (namespace, "b"))
-        async with session.stream(LEASES, namespace, params={"timeoutSeconds": "1"}) as lines:
-            assert [json.loads(line)["type"] async for line in lines] == ["ADDED"]
+        async with session.stream(LEASES, namespace, params={"timeoutSeconds": "1"}) as events:
+            assert [json.loads(event)["type"] async for event in events] == ["ADDED"]
         await session.request("GET", "/version")
     assert counted == {
         ("create", "leases", 429): 1,
@@ -273,8 +305,8 @@ async def test_watches_break_with_an_error(proxy: Proxy, proxied: Session, names
 
     async def watched(fault: CutWatch | HalfOpen) -> list[str]:
         proxy.inject("watch", "leases", fault)
-        async with proxied.stream(LEASES, namespace, params={}, idle_timeout=0.3) as lines:
-            return [json.loads(line)["object"]["metadata"]["name"] async for line in lines]
+        async with proxied.stream(LEASES, namespace, params={}, idle_timeout=0.3) as events:
+            return [json.loads(event)["object"]["metadata"]["name"] async for event in events]
 
     with pytest.raises(Unavailable):
         await watched(CutWatch())

@@ -110,3 +110,20 @@ async def test_a_cancelled_run_leaves_room_for_others(proxy: Proxy, proxied: Ses
     results = await writer.create_many("second", LEASES, leases(namespace, 4, "second"))
     assert all(isinstance(result, dict) for result in results)
     assert writer.waiting == 0
+
+
+async def test_a_call_cancelled_as_its_turn_comes_gives_the_turn_back(session: Session) -> None:
+    writer = Writer(session, limit=1)
+    go = asyncio.Event()
+
+    def cancel_second(*_: object) -> None:
+        second.cancel()
+
+    first = asyncio.create_task(writer.run("first", [lambda _: go.wait()], cancel_second))
+    await asyncio.sleep(0.01)
+    second = asyncio.create_task(writer.run("second", [lambda _: go.wait()]))
+    await until(lambda: writer.waiting == 1)
+    go.set()
+    await asyncio.wait([first, second])
+    assert second.cancelled()
+    assert await asyncio.wait_for(writer.run("third", [lambda _: go.wait()]), 5) == [True]

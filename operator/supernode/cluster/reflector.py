@@ -1,7 +1,7 @@
 """Keeps a store equal to what the API server holds, whatever the server, the network or a proxy in between does.
 
     list ─────────► watch ──────► watch ──────► ...        a watch that ends or breaks is resumed where it was
-      ▲               │ 410, or silent for idle_timeout
+      ▲               │ 410, or the server's history was rewound
       └───────────────┘
 
 The list is a WatchList where the server has it (beta since Kubernetes 1.32), else pages. It replaces: what it does not
@@ -59,7 +59,8 @@ class Reflector(Generic[T]):
 
     `convert` makes the slim record to keep, or None to ignore the object; `on_change` hears of every difference, also
     during the first list. ``synced`` is set once the first list is complete. A watch silent for `idle_timeout` seconds
-    is distrusted and followed by a list: bookmarks come every minute. `rng` returns numbers from 0 to 1 for the jitter.
+    is opened anew, after a look at the server's revision: bookmarks come every minute, but not always when nothing
+    changes. `rng` returns numbers from 0 to 1 for the jitter.
     """
 
     def __init__(
@@ -91,6 +92,7 @@ class Reflector(Generic[T]):
         self._rng = rng
         self._idle_timeout = idle_timeout
         self._listed = False
+        self._doubtful = False
         self._watch_list = True
         self._pages_expired = False
         self._log_again: dict[type[ApiError], float] = {}
@@ -110,7 +112,10 @@ class Reflector(Generic[T]):
             try:
                 await self._step()
             except ApiError as error:
-                if isinstance(error, Gone | NotFound | Stalled):
+                if isinstance(error, Stalled) and self._listed:
+                    self._doubtful = True
+                    continue
+                if isinstance(error, Gone | NotFound):
                     self._listed = False
                 if not isinstance(error, Gone):
                     self._count_error()
@@ -124,6 +129,8 @@ class Reflector(Generic[T]):
 
     async def _step(self) -> None:
         """List if need be, then watch until the server ends the watch, as it does every few minutes."""
+        if self._doubtful:
+            await self._check()
         if not self._listed and not self._watch_list:
             await self._list()
             return
@@ -139,6 +146,12 @@ class Reflector(Generic[T]):
         if self.events == events and time.monotonic() - began < _SHORT_WATCH_SECONDS:
             raise Unavailable(f"the watch of {self.resource} ended at once")
         self._backoff.reset()
+
+    async def _check(self) -> None:
+        """See whether a watch fell silent because the server's history is behind what we wait for; then list again."""
+        page = await self._session.list(self.resource, self._namespace, limit=1)
+        self._listed = version_of(page) >= self.store.revision
+        self._doubtful = False
 
     async def _list(self) -> None:
         """Replace the store by the pages of a list; by one page after the server has forgotten a list half-way."""
