@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 
 from supernode.api.conditions import Reason
+from supernode.placement.board import board_of
 from supernode.placement.coding import Coding
 from supernode.placement.fronts import OverBudgetError
 from supernode.placement.refusal import emptied, over_budget, refusal
@@ -52,44 +54,43 @@ def _eligible(fleet: Fleet, request: Request) -> list[Profile] | Refusal:
                 Reason.PRECISION_UNAVAILABLE,
                 f"precision {request.precision} is not offered; use one of: {', '.join(offered) or 'none is declared'}",
             )
-    present = {view.profile.name for view in fleet.supernodes.values()}
-    return [profile for profile in profiles if profile.name in present] or profiles
+    return [profile for profile in profiles if fleet.has_profile(profile.name)] or profiles
 
 
 def _plan_on(fleet: Fleet, request: Request, profile: Profile) -> Placement | Refusal:
     views = fleet.of_profile(profile.name)
-    task = resolve(request, profile, _largest(views, profile, request))
+    task = resolve(request, profile, partial(_largest, views, profile))
     if isinstance(task, Refusal):
         return task
-    if not views:
-        text = f"no supernode of profile {profile.name} was found; check its nodeSelector and the labels of the nodes"
+    if not fleet.has_profile(profile.name):
+        text = f"no supernode of profile {profile.name} has a node; check its nodeSelector and the labels of the nodes"
         return Refusal(Reason.NO_NODES, text, needed=request.members)
     coding = Coding.for_counts(fleet.domain_counts(profile.name))
     try:
-        solution = search(views, task, coding)
+        solution = search(board_of(fleet.shared, views, task.shape, request.members, coding, "now"), task)
     except OverBudgetError:
         return over_budget(task)
     if solution is None:
-        return refusal(views, task, never=_never_fits(views, task, coding))
+        return refusal(views, task, never=_never_fits(fleet, views, task, coding))
     return _placement(solution, task)
 
 
-def _never_fits(views: Sequence[SuperNodeView], task: Task, coding: Coding) -> bool:
+def _never_fits(fleet: Fleet, views: Sequence[SuperNodeView], task: Task, coding: Coding) -> bool:
     """Whether the group has no place even with every card healthy and free."""
     try:
-        return search(emptied(views, task), task, coding) is None
+        board = board_of(fleet.shared, emptied(views, task), task.shape, task.request.members, coding, "empty")
+        return search(board, task) is None
     except OverBudgetError:
         return False
 
 
-def _largest(views: Sequence[SuperNodeView], profile: Profile, request: Request) -> dict[int, int]:
-    """Cards of the largest real domain of the levels above the node that the group exceeds by their nominal size."""
-    sizes: dict[int, int] = {}
-    for depth, level in enumerate(profile.above):
-        if request.cards > level.cards:
-            nodes = (end - start for view in views for start, end in pairwise(view.layout.node_bounds[depth]))
-            sizes[profile.node_index + 1 + depth] = max(nodes, default=0) * profile.cards_per_node
-    return sizes
+def _largest(views: Sequence[SuperNodeView], profile: Profile, index: int) -> int:
+    """Cards of the largest real domain of a level above the node; real domains may exceed the nominal size."""
+    depth = index - profile.node_index - 1
+    if depth < 0:
+        return 0
+    nodes = (end - start for view in views for start, end in pairwise(view.layout.node_bounds[depth]))
+    return max(nodes, default=0) * profile.cards_per_node
 
 
 def _placement(solution: Solution, task: Task) -> Placement:

@@ -79,8 +79,9 @@ def _too_few(open_: Sequence[SuperNodeView], task: Task, room: int) -> _Cause:
     nodes = [node for view in open_ for node in view.nodes]
     cards = sum(_free_cards(view) for view in open_)
     reserved = sum(min(view.reserve, len(view.nodes)) for view in open_)
+    supernodes = "1 supernode" if len(open_) == 1 else f"{len(open_)} supernodes together"
     text = (
-        f"needs {_units(task, task.request.members)}; {len(open_)} supernodes together can give {room}"
+        f"needs {_units(task, task.request.members)}; {supernodes} can give {room}"
         f"{_obstacles(nodes, reserved, len(nodes))}"
     )
     if cards < task.request.cards:

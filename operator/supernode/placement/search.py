@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from supernode.placement.coding import FAR, Coding
-from supernode.placement.fronts import Dim, Front, FrontTree, Knapsack, OverBudgetError, level_out, touch
+from supernode.placement.board import Board
+from supernode.placement.coding import FAR
+from supernode.placement.fronts import Dim, Front, FrontTree, Knapsack, OverBudgetError, touch
 from supernode.placement.shape import Task
-from supernode.placement.split import best_fit, cheapest_split, fewest
-from supernode.placement.tables import Tables, tables
+from supernode.placement.split import cheapest_split, even_split
+from supernode.placement.tables import Ints, Tables
 from supernode.topology.fleet import SuperNodeView
 
 FLEET_BUDGET = 2_000_000_000
@@ -32,28 +33,27 @@ class Solution:
     proven: bool = True
 
 
-def search(views: Sequence[SuperNodeView], task: Task, coding: Coding) -> Solution | None:
+def search(board: Board, task: Task) -> Solution | None:
     """The best placement, or None when there is none. Raises OverBudgetError when the budget ended without one."""
-    members, shape = task.request.members, task.shape
-    limit = 1 << max(0, members - 1).bit_length()
-    known = [tables(view, shape, limit, coding) for view in views]
-    caps = [table.cap for table in known]
-    if sum(caps) < members:
+    members, coding, node = task.request.members, board.coding, task.profile.node_index
+    room = np.sort(board.caps)[::-1]
+    reach = np.cumsum(room)
+    if not len(reach) or reach[-1] < members:
         return None
-    count = fewest(sorted(caps, reverse=True), members)
+    count = int(np.searchsorted(reach, members)) + 1
     if task.most_supernodes is not None and count > task.most_supernodes:
         return None
-    floor = _floor(known, count, members, coding)
-    top = len(shape.above)
-    price, parts = _cheapest(known, caps, members, coding.unit(top), coding.pack(floor))
-    exact = coding.complete and all(table.exact for table in known)
+    unit = coding.unit(len(task.shape.above))
+    exact = board.exact
+    floor = _floor(board, count, members) if count > 1 or task.spans or not exact else []
+    price, parts = _one(board, members, unit) if count == 1 else _several(board, room, count, members, unit, floor)
     counts = coding.unpack(price)
-    if all(counts[index - shape.profile.node_index] <= most for index, most in task.spans):
-        spots = [(index, place(known[index], amount)) for index, amount in parts]
-        return Solution(views, spots, counts if exact else tuple(floor), exact)
-    if any(floor[index - shape.profile.node_index] > most for index, most in task.spans):
+    if all(counts[index - node] <= most for index, most in task.spans):
+        spots = [(index, place(board.tables[index], amount)) for index, amount in parts]
+        return Solution(board.views, spots, counts if exact else tuple(floor), exact)
+    if any(floor[index - node] > most for index, most in task.spans):
         return None
-    return _bounded(known, task, coding, floor, exact)
+    return _bounded(board, task, floor, exact)
 
 
 def place(table: Tables, members: int) -> list[Spot]:
@@ -64,15 +64,23 @@ def place(table: Tables, members: int) -> list[Spot]:
     return _descend(table, top, 0, members) if top else [(0, members)]
 
 
-def _cheapest(
-    known: Sequence[Tables], caps: Sequence[int], members: int, unit: int, floor: int | None
+def _one(board: Board, members: int, unit: int) -> tuple[int, list[tuple[int, int]]]:
+    """The supernode of the least price that holds all; among equals the one with least left over, then the first."""
+    column = board.column(members)
+    least = int(column.min())
+    equal = np.flatnonzero(column == least)
+    return least + unit, [(int(equal[np.argmin(board.caps[equal])]), members)]
+
+
+def _several(
+    board: Board, room: Ints, count: int, members: int, unit: int, floor: Sequence[int]
 ) -> tuple[int, list[tuple[int, int]]]:
-    """As `cheapest_split` over supernodes, without pricing those that cannot be part of a least cover."""
-    by_room = sorted(caps, reverse=True)
-    count = fewest(by_room, members)
-    least = members - sum(by_room[: count - 1])
-    useful = [index for index, cap in enumerate(caps) if cap and cap >= least]
-    price, parts = cheapest_split([known[i].row for i in useful], [caps[i] for i in useful], members, unit, floor)
+    """A split over the fewest supernodes, without pricing those that cannot be part of a least cover."""
+    least = max(1, members - int(room[: count - 1].sum()))
+    useful = np.flatnonzero(board.caps >= least).tolist()
+    rows = [board.tables[index].row for index in useful]
+    caps = board.caps[useful].tolist()
+    price, parts = cheapest_split(rows, caps, members, unit, board.coding.pack(floor))
     return price, [(useful[child], amount) for child, amount in parts]
 
 
@@ -82,6 +90,9 @@ def _descend(table: Tables, above: int, domain: int, members: int) -> list[Spot]
     caps: list[int] = table.caps[above - 1][start:end].tolist()
     if above == 1:
         return [(start + node, amount) for node, amount in _share_nodes(table, start, caps, members)]
+    if above == 2 and table.uniform:
+        parts = even_split(caps, members, table.shape.steps[table.shape.above[0]])
+        return [spot for child, amount in parts for spot in _descend(table, 1, start + child, amount)]
     row = table.rows(above)[domain]
     children = table.rows(above - 1)[start:end]
     _, parts = cheapest_split(
@@ -93,31 +104,29 @@ def _descend(table: Tables, above: int, domain: int, members: int) -> list[Spot]
 def _share_nodes(table: Tables, start: int, caps: list[int], members: int) -> list[Spot]:
     """The fewest nodes, evenly used, those with the least room first; among equals those with fewest free cards."""
     step = table.shape.steps[table.shape.profile.node_index]
-    usable = [node for node, cap in enumerate(caps) if cap]
-    roomy = sorted((caps[node] for node in usable), reverse=True)
-    amounts = level_out([cap // step for cap in roomy[: fewest(roomy, members)]], members // step)
     nodes = table.view.nodes
-    order = sorted(usable, key=lambda node: (nodes[start + node].free.bit_count(), node))
-    return best_fit(order, caps, [amount * step for amount in amounts])
+    order = sorted(range(len(caps)), key=lambda node: (nodes[start + node].free.bit_count(), node))
+    parts = even_split([caps[node] for node in order], members, step)
+    return sorted((order[at], amount) for at, amount in parts)
 
 
-def _floor(known: Sequence[Tables], count: int, members: int, coding: Coding) -> list[int]:
+def _floor(board: Board, count: int, members: int) -> list[int]:
     """Each level's least count taken alone, node first: no placement has less at any level."""
     floor = []
-    for above in range(len(coding.widths) - 1):
-        room = np.sort(np.concatenate([table.caps[above] for table in known if table.cap]))[::-1]
+    for above in range(len(board.shape.above)):
+        room = np.sort(np.concatenate([table.caps[above] for table in board.tables if table.cap]))[::-1]
         floor.append(int(np.searchsorted(np.cumsum(room), members)) + 1)
     return [*floor, count]
 
 
-def _bounded(known: Sequence[Tables], task: Task, coding: Coding, floor: list[int], exact: bool) -> Solution | None:
+def _bounded(board: Board, task: Task, floor: list[int], exact: bool) -> Solution | None:
     """The search with `maxSpan` as a constraint. When over budget, the same over ever fewer supernodes, unproven."""
     node = task.profile.node_index
     dims = tuple(Dim(index - node, most) for index, most in task.spans)
-    chosen = sorted((i for i, table in enumerate(known) if table.cap), key=lambda i: (-known[i].cap, i))
+    chosen = sorted(np.flatnonzero(board.caps).tolist(), key=lambda index: (-board.caps[index], index))
     while chosen:
         try:
-            solution = _bounded_over(known, sorted(chosen), task, coding, dims)
+            solution = _bounded_over(board, sorted(chosen), task, dims)
         except OverBudgetError:
             chosen = chosen[: len(chosen) // 2]
             exact = False
@@ -130,11 +139,9 @@ def _bounded(known: Sequence[Tables], task: Task, coding: Coding, floor: list[in
     raise OverBudgetError("the search for a placement within maxSpan ran out of its budget")
 
 
-def _bounded_over(
-    known: Sequence[Tables], chosen: Sequence[int], task: Task, coding: Coding, dims: tuple[Dim, ...]
-) -> Solution | None:
-    members, top = task.request.members, len(task.shape.above)
-    trees = [known[i].front_for(dims) for i in chosen]
+def _bounded_over(board: Board, chosen: Sequence[int], task: Task, dims: tuple[Dim, ...]) -> Solution | None:
+    members, top, coding = task.request.members, len(task.shape.above), board.coding
+    trees = [board.tables[i].front_for(dims) for i in chosen]
     fronts = [touch(_project(tree.top, len(dims)), dims, top, coding.unit(top)) for tree in trees]
     sack = Knapsack(fronts, task.shape.steps[-1], members, dims, FLEET_BUDGET)
     final = sack.table[-1]
@@ -150,7 +157,7 @@ def _bounded_over(
         for index, tree, state in zip(chosen, trees, states, strict=True)
         if state[0]
     ]
-    return Solution([table.view for table in known], spots, counts)
+    return Solution(board.views, spots, counts)
 
 
 def _project(front: Front, axes: int) -> Front:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import lcm
@@ -73,10 +74,10 @@ class Task:
         return self.shape.profile
 
 
-def resolve(request: Request, profile: Profile, largest: dict[int, int]) -> Task | Refusal:
+def resolve(request: Request, profile: Profile, largest: Callable[[int], int]) -> Task | Refusal:
     """The task, or the refusal naming the rule, the field and the remedy.
 
-    largest: level index to the cards of the largest real domain of that level, where it is above the nominal size.
+    largest: level index to the cards of the largest real domain of that level; asked only beyond the nominal size.
     """
     try:
         return _resolve(request, profile, largest)
@@ -99,7 +100,7 @@ class _BrokenRuleError(Exception):
         self.refusal = refuse(reason, message, level=level)
 
 
-def _resolve(request: Request, profile: Profile, largest: dict[int, int]) -> Task:
+def _resolve(request: Request, profile: Profile, largest: Callable[[int], int]) -> Task:
     _check_numbers(request)
     _check_member(request, profile)
     top = len(profile.levels) - 1
@@ -206,12 +207,14 @@ def _checked_spans(request: Request, profile: Profile) -> dict[int, int]:
     return spans
 
 
-def _check_nominal(request: Request, profile: Profile, asked: list[tuple[int, int]], largest: dict[int, int]) -> None:
+def _check_nominal(
+    request: Request, profile: Profile, asked: list[tuple[int, int]], largest: Callable[[int], int]
+) -> None:
     """(level index, members together) that no domain could hold by the profile's, or the largest real, size."""
     for index, members in asked:
         level = profile.levels[index]
-        cards, size = members * request.cards_per_member, max(level.cards, largest.get(index, 0))
-        if cards > size:
+        cards, size = members * request.cards_per_member, level.cards
+        if cards > size and cards > (size := max(size, largest(index))):
             raise _BrokenRuleError(
                 Reason.NEVER_FITS,
                 f"needs {members} members of {request.cards_per_member} cards ({cards} cards) in one {level.name}, but "

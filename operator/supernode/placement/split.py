@@ -32,7 +32,7 @@ def cheapest_split(
         at = total // step
         child = min((c for c in usable if caps[c] >= total), key=lambda c: (rows[c].prices[at], caps[c], c))
         return int(rows[child].prices[at]) + unit, [(child, total)]
-    even = _even(by_room, caps, count, total, step)
+    even = even_split(caps, total, step)
     price = sum(int(rows[child].prices[members // step]) + unit for child, members in even)
     if price == floor:
         return price, even
@@ -51,6 +51,13 @@ def fewest(descending: Sequence[int], total: int) -> int:
     raise AssertionError(f"{total} members do not fit {reached}")
 
 
+def even_split(caps: Sequence[int], total: int, step: int) -> list[tuple[int, int]]:
+    """The most even split over the fewest children, in steps, on those children that it fits best."""
+    roomy = sorted((cap for cap in caps if cap), reverse=True)
+    amounts = level_out([cap // step for cap in roomy[: fewest(roomy, total)]], total // step)
+    return best_fit([child for child, cap in enumerate(caps) if cap], caps, [amount * step for amount in amounts])
+
+
 def best_fit(order: Sequence[int], caps: Sequence[int], amounts: Sequence[int]) -> list[tuple[int, int]]:
     """Each amount, largest first, given to the least capacity that holds it. order: preference among equal ones."""
     free = sorted(order, key=lambda child: caps[child])
@@ -59,12 +66,6 @@ def best_fit(order: Sequence[int], caps: Sequence[int], amounts: Sequence[int]) 
         at = next(i for i, child in enumerate(free) if caps[child] >= amount)
         found.append((free.pop(at), amount))
     return sorted(found)
-
-
-def _even(by_room: Sequence[int], caps: Sequence[int], count: int, total: int, step: int) -> list[tuple[int, int]]:
-    """The most even split over `count` children, on the children it fits best."""
-    amounts = level_out([caps[child] // step for child in by_room[:count]], total // step)
-    return best_fit(sorted(by_room), caps, [amount * step for amount in amounts])
 
 
 def _knapsack(

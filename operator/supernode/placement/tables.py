@@ -63,7 +63,7 @@ class Tables:
         self.exact = True
         if view.reserve and shape.whole_nodes:
             room = min(room, usable)
-        elif view.reserve and room and 0 < usable < min(limit, int((self.caps[0][wholly_free_mask(view)] > 0).sum())):
+        elif view.reserve and room and 0 < usable < min(limit, int((self.caps[0][view.census.wholly_free] > 0).sum())):
             room = self._bind_reserve(usable)
         self.cap = room - room % shape.steps[-1]
 
@@ -75,7 +75,7 @@ class Tables:
             most = tree.top.most
         except OverBudgetError:
             self.exact = False
-            blocked = np.flatnonzero(wholly_free_mask(self.view))[usable:]
+            blocked = np.flatnonzero(self.view.census.wholly_free)[usable:]
             self.caps = domain_caps(self.view, self.shape, blocked)
             return int(self.caps[-1][0])
         self.front = tree
@@ -92,6 +92,16 @@ class Tables:
         if not self.shape.above:
             return make_row(np.zeros(most // step + 1, np.int64), step)
         return make_row(self.rows(len(self.shape.above))[0].prices[: most // step + 1], step)
+
+    @cached_property
+    def uniform(self) -> int:
+        """The members each usable node takes when all take as many and none is ever used for less; else 0.
+
+        Then the nodes a group touches are fixed by its size, and only the levels above are left to choose.
+        """
+        held = self.caps[0][self.caps[0] > 0]
+        same = len(held) > 0 and held.min() == held.max() and self.shape.steps[self.shape.above[0]] % held[0] == 0
+        return int(held[0]) if same or (len(held) and held.max() == 1) else 0
 
     def rows(self, above: int) -> list[Row]:
         """Prices of each domain of the above-th level (1 is the first above the node)."""
@@ -118,6 +128,8 @@ class Tables:
         return rows
 
     def _price(self, above: int) -> list[Row]:
+        if above == 2 and self.uniform:
+            return self._price_uniform()
         bounds, children = self.view.layout.bounds[above - 1], self.rows(above - 1)
         step = self.shape.steps[self.shape.above[above - 1]]
         unit = self.coding.unit(above - 1)
@@ -125,6 +137,18 @@ class Tables:
         for start, end, most in zip(bounds, bounds[1:], self.caps[above], strict=False):
             parts = sorted((child for child in children[start:end] if child.most), key=lambda row: row.content)
             rows.append(_parent_row(_Key(parts), unit, step, int(min(most, self.limit))))
+        return rows
+
+    def _price_uniform(self) -> list[Row]:
+        """The second level above the node when nodes are uniform: the fewest children, any of them."""
+        bounds, caps, unit = self.view.layout.bounds[1], self.caps[1], self.coding.unit(1)
+        step = self.shape.steps[self.shape.above[1]]
+        rows = []
+        for start, end, most in zip(bounds, bounds[1:], self.caps[2], strict=False):
+            asked = np.arange(int(min(most, self.limit)) // step + 1) * step
+            count = np.searchsorted(np.cumsum(np.sort(caps[start:end])[::-1]), asked) + 1
+            count[0] = 0
+            rows.append(make_row(count * unit + asked // self.uniform * self.coding.unit(0), step))
         return rows
 
     def front_for(self, dims: tuple[Dim, ...]) -> FrontTree:
@@ -144,26 +168,16 @@ def tables(view: SuperNodeView, shape: Shape, limit: int, coding: Coding) -> Tab
     return found
 
 
-def wholly_free_mask(view: SuperNodeView) -> NDArray[np.bool_]:
-    """For each node of the view, whether it is wholly free."""
-
-    def make() -> NDArray[np.bool_]:
-        return np.array([node.wholly_free for node in view.nodes], np.bool_)
-
-    return view.memo("wholly free", make)
-
-
 def domain_caps(view: SuperNodeView, shape: Shape, blocked: NDArray[np.intp] | None = None) -> list[Ints]:
     """Members each node and each domain above can take, inner to outer, blocks floored; the supernode level last.
 
     blocked: nodes that may not be used; by default the wholly free ones when the reserve needs them all. The reserve's
     finer effect, that only some of them may be taken, is left to the caller.
     """
-    masks, kinds = view.memo("kinds", lambda: _node_kinds(view))
-    per_kind = np.array([shape.packing.capacity(mask) for mask in masks] or [0], np.int64)
-    nodes = per_kind[kinds]
+    per_kind = np.array([shape.packing.capacity(free) for free, _ in view.census.kinds], np.int64)
+    nodes = per_kind[view.census.each]
     if blocked is None and view.reserve and view.wholly_free <= view.reserve:
-        blocked = np.flatnonzero(wholly_free_mask(view))
+        blocked = np.flatnonzero(view.census.wholly_free)
     if blocked is not None:
         nodes[blocked] = 0
     caps = [nodes]
@@ -180,14 +194,8 @@ def _nominal(view: SuperNodeView, depth: int, index: int) -> NDArray[np.bool_]:
     """Which domains have exactly the nodes the profile says: a ring or torus with a hole is none."""
     bounds = np.asarray(view.layout.node_bounds[depth])
     want = view.profile.levels[index].cards // view.profile.cards_per_node
-    return np.diff(bounds) == want
-
-
-def _node_kinds(view: SuperNodeView) -> tuple[list[int], NDArray[np.intp]]:
-    """The distinct free masks of a view's nodes, and which each node has."""
-    kinds: dict[int, int] = {}
-    each = np.fromiter((kinds.setdefault(node.free, len(kinds)) for node in view.nodes), np.intp, len(view.nodes))
-    return list(kinds), each
+    sizes: NDArray[np.bool_] = np.equal(np.diff(bounds), want)
+    return sizes
 
 
 class _Key:

@@ -12,6 +12,9 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from supernode.topology.profile import NODE, Profile
 from supernode.topology.ranges import natural_key
 
@@ -90,6 +93,33 @@ class Layout:
             children = [children[i][:keep] for i in starts]
 
 
+class Census:
+    """Nodes by what is free in them. kinds: (free cards, wholly free) to a number; each: the number of every node."""
+
+    __slots__ = ("each", "kinds")
+
+    def __init__(self, kinds: dict[tuple[int, bool], int], each: NDArray[np.intp]) -> None:
+        self.kinds = kinds
+        self.each = each
+
+    @property
+    def wholly_free(self) -> NDArray[np.bool_]:
+        """For each node, whether it is wholly free."""
+        return np.array([whole for _, whole in self.kinds], np.bool_)[self.each]
+
+    def changed(self, nodes: Mapping[int, Node]) -> Census:
+        """The census after some nodes, by index, changed."""
+        kinds, each = self.kinds, self.each.copy()
+        if len(kinds) > 2 * len(each):
+            kinds = {}
+            names = {number: kind for kind, number in self.kinds.items()}
+            each = np.array([kinds.setdefault(names[int(number)], len(kinds)) for number in each], np.intp)
+        kinds = dict(kinds)
+        for index, node in nodes.items():
+            each[index] = kinds.setdefault((node.free, node.wholly_free), len(kinds))
+        return Census(kinds, each)
+
+
 class SuperNodeView:
     """One supernode at one moment. Immutable; compare by identity.
 
@@ -131,9 +161,16 @@ class SuperNodeView:
         return Layout(self.nodes, len(self.profile.above))
 
     @cached_property
+    def census(self) -> Census:
+        """The nodes by what is free in them."""
+        kinds: dict[tuple[int, bool], int] = {}
+        each = [kinds.setdefault((node.free, node.wholly_free), len(kinds)) for node in self.nodes]
+        return Census(kinds, np.array(each, np.intp))
+
+    @cached_property
     def wholly_free(self) -> int:
         """How many nodes are wholly free: what the reserve is counted in."""
-        return sum(node.wholly_free for node in self.nodes)
+        return int(self.census.wholly_free.sum())
 
     @cached_property
     def free_cards(self) -> int:
@@ -160,6 +197,8 @@ class SuperNodeView:
         view = self._copy(tuple(nodes), self.cordoned)
         if same_size:
             view._empty = self._empty
+        if "census" in self.__dict__:
+            view.__dict__["census"] = self.census.changed({index[name]: node for name, node in changed.items()})
         return view
 
     def take(self, cards: Mapping[str, int]) -> SuperNodeView:
@@ -202,9 +241,13 @@ class SuperNodeView:
 
 
 class Fleet:
-    """Every supernode and profile known at one moment. Immutable."""
+    """Every supernode and profile known at one moment. Immutable.
 
-    __slots__ = ("_counts", "profiles", "supernodes")
+    shared: what decisions remember across the snapshots that `replace` makes of one another; each entry must check
+    which views changed since.
+    """
+
+    __slots__ = ("_fixed", "profiles", "shared", "supernodes")
 
     def __init__(
         self, supernodes: Iterable[SuperNodeView] = (), profiles: Iterable[Profile] | Mapping[str, Profile] = ()
@@ -215,11 +258,16 @@ class Fleet:
             known.setdefault(view.profile.name, view.profile)
         self.supernodes: Mapping[str, SuperNodeView] = MappingProxyType({view.name: view for view in ordered})
         self.profiles: Mapping[str, Profile] = MappingProxyType(dict(sorted(known.items())))
-        self._counts: dict[str, tuple[int, ...]] = {}
+        self._fixed: dict[str, tuple[int, ...]] = {}
+        self.shared: dict[Hashable, Any] = {}
 
     def of_profile(self, profile: str) -> list[SuperNodeView]:
         """The supernodes of one profile, in natural order of their names."""
         return [view for view in self.supernodes.values() if view.profile.name == profile]
+
+    def has_profile(self, profile: str) -> bool:
+        """Whether any supernode is of this profile."""
+        return self.domain_counts(profile)[0] > 0
 
     def replace(self, *views: SuperNodeView) -> Fleet:
         """The fleet with these supernodes in another state, of the same nodes. Raises KeyError for an unknown one."""
@@ -231,20 +279,17 @@ class Fleet:
         fleet = Fleet.__new__(Fleet)
         fleet.supernodes = MappingProxyType(supernodes)
         fleet.profiles = self.profiles
-        fleet._counts = self._counts
+        fleet._fixed = self._fixed
+        fleet.shared = self.shared
         return fleet
 
     def domain_counts(self, profile: str) -> tuple[int, ...]:
         """How many domains of the level node and each above it the supernodes of a profile have together."""
-        if profile not in self._counts:
+        if profile not in self._fixed:
             views = self.of_profile(profile)
-            names = [view.layout.names for view in views]
-            levels = range(len(self.profiles[profile].above))
-            self._counts[profile] = (
-                sum(len(view.nodes) for view in views),
-                *(sum(len(name[level]) for name in names) for level in levels),
-            )
-        return self._counts[profile]
+            above = ((len(view.layout.names[i]) for view in views) for i in range(len(self.profiles[profile].above)))
+            self._fixed[profile] = (sum(len(view.nodes) for view in views), *map(sum, above))
+        return self._fixed[profile]
 
     def take(self, members: Iterable[Member]) -> Fleet:
         """The fleet after these members were placed."""
