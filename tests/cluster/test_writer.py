@@ -115,15 +115,12 @@ async def test_a_cancelled_run_leaves_room_for_others(proxy: Proxy, proxied: Ses
 async def test_a_call_cancelled_as_its_turn_comes_gives_the_turn_back(session: Session) -> None:
     writer = Writer(session, limit=1)
     go = asyncio.Event()
-
-    def cancel_second(*_: object) -> None:
-        second.cancel()
-
-    first = asyncio.create_task(writer.run("first", [lambda _: go.wait()], cancel_second))
+    first = asyncio.create_task(writer.run("first", [lambda _: go.wait()]))
     await asyncio.sleep(0.01)
     second = asyncio.create_task(writer.run("second", [lambda _: go.wait()]))
     await until(lambda: writer.waiting == 1)
     go.set()
+    second.cancel()  # in this order the turn is given in the same round of the event loop, before the cancellation
     await asyncio.wait([first, second])
     assert second.cancelled()
     assert await asyncio.wait_for(writer.run("third", [lambda _: go.wait()]), 5) == [True]
