@@ -76,7 +76,7 @@ def down(
     every: Annotated[bool, typer.Option("--all", help="Stop every bed.")] = False,
 ) -> None:
     """End a bed's processes and remove its folder."""
-    for bed in list(beds.beds()) if every else [beds.find_bed(name)]:
+    for bed in list(beds.beds(_say)) if every else [beds.find_bed(name)]:
         bed.stop()
         print(f"bed {bed.name} stopped")
 
@@ -84,7 +84,7 @@ def down(
 @app.command()
 def status() -> None:
     """Every bed with its address and its programs' pids."""
-    known = list(beds.beds())
+    known = list(beds.beds(_say))
     for bed in known:
         pids = bed.pids
         state = ", ".join(f"{program} {pids.get(program, 'DOWN')}" for program in START_ORDER)

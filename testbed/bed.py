@@ -26,7 +26,7 @@ from testbed import processes
 from testbed.binaries import Binaries, find
 from testbed.build import tail
 from testbed.controlplane import HOST, START_ORDER, Layout, Options, arguments, new_layout, write_files
-from testbed.errors import StartError, TestbedError
+from testbed.errors import StartError
 from testbed.fleet import Fleet
 from testbed.nodes import apply
 from testbed.paths import Progress, beds_root, locked
@@ -174,8 +174,12 @@ class Bed:
             case "kube-controller-manager":
                 # Pods need it, and only the controller manager makes it.
                 return self._api_answers("/api/v1/namespaces/default/serviceaccounts/default")
+            case "kube-scheduler":
+                return _answers(f"https://{HOST}:{self.layout.scheduler_port}/healthz", context=_unverified())
+            case "kwok":
+                return _answers(f"http://{HOST}:{self.layout.kwok_port}/healthz")
             case _:
-                return self.processes[program].alive()
+                raise StartError(f"there is no program {program!r}; use one of {', '.join(START_ORDER)}")
 
     def _api_answers(self, path: str) -> bool:
         if not self.certificate.exists():
@@ -253,10 +257,13 @@ def _start(name: str, binaries: Binaries, options: Options, owned: bool, progres
     return bed
 
 
-def beds() -> Iterator[Bed]:
-    """Every bed on record, running or not, by name."""
+def beds(damaged: Progress = lambda _: None) -> Iterator[Bed]:
+    """Every bed on record, running or not, by name; ``damaged`` gets a message for each that cannot be read."""
     for state in sorted(beds_root().glob(f"*/{_STATE}")):
-        yield _load(state)
+        try:
+            yield _load(state)
+        except StartError as error:
+            damaged(str(error))
 
 
 def find_bed(name: str) -> Bed:
@@ -282,7 +289,7 @@ def running(name: str) -> Bed | None:
 
 def sweep(progress: Progress) -> None:
     """End the beds whose owner is gone, as after a killed test run."""
-    for bed in beds():
+    for bed in beds(progress):
         if bed.owner and not bed.owner.alive():
             progress(f"ending bed {bed.name}: the process that started it is gone")
             bed.stop()
@@ -299,10 +306,18 @@ def _load(state: Path) -> Bed:
             {program: ProcessId(**process) for program, process in content["processes"].items()},
             ProcessId(**content["owner"]) if content["owner"] else None,
         )
-    except (ValueError, KeyError, TypeError) as error:
-        raise TestbedError(
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StartError(
             f"{state} is damaged ({error!r}); end its processes by hand and remove {state.parent}"
         ) from error
+
+
+def _unverified() -> ssl.SSLContext:
+    """For the scheduler, whose certificate is in its memory only and which is asked nothing but its health."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 def _answers(url: str, token: str | None = None, context: ssl.SSLContext | None = None) -> bool:

@@ -41,6 +41,8 @@ class Layout:
     etcd_port: int
     etcd_peer_port: int
     api_port: int
+    scheduler_port: int = 0
+    kwok_port: int = 0
 
     @property
     def url(self) -> str:
@@ -68,7 +70,7 @@ class Layout:
 
 def new_layout(folder: Path) -> Layout:
     """A layout on ports that are free now."""
-    return Layout(folder, *free_ports(3))
+    return Layout(folder, *free_ports(5))
 
 
 def free_ports(count: int) -> list[int]:
@@ -175,11 +177,19 @@ def _controller_manager(layout: Layout, options: Options) -> list[str]:
 
 
 def _scheduler_flags(layout: Layout, _options: Options) -> list[str]:
-    return [f"--config={layout.folder / 'scheduler.yaml'}", "--secure-port=0"]
+    return [
+        f"--config={layout.folder / 'scheduler.yaml'}",
+        f"--bind-address={HOST}",
+        f"--secure-port={layout.scheduler_port}",
+    ]
 
 
 def _kwok_flags(layout: Layout, _options: Options) -> list[str]:
-    return [f"--kubeconfig={layout.component_kubeconfig}", f"--config={layout.folder / 'kwok.yaml'}"]
+    return [
+        f"--kubeconfig={layout.component_kubeconfig}",
+        f"--config={layout.folder / 'kwok.yaml'}",
+        f"--server-address={HOST}:{layout.kwok_port}",
+    ]
 
 
 _ARGUMENTS = {

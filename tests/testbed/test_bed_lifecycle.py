@@ -191,21 +191,20 @@ def test_a_fleet_is_applied_again_with_what_changed(small: Bed) -> None:
     assert "unschedulable" not in call(small, "GET", "/api/v1/nodes/a3-0-n003")["spec"]
 
 
-def test_a_program_that_cannot_start_shows_its_log(small: Bed) -> None:
-    small.stop_program("kube-scheduler")
-    config = small.folder / "scheduler.yaml"
+@pytest.mark.parametrize(
+    ("program", "file"),
+    [("kube-apiserver", "audit-policy.yaml"), ("kube-scheduler", "scheduler.yaml"), ("kwok", "kwok.yaml")],
+)
+def test_a_program_that_cannot_start_shows_its_log(small: Bed, program: str, file: str) -> None:
+    config = small.folder / file
     good = config.read_text()
+    small.stop_program(program)
     config.write_text("kind: Nonsense")
-    try:
-        small.start_program("kube-scheduler")
-        process = small.processes["kube-scheduler"]
-        eventually(lambda: not process.alive())
-    except StartError as error:
-        assert "the end of its log" in str(error)  # noqa: PT017
-    finally:
-        config.write_text(good)
-        small.processes.pop("kube-scheduler")
-        small.start_program("kube-scheduler")
+    with pytest.raises(StartError, match=rf"{program} of bed {small.name} ended with code [1-9](.|\n)*end of its log"):
+        small.start_program(program)
+    config.write_text(good)
+    small.start_program(program)
+    assert set(small.pids) == set(START_ORDER)
 
 
 # From here on the command line, in a cache folder of its own.
@@ -294,6 +293,18 @@ def test_a_bed_whose_owner_was_killed_is_swept(home: Path) -> None:
     assert len(mentions(home)) == len(START_ORDER)
     beds.sweep(lambda _: None)
     assert_nothing_is_left(home)
+
+
+def test_a_damaged_bed_is_named_and_does_not_disturb_the_others(home: Path) -> None:
+    state = home / "beds" / "odd" / "state.json"
+    state.parent.mkdir(parents=True)
+    state.write_text("{}")
+    assert f"{state} is damaged" in command("status").stderr
+    answer = command("down", "--name", "odd")
+    assert answer.returncode == 1
+    assert f"remove {state.parent}" in answer.stderr
+    with beds.start("whole") as whole:
+        assert [bed.name for bed in beds.beds()] == [whole.name]
 
 
 def test_down_spares_a_process_that_took_over_a_pid(home: Path) -> None:
