@@ -42,10 +42,12 @@ lint: install ## Format check, lint, types, import direction, generated files
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m supernode.api generate --check
+	@$(BIN)/python charts/sync.py --check
 
 .PHONY: generate
 generate: install ## Write CRDs, API reference, schemas and chart files from their sources
 	@$(BIN)/python -m supernode.api generate
+	@$(BIN)/python charts/sync.py
 
 .PHONY: up
 up: install ## Start a test bed: make up FLEET=a3-8 [NAME=mine]

@@ -1,7 +1,7 @@
-"""The operator on a test bed as a user would have it: both charts applied, the process run with the chart's own ServiceAccount.
+"""The operator on a test bed as a user would have it: both charts applied, and the rights of the chart's ServiceAccount.
 
-No image is run: the process is this checkout's, but its credentials are a token of the chart's ServiceAccount, so that it can
-do what the chart grants and nothing else.
+No image is run: the process is this checkout's, but its credentials are a token of the chart's ServiceAccount, so that
+it can do what the chart grants and nothing else.
 """
 
 from __future__ import annotations

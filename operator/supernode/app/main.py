@@ -32,9 +32,12 @@ def main() -> None:
 def _set_up_logging(settings: Settings) -> None:
     handler = logging.StreamHandler()
     if settings.log_format == "json":
+        from pythonjsonlogger.core import RESERVED_ATTRS
         from pythonjsonlogger.json import JsonFormatter
 
-        handler.setFormatter(JsonFormatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+        # kopf hangs its settings and flags on its records; they are no message and cannot be encoded.
+        reserved = [*RESERVED_ATTRS, "settings", "k8s_skip", "k8s_ref"]
+        handler.setFormatter(JsonFormatter("%(asctime)s %(levelname)s %(name)s %(message)s", reserved_attrs=reserved))
     else:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
     logging.basicConfig(level=settings.log_level, handlers=[handler])

@@ -1,0 +1,192 @@
+"""Trouble around the operator: outages, relabelled nodes, edited profiles, conflicting claims."""
+
+import json
+import time
+
+import pytest
+from cluster_view import Cluster, condition, training_job
+
+pytestmark = pytest.mark.cluster
+
+
+def _patch(cluster: Cluster, kind: str, name: str, **spec: object) -> None:
+    cluster.kubectl("patch", kind, name, "--type=merge", "-p", json.dumps({"spec": spec}))
+
+
+def _free(cluster: Cluster) -> int:
+    return sum(sn["status"]["cards"]["free"] for sn in cluster.every("supernodes"))
+
+
+def test_an_api_server_away_is_sat_out(cluster: Cluster, namespace: str) -> None:
+    cluster.apply(training_job("before", namespace))
+    cluster.wait_phase("before", namespace, "Running")
+    cluster.bed.stop_apiserver()
+    time.sleep(20)
+    assert cluster.operator.running
+    assert cluster.operator.get("/healthz")[0] == 200, "a restart would not bring the API server back"
+    cluster.bed.start_apiserver()
+    cluster.apply(training_job("after", namespace))
+    cluster.wait_phase("after", namespace, "Running", seconds=90)
+    assert cluster.job("before", namespace)["status"]["phase"] == "Running"
+
+
+def test_a_cordoned_supernode_and_a_cordoned_node_give_nothing_new(cluster: Cluster, namespace: str) -> None:
+    first, second = (sn["metadata"]["name"] for sn in cluster.every("supernodes"))
+    _patch(cluster, "sn", first, cordoned=True)
+    try:
+        cluster.apply(training_job("one", namespace, replicas=8, topology={"required": "supernode"}))
+        assert cluster.wait_phase("one", namespace, "Running")["status"]["superNodes"] == [second]
+        cluster.apply(training_job("two", namespace, replicas=8, topology={"required": "supernode"}))
+        cluster.wait_phase("two", namespace, "Pending")
+        node = next(
+            n for n in cluster.every("nodes") if n["metadata"]["labels"]["huawei.com/topotree.superpodid"] == "0"
+        )
+        cluster.kubectl("cordon", node["metadata"]["name"])
+        _patch(cluster, "sn", first, cordoned=False)
+        cluster.wait(
+            "the reason names 7", lambda: "7" in condition(cluster.job("two", namespace), "Allocated")["message"]
+        )
+        cluster.kubectl("uncordon", node["metadata"]["name"])
+        cluster.wait_phase("two", namespace, "Running")
+    finally:
+        _patch(cluster, "sn", first, cordoned=False)
+
+
+def test_unhealthy_cards_are_not_given(cluster: Cluster) -> None:
+    total = _free(cluster)
+    node = cluster.every("nodes")[3]["metadata"]["name"]
+    cluster.kubectl("annotate", "node", node, "supernode.io/unhealthy-cards=3,7")
+    cluster.wait("two cards fewer are free", lambda: _free(cluster) == total - 2)
+    cluster.kubectl("annotate", "node", node, "supernode.io/unhealthy-cards-")
+    cluster.wait("they are free again", lambda: _free(cluster) == total)
+
+
+def test_a_node_with_unknown_or_other_labels_leaves_its_supernode(cluster: Cluster) -> None:
+    node = cluster.every("nodes")[0]["metadata"]["name"]
+    first = cluster.every("supernodes")[0]["metadata"]["name"]
+
+    def nodes() -> int:
+        found = cluster.get("supernode", first)
+        assert found is not None
+        return int(found["status"]["nodes"])
+
+    label = "huawei.com/topotree.superpodid"
+    cluster.kubectl("label", "node", node, "--overwrite", f"{label}=-1")
+    cluster.wait("seven nodes are left", lambda: nodes() == 7)
+    assert {sn["metadata"]["name"] for sn in cluster.every("supernodes")} == {first, first[:-1] + "1"}, (
+        "-1 is no domain"
+    )
+    cluster.kubectl("label", "node", node, "--overwrite", f"{label}=7")
+    cluster.wait("a supernode of its own", lambda: len(cluster.every("supernodes")) == 3)
+    cluster.kubectl("label", "node", node, "--overwrite", f"{label}=0")
+    cluster.wait("all is as before", lambda: nodes() == 8 and len(cluster.every("supernodes")) == 2)
+
+
+def test_cards_booked_on_a_node_that_moved_stay_booked(cluster: Cluster, namespace: str) -> None:
+    cluster.apply(training_job("full", namespace, replicas=16))
+    cluster.wait_phase("full", namespace, "Running")
+    node = cluster.pods("full", namespace)[0]["spec"]["nodeName"]
+    label = "huawei.com/topotree.superpodid"
+    cluster.kubectl("label", "node", node, "--overwrite", f"{label}=9")
+    try:
+        cluster.wait("a supernode of its own", lambda: len(cluster.every("supernodes")) == 3)
+        cluster.apply(training_job("thief", namespace, replicas=1, cards=1))
+        cluster.wait_phase("thief", namespace, "Pending")
+        time.sleep(1)
+        assert cluster.pods("thief", namespace) == []
+    finally:
+        cluster.kubectl("label", "node", node, "--overwrite", f"{label}=0")
+
+
+def test_two_supernodes_that_claim_a_node_are_told_apart(cluster: Cluster, namespace: str) -> None:
+    node = cluster.every("nodes")[5]["metadata"]["name"]
+    first = cluster.every("supernodes")[0]["metadata"]["name"]
+    by_hand = {
+        "apiVersion": "supernode.io/v1alpha1",
+        "kind": "SuperNode",
+        "metadata": {"name": "by-hand"},
+        "spec": {"profile": "ascend-a3-384", "nodeSelector": {"kubernetes.io/hostname": node}, "reserve": 0},
+    }
+    cluster.apply(by_hand)
+    try:
+        conflict = cluster.wait(
+            "the discovered one says who has the node",
+            lambda: (c := condition(cluster.get("sn", first) or {}, "Ready"))["reason"] == "NodeConflict" and c,
+        )
+        assert node in conflict["message"]
+        assert "by-hand" in conflict["message"]
+        cluster.apply(training_job("goes-on", namespace, replicas=7, topology={"required": "supernode"}))
+        cluster.wait_phase("goes-on", namespace, "Running")
+    finally:
+        cluster.kubectl("delete", "sn", "by-hand")
+    cluster.wait("the conflict is over", lambda: condition(cluster.get("sn", first) or {}, "Ready")["status"] == "True")
+
+
+def test_a_profile_edited_in_use_gives_no_new_cards_until_undone(cluster: Cluster, namespace: str) -> None:
+    cluster.apply(training_job("holder", namespace, replicas=16))
+    cluster.wait_phase("holder", namespace, "Running")
+    profile = cluster.get("snp", "ascend-a3-384")
+    assert profile is not None
+    levels = profile["spec"]["levels"]
+    edited = [{**level, "fanOut": 3} if level["name"] == "rack" else level for level in levels]
+    first = cluster.every("supernodes")[0]["metadata"]["name"]
+    _patch(cluster, "snp", "ascend-a3-384", levels=edited)
+    try:
+        cluster.wait(
+            "the supernode says so",
+            lambda: condition(cluster.get("sn", first) or {}, "Stalled")["reason"] == "ProfileChangedInUse",
+        )
+        assert cluster.job("holder", namespace)["status"]["phase"] == "Running"
+    finally:
+        _patch(cluster, "snp", "ascend-a3-384", levels=levels)
+    cluster.wait("all is well", lambda: condition(cluster.get("sn", first) or {}, "Ready")["status"] == "True")
+
+
+def test_a_profile_deleted_in_use_leaves_jobs_running(cluster: Cluster, namespace: str) -> None:
+    cluster.apply(training_job("holder", namespace, replicas=2))
+    cluster.wait_phase("holder", namespace, "Running")
+    profile = cluster.get("snp", "ascend-a3-384")
+    assert profile is not None
+    cluster.kubectl("delete", "snp", "ascend-a3-384")
+    try:
+        first = cluster.every("supernodes")[0]["metadata"]["name"]
+        cluster.wait(
+            "the supernode says so",
+            lambda: condition(cluster.get("sn", first) or {}, "Stalled")["reason"] == "ProfileMissing",
+        )
+        cluster.apply(training_job("late", namespace, replicas=1))
+        late = cluster.wait_phase("late", namespace, "Stalled")
+        assert condition(late, "Stalled")["reason"] == "UnknownProfile"
+        assert len(cluster.pods("holder", namespace)) == 2
+    finally:
+        profile["metadata"] = {"name": "ascend-a3-384"}
+        profile.pop("status", None)
+        cluster.apply(profile)
+    cluster.wait_phase("late", namespace, "Running")
+    assert cluster.job("holder", namespace)["status"]["phase"] == "Running"
+
+
+def test_a_lost_ledger_is_booked_again_from_the_groups(cluster: Cluster, namespace: str) -> None:
+    cluster.apply(training_job("kept", namespace, replicas=3))
+    [supernode] = cluster.wait_phase("kept", namespace, "Running")["status"]["superNodes"]
+    before = cluster.ledger()[supernode]
+    pods = {p["metadata"]["uid"] for p in cluster.pods("kept", namespace)}
+    cluster.kubectl("patch", "sn", supernode, "--subresource=status", "--type=merge", "-p", '{"status":{"ledger":[]}}')
+    cluster.wait("the ledger is as before", lambda: cluster.ledger()[supernode] == before)
+    assert {p["metadata"]["uid"] for p in cluster.pods("kept", namespace)} == pods
+
+
+def test_a_pod_of_the_jobs_name_that_is_not_its_own_is_reported(cluster: Cluster, namespace: str) -> None:
+    other = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "taken-1", "namespace": namespace},
+        "spec": {"containers": [{"name": "main", "image": "example.invalid/other:1"}]},
+    }
+    cluster.apply(other)
+    cluster.apply(training_job("taken", namespace, replicas=2))
+    stalled = condition(cluster.wait_phase("taken", namespace, "Stalled"), "Stalled")
+    assert stalled["reason"] == "NameConflict"
+    assert "taken-1" in stalled["message"]
+    cluster.kubectl("delete", "pod", "taken-1", "-n", namespace)
+    cluster.wait_phase("taken", namespace, "Running", seconds=60)
