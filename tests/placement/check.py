@@ -3,7 +3,6 @@
 from supernode.placement import Placement, Request
 from supernode.topology.fleet import Fleet
 from supernode.topology.ranges import card_indices
-
 from tests.placement.oracle import is_aligned
 
 

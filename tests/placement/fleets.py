@@ -3,6 +3,7 @@
 from math import prod
 
 from hypothesis import strategies as st
+
 from supernode.placement import Block, Request
 from supernode.topology.fleet import Fleet, Node, SuperNodeView
 from supernode.topology.profile import Level, Profile

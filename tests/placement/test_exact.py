@@ -4,9 +4,9 @@ from dataclasses import replace
 
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
+
 from supernode.placement import Placement, Refusal, Request, plan
 from supernode.topology.fleet import Fleet, SuperNodeView
-
 from tests.placement import oracle
 from tests.placement.check import violations
 from tests.placement.fleets import fleets, requests

@@ -5,12 +5,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+
 from supernode.api.conditions import Reason
 from supernode.placement import Block, Placement, Refusal, Request, fragmentation, largest_block, plan
 from supernode.topology.fleet import Fleet, Node, SuperNodeView
 from supernode.topology.profile import Profile
 from supernode.topology.ranges import card_indices
-
 from tests.placement.check import violations
 from tests.placement.fleets import profile_of
 
@@ -85,7 +85,7 @@ def test_a_tighter_supernode_keeps_the_emptier_one_whole() -> None:
 
 
 def test_greedy_by_room_alone_would_touch_more_racks() -> None:
-    """Two supernodes are needed; with six free nodes in three racks, a is as roomy as any and never part of the optimum."""
+    """Two supernodes are needed; a has as many free nodes as any, but over three racks."""
     fleet = Fleet(
         [
             supernode("a", A3, "..##", "..##", "..##"),

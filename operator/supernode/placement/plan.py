@@ -13,7 +13,7 @@ from supernode.placement.fronts import OverBudgetError
 from supernode.placement.refusal import emptied, over_budget, refusal
 from supernode.placement.request import Request
 from supernode.placement.result import Placement, Refusal
-from supernode.placement.search import Solution, search
+from supernode.placement.search import Solution, fits, search
 from supernode.placement.shape import Task, refuse, resolve
 from supernode.topology.fleet import Fleet, Member, SuperNodeView
 from supernode.topology.profile import Profile
@@ -79,7 +79,7 @@ def _never_fits(fleet: Fleet, views: Sequence[SuperNodeView], task: Task, coding
     """Whether the group has no place even with every card healthy and free."""
     try:
         board = board_of(fleet.shared, emptied(views, task), task.shape, task.request.members, coding, "empty")
-        return search(board, task) is None
+        return not fits(board, task)
     except OverBudgetError:
         return False
 

@@ -70,7 +70,8 @@ def over_budget(task: Task) -> Refusal:
 
 def _room(view: SuperNodeView, task: Task) -> int:
     """Members a supernode could take if blocks did not matter, its reserve kept where that is a matter of counting."""
-    members = int(domain_caps(view, task.shape.without(0))[0].sum())
+    shape = task.shape.without(0)
+    members = view.memo(("loose", shape), lambda: int(domain_caps(view, shape)[0].sum()))
     usable = max(0, view.wholly_free - view.reserve)
     return min(members, usable) if view.reserve and task.shape.whole_nodes else members
 
@@ -103,7 +104,7 @@ def _too_scattered(open_: Sequence[SuperNodeView], task: Task) -> _Cause:
     found = [_best_in(view, task, index) for view in open_]
     best = max(found, key=lambda one: one.members)
     if task.spans or (task.most_supernodes or 1) > 1:
-        text = f"needs {_units(task, request.members)} within {_limits(task)}; what is free lies wider apart"
+        text = f"needs {_units(task, request.members)} within {_limits(task)}; no choice of domains holds them"
         return _Cause(Reason.NO_DOMAIN_FITS, name, min(best.members, request.members), text)
     whole = index == len(profile.levels) - 1 and task.most_supernodes == 1
     together = request.members if whole else task.shape.steps[index]
@@ -122,7 +123,8 @@ def _too_scattered(open_: Sequence[SuperNodeView], task: Task) -> _Cause:
 def _best_in(view: SuperNodeView, task: Task, index: int) -> _Best:
     """The domain of a level of one supernode that holds most, blocks further in kept."""
     depth = index - task.profile.node_index
-    caps = domain_caps(view, task.shape.without(index), _NONE_BLOCKED)[depth]
+    shape = task.shape.without(index)
+    caps = view.memo(("room", shape), lambda: domain_caps(view, shape, _NONE_BLOCKED))[depth]
     if not len(caps):
         return _Best(0, view.name, view, ())
     at = int(caps.argmax())

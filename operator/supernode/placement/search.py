@@ -12,7 +12,7 @@ from supernode.placement.coding import FAR
 from supernode.placement.fronts import Dim, Front, FrontTree, Knapsack, OverBudgetError, touch
 from supernode.placement.shape import Task
 from supernode.placement.split import cheapest_split, even_split
-from supernode.placement.tables import Ints, Tables
+from supernode.placement.tables import Tables
 from supernode.topology.fleet import SuperNodeView
 
 FLEET_BUDGET = 2_000_000_000
@@ -33,20 +33,23 @@ class Solution:
     proven: bool = True
 
 
+def fits(board: Board, task: Task) -> bool:
+    """Whether there is a placement at all. Raises OverBudgetError when the budget ended before that was known."""
+    if task.spans:
+        return search(board, task) is not None
+    return _cover(board, task) is not None
+
+
 def search(board: Board, task: Task) -> Solution | None:
     """The best placement, or None when there is none. Raises OverBudgetError when the budget ended without one."""
     members, coding, node = task.request.members, board.coding, task.profile.node_index
-    room = np.sort(board.caps)[::-1]
-    reach = np.cumsum(room)
-    if not len(reach) or reach[-1] < members:
-        return None
-    count = int(np.searchsorted(reach, members)) + 1
-    if task.most_supernodes is not None and count > task.most_supernodes:
+    count = _cover(board, task)
+    if count is None:
         return None
     unit = coding.unit(len(task.shape.above))
     exact = board.exact
     floor = _floor(board, count, members) if count > 1 or task.spans or not exact else []
-    price, parts = _one(board, members, unit) if count == 1 else _several(board, room, count, members, unit, floor)
+    price, parts = _one(board, members, unit) if count == 1 else _several(board, count, members, unit, floor)
     counts = coding.unpack(price)
     if all(counts[index - node] <= most for index, most in task.spans):
         spots = [(index, place(board.tables[index], amount)) for index, amount in parts]
@@ -64,6 +67,15 @@ def place(table: Tables, members: int) -> list[Spot]:
     return _descend(table, top, 0, members) if top else [(0, members)]
 
 
+def _cover(board: Board, task: Task) -> int | None:
+    """The fewest supernodes that hold the group, or None when there are not enough, maxSpan on inner levels aside."""
+    reach = np.cumsum(np.sort(board.caps)[::-1])
+    if not len(reach) or reach[-1] < task.request.members:
+        return None
+    count = int(np.searchsorted(reach, task.request.members)) + 1
+    return None if task.most_supernodes is not None and count > task.most_supernodes else count
+
+
 def _one(board: Board, members: int, unit: int) -> tuple[int, list[tuple[int, int]]]:
     """The supernode of the least price that holds all; among equals the one with least left over, then the first."""
     column = board.column(members)
@@ -73,10 +85,10 @@ def _one(board: Board, members: int, unit: int) -> tuple[int, list[tuple[int, in
 
 
 def _several(
-    board: Board, room: Ints, count: int, members: int, unit: int, floor: Sequence[int]
+    board: Board, count: int, members: int, unit: int, floor: Sequence[int]
 ) -> tuple[int, list[tuple[int, int]]]:
     """A split over the fewest supernodes, without pricing those that cannot be part of a least cover."""
-    least = max(1, members - int(room[: count - 1].sum()))
+    least = max(1, members - int(np.sort(board.caps)[::-1][: count - 1].sum()))
     useful = np.flatnonzero(board.caps >= least).tolist()
     rows = [board.tables[index].row for index in useful]
     caps = board.caps[useful].tolist()

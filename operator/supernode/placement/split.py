@@ -9,6 +9,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from supernode.placement.coding import FAR
 from supernode.placement.fronts import level_out
+from supernode.placement.prune import Window, prune
 from supernode.placement.tables import Ints, Row
 
 _EVENNESS = 1 << 22
@@ -38,7 +39,15 @@ def cheapest_split(
         return price, even
     slack = sum(caps[child] for child in by_room[:count]) - total
     least = caps[by_room[count - 1]] - slack
-    return _knapsack(rows, caps, [child for child in usable if caps[child] >= least], total, unit, slack)
+    size = total // step
+    falling = np.arange(size, -1, -1)
+    windows = []
+    for child in usable:
+        if caps[child] >= least:
+            low, high = max(1, -(-(caps[child] - slack) // step)), min(caps[child] // step, size)
+            prices = rows[child].prices[low : high + 1][::-1] + unit
+            windows.append(Window(child, falling[size - high : size - low + 1], prices))
+    return _knapsack(prune(windows, count, size, price), caps, size, step)
 
 
 def fewest(descending: Sequence[int], total: int) -> int:
@@ -69,41 +78,32 @@ def best_fit(order: Sequence[int], caps: Sequence[int], amounts: Sequence[int]) 
 
 
 def _knapsack(
-    rows: Sequence[Row], caps: Sequence[int], children: Sequence[int], total: int, unit: int, slack: int
+    windows: Sequence[Window], caps: Sequence[int], size: int, step: int
 ) -> tuple[int, list[tuple[int, int]]]:
-    """Exact split by dynamic programming on (price, unevenness).
+    """Exact split of `size` steps by dynamic programming on (price, unevenness).
 
-    The fewest children leave at most `slack` unused between them, so each child chosen gives all but `slack` of what it
-    has, and only that window of its prices is tried.
+    The fewest children leave little unused between them, so each child chosen gives nearly all it has: only the window
+    of its prices that reaches the total is tried.
     """
-    step = rows[children[0]].step
-    size = total // step
     prices = np.full(size + 1, FAR, np.int64)
     rough = np.full(size + 1, FAR, np.int64)
     prices[0] = rough[0] = 0
     history = [(prices, rough)]
-    windows = []
-    for child in children:
-        high = min(caps[child] // step, size, len(rows[child].prices) - 1)
-        low = max(1, -(-(caps[child] - slack) // step))
-        amounts = np.arange(high, low - 1, -1)
-        window = (amounts, rows[child].prices[amounts] + unit, amounts * amounts * _EVENNESS + caps[child] // step)
-        windows.append(window)
-        prices, rough = _add(prices, rough, high, *window[1:])
+    costs = [window.steps * window.steps * _EVENNESS + caps[window.child] // step for window in windows]
+    for window, cost in zip(windows, costs, strict=True):
+        prices, rough = _add(prices, rough, int(window.steps[0]), window.prices, cost)
         history.append((prices, rough))
     found = []
     at = size
-    for index in range(len(children) - 1, -1, -1):
+    for index in range(len(windows) - 1, -1, -1):
         (after, rough_after), (before, rough_before) = history[index + 1], history[index]
         if before[at] == after[at] and rough_before[at] == rough_after[at]:
             continue
-        amounts, offers, costs = windows[index]
-        origin = at - amounts
-        hits = (
-            (origin >= 0) & (before[origin] + offers == after[at]) & (rough_before[origin] + costs == rough_after[at])
-        )
-        taken = int(amounts[np.flatnonzero(hits)[0]])
-        found.append((children[index], taken * step))
+        window = windows[index]
+        origin = at - window.steps
+        hits = (before[origin] + window.prices == after[at]) & (rough_before[origin] + costs[index] == rough_after[at])
+        taken = int(window.steps[np.flatnonzero(hits & (origin >= 0))[0]])
+        found.append((window.child, taken * step))
         at -= taken
     return int(prices[size]), found[::-1]
 

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from supernode.topology.profile import NODE, Profile
+from supernode.topology.profile import Profile
 from supernode.topology.ranges import natural_key
 
 T = TypeVar("T")
@@ -183,8 +183,9 @@ class SuperNodeView:
 
     def domains(self, node: Node) -> dict[str, str]:
         """Level name to domain name, for the node level and each above it."""
-        above = self.profile.above
-        return {NODE: node.name, **{level.name: name for level, name in zip(above, node.path[::-1], strict=True)}}
+        return dict(
+            zip(self.profile.level_names[self.profile.node_index :], (node.name, *node.path[::-1]), strict=True)
+        )
 
     def with_nodes(self, changed: Mapping[str, Node]) -> SuperNodeView:
         """The same supernode with some nodes in another state; names and paths must not change. O(nodes)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import accumulate
 from operator import mul
 from typing import TYPE_CHECKING
@@ -63,7 +64,7 @@ class Pinning:
     key: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Profile:
     """A supernode type. levels run inner to outer; exactly one is called `node`."""
 
@@ -115,32 +116,32 @@ class Profile:
             uplink_latency_us=uplink.latency if uplink else None,
         )
 
-    @property
+    @cached_property
     def level_names(self) -> tuple[str, ...]:
         """Inner to outer."""
         return tuple(level.name for level in self.levels)
 
-    @property
+    @cached_property
     def node_index(self) -> int:
         """Index of the level `node`."""
         return self.level_names.index(NODE)
 
-    @property
+    @cached_property
     def cards_per_node(self) -> int:
         """Nominal cards of one node."""
         return self.levels[self.node_index].cards
 
-    @property
+    @cached_property
     def inner(self) -> tuple[Level, ...]:
         """Levels inside the node, inner to outer."""
         return self.levels[: self.node_index]
 
-    @property
+    @cached_property
     def above(self) -> tuple[Level, ...]:
         """Levels above the node, inner to outer; empty when each node is its own supernode."""
         return self.levels[self.node_index + 1 :]
 
-    @property
+    @cached_property
     def outermost(self) -> Level:
         return self.levels[-1]
 
