@@ -45,13 +45,13 @@ def views(draw: st.DrawFn, profile: Profile, index: int, room: int) -> SuperNode
     """A supernode of 1 to `room` nodes, its inner domains uneven."""
     name = f"sn-{index}"
     nodes = []
-    count = draw(st.integers(1, room)) if profile.above else 1
+    count = draw(st.integers(min(2, room), room)) if profile.above else 1
     for number in range(count):
         path: list[str] = [name] if profile.above else []
         for level in reversed(profile.above[:-1]):
             path.append(f"{path[-1]}/{draw(st.integers(0, min(2, level.fan_out)))}")
         nodes.append(draw(node_states(profile, f"{name}-n{number}", tuple(path))))
-    cordoned = draw(st.integers(0, 9)) == 0
+    cordoned = draw(st.integers(0, 14)) == 14
     return SuperNodeView(name, profile, nodes, cordoned=cordoned)
 
 
@@ -59,9 +59,9 @@ def views(draw: st.DrawFn, profile: Profile, index: int, room: int) -> SuperNode
 def node_states(draw: st.DrawFn, profile: Profile, name: str, path: tuple[str, ...]) -> Node:
     cards = profile.cards_per_node - draw(st.sampled_from([0, 0, 0, 0, 1]))
     full = (1 << cards) - 1
-    taken = draw(st.sampled_from([0, 0, 0, full, full & 0b11, full & 0b100, draw(st.integers(0, full))]))
+    taken = draw(st.sampled_from([0, 0, 0, 0, 0, full, full & 0b11, full & 0b100, draw(st.integers(0, full))]))
     healthy = full & ~draw(st.sampled_from([0, 0, 0, 0, 0, 1, draw(st.integers(0, full))]))
-    return Node(name, cards, healthy, taken, draw(st.integers(0, 11)) != 0, path)
+    return Node(name, cards, healthy, taken, draw(st.integers(0, 15)) != 15, path)
 
 
 @st.composite
@@ -81,12 +81,30 @@ def requests(draw: st.DrawFn, profile: Profile) -> Request:
     cards = min(cards, profile.cards_per_node)
     names = list(profile.level_names)
     blocks, size = [], 1
-    for name in names:
-        if draw(st.integers(0, 4)) == 0:
+    for name in names if draw(st.booleans()) else []:
+        if draw(st.integers(0, 2)) == 0:
             size *= draw(st.sampled_from([1, 2, 2, 3]))
             blocks.append(Block(name if name != names[-1] else draw(st.sampled_from([name, "supernode"])), size))
     members = size * draw(st.integers(1, max(1, 8 // size)))
-    required = draw(st.sampled_from([None, None, None, *names, "supernode"]))
+    required = draw(st.sampled_from([*[None] * 12, *names, "supernode"]))
     outer = names[profile.node_index :]
-    max_span = {name: draw(st.integers(1, 4)) for name in outer if draw(st.integers(0, 4)) == 0}
+    max_span = {name: draw(st.integers(2, 4)) for name in outer if draw(st.integers(0, 4)) == 0}
     return Request("r", members, cards, required=required, blocks=tuple(blocks), max_span=max_span)
+
+
+@st.composite
+def scattered(draw: st.DrawFn) -> tuple[Fleet, Request]:
+    """A supernode whose free nodes lie one per rack beside denser ones, with bounds on spans and reserves that bind."""
+    profile = profile_of("p", ("node", 2), ("rack", 3), ("supernode", 6), reserve=draw(st.sampled_from([0, 0, 1, 2])))
+    found = []
+    for index in range(draw(st.integers(2, 3))):
+        racks = draw(st.integers(1, 2)) if index else 4
+        nodes = []
+        for number in range(draw(st.integers(2, 4))):
+            taken = draw(st.sampled_from([0, 0, 0b01, 0b11]))
+            rack = draw(st.integers(0, racks - 1)) if index else number
+            nodes.append(Node(f"sn-{index}-n{number}", 2, 0b11, taken, path=(f"sn-{index}", f"sn-{index}/{rack}")))
+        found.append(SuperNodeView(f"sn-{index}", profile, nodes))
+    spans = {level: draw(st.integers(1, 4)) for level in draw(st.sets(st.sampled_from(["rack", "node", "rack"])))}
+    members, cards = draw(st.integers(2, 6)), draw(st.sampled_from([1, 2]))
+    return Fleet(found, [profile]), Request("r", members, cards, max_span=spans)

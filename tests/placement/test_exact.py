@@ -9,7 +9,7 @@ from supernode.placement import Placement, Refusal, Request, plan
 from supernode.topology.fleet import Fleet, SuperNodeView
 from tests.placement import oracle
 from tests.placement.check import violations
-from tests.placement.fleets import fleets, requests
+from tests.placement.fleets import fleets, requests, scattered
 
 QUIET = settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
@@ -41,7 +41,21 @@ def _empty(fleet: Fleet, *, keep_reserve: bool = False) -> Fleet:
 @ORACLE
 @given(cases())
 def test_verdict_and_spans_equal_brute_force(case: tuple[Fleet, Request]) -> None:
+    assert_exact(*case)
+
+
+@ORACLE
+@given(scattered())
+def test_bounds_on_spans_and_reserves_equal_brute_force(case: tuple[Fleet, Request]) -> None:
     fleet, request = case
+    outcome, free = plan(fleet, request), plan(fleet, replace(request, max_span={}))
+    if isinstance(free, Placement):
+        event("maxSpan changes the answer" if free != outcome else "maxSpan does not bind")
+    assert_exact(fleet, request)
+
+
+def assert_exact(fleet: Fleet, request: Request) -> None:
+    """The decision's verdict, spans and members are what brute force and the rules say."""
     profile = fleet.profiles["p"]
     expected = oracle.minimal(fleet, request, profile)
     outcome = plan(fleet, request)

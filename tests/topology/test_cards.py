@@ -5,9 +5,9 @@ from math import prod
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from supernode.topology.cards import packing
 from supernode.topology.ranges import card_indices
-
 from tests.placement.oracle import is_aligned, node_counts
 
 
