@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+
 from supernode.api.conditions import ConditionType, Reason
 from supernode.api.reading import parse
 from supernode.api.trainingjob import TrainingJob
@@ -47,7 +48,9 @@ def job(status: dict[str, Any] | None = None, **spec: Any) -> Custom[TrainingJob
 def group(members: tuple[Member, ...] | None = None, **fields: Any) -> GroupView:
     """The job's group; with members it is allocated."""
     status = fields.pop("status", {"profile": "p", "spans": {"node": 2}, "minimal": {"node": 2}, "proven": True})
-    view = GroupView(uid="g", owner_uid="job", deleting=False, priority=0, status=status, members=members)
+    view = GroupView(
+        uid="g", owner_uid="job", deleting=False, priority=0, size=2, cards=32, status=status, members=members
+    )
     return replace(view, **fields)
 
 

@@ -69,7 +69,15 @@ def test_a_missing_label_is_unknown_too() -> None:
 
 @pytest.mark.parametrize(
     ("value", "name"),
-    [("sn-0", "sn-0"), ("a.b", "a.b"), ("7", "pod-7"), ("0012", "pod-0012"), ("x", "x")],
+    [
+        ("sn-0", "sn-0"),
+        ("a.b", "a.b"),
+        ("7", "pod-7"),
+        ("0012", "pod-0012"),
+        ("x", "x"),
+        ("ad1ba9ce-5c5b-4f2c-9d4e-0a1b2c3d4e5f.0", "pod-ad1ba9ce-0"),
+        ("00daf7d9-5c5b-4f2c-9d4e-0a1b2c3d4e5f.3", "pod-00daf7d9-3"),
+    ],
 )
 def test_names_come_from_values(value: str, name: str) -> None:
     assert list(discover([POD], [node("n", super=value)]).supernodes) == [name]

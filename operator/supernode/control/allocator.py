@@ -163,6 +163,8 @@ class Allocator:
         """Returns the seconds until the next pass is due anyway, ``None`` for no such need."""
         self._state.refresh()
         await self._sync_supernodes()
+        if self._state.discovered:
+            self._state.discovered = not await self._write_profiles()
         draft = Draft(self._state.fleet)
         touched = self._touched | self._state.touched | self._orphans()
         self._touched, self._state.touched = set(), set()
@@ -416,6 +418,20 @@ class Allocator:
         await self._writer.delete_many("discovery", resources.SUPERNODES, [(r.key, r.uid) for r in empty])
         if missing:
             self._state.refresh()
+
+    async def _write_profiles(self) -> bool:
+        """Write what discovery found of each profile; whether all writes succeeded."""
+        now = _now()
+        calls = [
+            _status_patch(resources.SUPERNODEPROFILES, key, patch, record.resource_version)
+            for key, record in self._caches.profiles.store.items()
+            if (patch := status.difference(record.status, status.profile_status(record, self._state, now)))
+        ]
+        results = await self._writer.run("profiles", calls)
+        for result in results:
+            if not isinstance(result, ApiError):
+                self._caches.profiles.put(result)
+        return not any(isinstance(result, ApiError) for result in results)
 
     def _is_empty(self, name: str) -> bool:
         found = self._state.discovery.supernodes.get(name)

@@ -19,8 +19,8 @@ class FleetState:
 
     The ``*_changed`` methods are cheap and only note what to look at; :meth:`refresh` does the work. ``generation``
     rises whenever a card may have become available, so that waiting groups know when to try again. ``changed`` are
-    supernodes whose status may have to be written, ``touched`` the groups whose ledger entries were read anew; who
-    handles them empties the sets.
+    supernodes whose status may have to be written, ``touched`` the groups whose ledger entries were read anew,
+    ``discovered`` says that nodes were sorted anew; who handles them resets them.
     """
 
     def __init__(self, caches: Caches) -> None:
@@ -38,6 +38,7 @@ class FleetState:
         self.discovery: Discovery = discover((), (), ())
         self.fleet = Fleet()
         self.generation = 0
+        self.discovered = False
         self.changed: set[str] = set()
         self.touched: set[Key] = set()
 
@@ -117,6 +118,7 @@ class FleetState:
         self.discovery = discover(self.profiles.values(), self._caches.nodes.store.values(), facts)
         self.conflicts = {p.subject: p.message for p in self.discovery.problems if p.kind == ProblemKind.NODE_CONFLICT}
         self.generation += 1
+        self.discovered = True
         self.changed |= conflicts.keys() ^ self.conflicts.keys()
         stale = before.supernodes.keys() ^ self.discovery.supernodes.keys()
         stale |= {n for n, found in self.discovery.supernodes.items() if before.supernodes.get(n) != found}

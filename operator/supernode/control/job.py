@@ -25,12 +25,18 @@ OBSTACLE_INTERVAL = 30.0
 
 @dataclass(frozen=True, slots=True)
 class GroupView:
-    """What a job needs to know of its CardGroup. ``members`` is ``None`` until the ledger holds the cards."""
+    """What a job needs to know of its CardGroup.
+
+    ``size`` is the members it asks for and ``cards`` their cards in all. ``members`` is ``None`` until the ledger holds
+    the cards.
+    """
 
     uid: str
     owner_uid: str | None
     deleting: bool
     priority: int
+    size: int
+    cards: int
     status: Json
     members: tuple[Member, ...] | None
 
@@ -166,6 +172,7 @@ def _pending(view: JobView, reason: Reason, message: str, *, stalled: bool = Fal
     for name in ("profile", "superNodes", "spans", "minimal", "proven", "startTime"):
         draft.status.pop(name, None)
     draft.status["pods"] = _tally(view.pods)
+    draft.status |= _size(view.group)
     return draft.finish("Stalled" if stalled else "Pending")
 
 
@@ -294,8 +301,7 @@ def _placement_summary(view: JobView, group: GroupView, members: tuple[Member, .
         name: group.status[name] for name in ("profile", "spans", "minimal", "proven") if name in group.status
     }
     summary["group"] = view.job.key[1]
-    summary["members"] = len(members)
-    summary["cards"] = sum(m.cards.bit_count() for m in members)
+    summary |= _size(group)
     summary["superNodes"] = list(dict.fromkeys(member.supernode for member in members))
     return summary
 
@@ -330,6 +336,10 @@ def _after_the_end(view: JobView, spec: TrainingJobSpec) -> Step:
 
 
 # Small helpers.
+
+
+def _size(group: GroupView | None) -> Json:
+    return {"members": group.size, "cards": group.cards} if group else {}
 
 
 def _priority(spec: TrainingJobSpec, group: GroupView) -> int | None:

@@ -108,11 +108,14 @@ class JobController:
         group = self._caches.groups.store.get(key)
         if group is None:
             return None
+        spec = group.model.spec if group.model else None
         return GroupView(
             uid=group.uid,
             owner_uid=group.owner_uid,
             deleting=group.deleting,
-            priority=group.model.spec.priority if group.model else 0,
+            priority=spec.priority if spec else 0,
+            size=spec.members if spec else 0,
+            cards=spec.cards if spec else 0,
             status=group.status,
             members=self._allocator.members_of(key, group.uid),
         )

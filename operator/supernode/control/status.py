@@ -1,5 +1,6 @@
 """What the statuses of CardGroups and SuperNodes say: pure functions from records and decisions to status documents."""
 
+from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from supernode.api import names
 from supernode.api.cardgroup import CardGroup
 from supernode.api.conditions import ConditionType, Reason
+from supernode.api.profile import SuperNodeProfile
 from supernode.api.supernode import SuperNode
 from supernode.control.conditions import State, timestamp, updated
 from supernode.control.fleet import FleetState
@@ -14,7 +16,7 @@ from supernode.control.grouping import request_for
 from supernode.control.records import Custom
 from supernode.control.supernodes import Standing, counts, shape_of, standing
 from supernode.placement import Placement, Refusal, Request, plan
-from supernode.topology.discovery import Found
+from supernode.topology.discovery import Found, ProblemKind
 from supernode.topology.fleet import Fleet, Member, SuperNodeView
 from supernode.topology.ledger import LedgerEntry, encode_placement
 
@@ -121,7 +123,8 @@ def spans_text(placement: Placement) -> str:
     parts = []
     for level, count in placement.spans.items():
         least = placement.minimal.get(level, count)
-        parts.append(f"{count} {level}" if count == least else f"{count} {level} (minimal {least})")
+        text = f"{count} {level}{'' if count == 1 else 's'}"
+        parts.append(text if count == least else f"{text} (minimal {least})")
     return ", ".join(parts)
 
 
@@ -135,7 +138,38 @@ def _group(group: Group, phase: str, states: dict[ConditionType, State], now: da
     }
 
 
-# SuperNodes.
+# SuperNodeProfiles and SuperNodes.
+
+
+def profile_status(record: Custom[SuperNodeProfile], state: FleetState, now: datetime) -> Json:
+    """The whole status of a profile: what discovery found of it, and what it could not place."""
+    name, discovery = record.key[1], state.discovery
+    problems = [p.message for p in discovery.problems if p.subject == name and p.kind in _PROFILE_PROBLEMS]
+    message = "; ".join(problems)
+    if record.model is None:
+        ready = State(False, Reason.INVALID_SPEC, record.error or "the spec cannot be read")
+    elif name not in discovery.profile_of.values():
+        ready = State(True, Reason.NO_NODES, "no node matches it here")
+    else:
+        ready = State(True, Reason.DISCOVERED, message)
+    stalled = State(not ready.status, ready.reason, "" if ready.status else ready.message)
+    states = {
+        ConditionType.READY: ready,
+        ConditionType.RECONCILING: State(False, ready.reason),
+        ConditionType.STALLED: stalled,
+    }
+    matching = Counter(discovery.profile_of.values())[name]
+    unassigned = len(discovery.unassigned.get(name, ()))
+    return {
+        "observedGeneration": record.generation,
+        "superNodes": sum(found.profile == name for found in discovery.supernodes.values()),
+        "nodes": matching - unassigned,
+        "unassignedNodes": unassigned,
+        "conditions": updated(record.status.get("conditions", []), states, generation=record.generation, now=now),
+    }
+
+
+_PROFILE_PROBLEMS = (ProblemKind.PROFILE_OVERLAP, ProblemKind.UNASSIGNED)
 
 
 def discovered_supernode(found: Found) -> Json:

@@ -19,6 +19,7 @@ HOSTNAME_LABEL = "kubernetes.io/hostname"
 
 _NAME = re.compile(r"[a-z]([-a-z0-9.]*[a-z0-9])?")
 _UNKNOWN = frozenset({"", "unknown", "none", "4294967295"})
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _NEGATIVE = re.compile(r"-[0-9]+")
 _MAX_NAME = 63
 
@@ -261,12 +262,22 @@ def _form(
 
 
 def _name(profile: str, value: str, used: set[str]) -> str:
-    """The value itself if it can be a name; else with the profile in front; with a hash when that is not unique."""
-    if len(value) <= _MAX_NAME and _NAME.fullmatch(value) and ".." not in value and value not in used:
+    """The value itself if it can be a name; else with the profile in front; with a hash when that is not unique.
+
+    Of a UUID, as in an NVLink clique's id, the first eight digits are enough to tell domains apart.
+    """
+    brief = _UUID.sub(lambda match: match[0][:8], value)
+    if (
+        brief == value
+        and len(value) <= _MAX_NAME
+        and _NAME.fullmatch(value)
+        and ".." not in value
+        and value not in used
+    ):
         return value
-    clean = re.sub(r"[^a-z0-9]+", "-", value.lower()).strip("-")
+    clean = re.sub(r"[^a-z0-9]+", "-", brief.lower()).strip("-")
     plain = f"{profile}-{clean}" if clean else profile
-    if clean == value and len(plain) <= _MAX_NAME and plain not in used:
+    if (clean == value or brief != value) and len(plain) <= _MAX_NAME and plain not in used:
         return plain
     suffix = sha256(f"{profile}/{value}".encode()).hexdigest()[:8]
     return f"{plain[: _MAX_NAME - 9].rstrip('-.')}-{suffix}"

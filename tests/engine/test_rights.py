@@ -1,0 +1,93 @@
+"""The operator uses the rights its chart grants, and none beyond: the audit log held against the ClusterRole."""
+
+import json
+import time
+
+import pytest
+from cluster_view import Cluster, training_job
+
+from testbed.installation import NAMESPACE, manifests
+
+pytestmark = pytest.mark.cluster
+
+Right = tuple[str, str, str]
+
+ONLY_AFTER_A_LOST_RACE: set[Right] = {
+    ("get", "", "pods"),  # a pod of the name exists: whose is it?
+    ("get", "supernode.io", "supernodes"),  # a ledger swap lost: what does it say now?
+    ("update", "supernode.io", "trainingjobs/finalizers"),  # checked by an admission plugin, never a request
+}
+
+
+def _granted() -> set[Right]:
+    roles = [
+        obj for obj in manifests("supernode-operator") if obj["kind"] == "ClusterRole" and "aggregate" not in str(obj)
+    ]
+    return {
+        (verb, group, resource)
+        for role in roles
+        for rule in role["rules"]
+        for verb in rule["verbs"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+
+
+def _requests(cluster: Cluster) -> list[tuple[Right, int]]:
+    """What the operator asked for and the HTTP status it got, from the audit log."""
+    user = f"system:serviceaccount:{NAMESPACE}:supernode-operator"
+    found = []
+    with cluster.bed.audit_log.open() as log:
+        for line in log:
+            if user not in line:
+                continue
+            event = json.loads(line)
+            about = event.get("objectRef", {})
+            if event["user"]["username"] != user or "resource" not in about or "responseStatus" not in event:
+                continue
+            name = "/".join(filter(None, (about["resource"], about.get("subresource"))))
+            found.append(((event["verb"], about.get("apiGroup", ""), name), event["responseStatus"].get("code", 0)))
+    return found
+
+
+def test_rights_are_enough_and_each_is_used(cluster: Cluster, namespace: str) -> None:
+    run, fail = {"testbed.supernode.io/run-seconds": "1"}, {"testbed.supernode.io/fail-seconds": "1"}
+    cluster.apply(training_job("ends", namespace, annotations=run, ttlSecondsAfterFinished=0))
+    cluster.apply(training_job("fails", namespace, annotations=fail, faultPolicy={"maxRestarts": 1}))
+    group = {"members": 1, "cardsPerMember": 16, "profile": "ascend-a3-384"}
+    cluster.apply(
+        {
+            "apiVersion": "supernode.io/v1alpha1",
+            "kind": "CardGroup",
+            "metadata": {"name": "bare", "namespace": namespace},
+            "spec": group,
+        }
+    )
+    node = cluster.every("nodes")[0]["metadata"]["name"]
+    label = "huawei.com/topotree.superpodid"
+    cluster.kubectl("label", "node", node, "--overwrite", f"{label}=5")
+    cluster.wait("a third supernode", lambda: len(cluster.every("supernodes")) == 3)
+    cluster.kubectl("label", "node", node, "--overwrite", f"{label}=0")
+    cluster.wait("it is gone", lambda: len(cluster.every("supernodes")) == 2)
+    cluster.wait_phase("fails", namespace, "Failed")
+    cluster.wait("the ended job is gone", lambda: cluster.get("tj", "ends", namespace) is None)
+    time.sleep(2)  # Events are posted after what they tell of
+
+    requests = _requests(cluster)
+    granted = _granted()
+    used = {right for right, code in requests if code < 400}
+    # kopf asks what the server offers; every authenticated user may.
+    assert used - granted == set()
+    assert granted - used - ONLY_AFTER_A_LOST_RACE == set(), "granted and never used"
+
+
+def test_nothing_was_ever_denied(cluster: Cluster) -> None:
+    """A refusal because a namespace is being deleted is no missing right; any other is."""
+    denied = []
+    with cluster.bed.audit_log.open() as log:
+        for line in log:
+            if f"{NAMESPACE}:supernode-operator" in line and '"code":403' in line:
+                event = json.loads(line)
+                if "being terminated" not in event["responseStatus"].get("message", ""):
+                    denied.append((event["verb"], event["requestURI"], event["responseStatus"].get("message")))
+    assert denied == []
