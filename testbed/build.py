@@ -34,7 +34,7 @@ class Module:
 
 MODULES = (
     Module("server", ".", "testbed-server", f"-s -w -X k8s.io/component-base/version.gitVersion={KUBERNETES}", 2557),
-    Module("kwok", "sigs.k8s.io/kwok/cmd/kwok", "kwok", "-s -w", 950),
+    Module("kwok", "sigs.k8s.io/kwok/cmd/kwok", "kwok", "-s -w", 913),
 )
 
 

@@ -41,8 +41,8 @@ class Layout:
     etcd_port: int
     etcd_peer_port: int
     api_port: int
-    scheduler_port: int = 0
-    kwok_port: int = 0
+    scheduler_port: int
+    kwok_port: int
 
     @property
     def url(self) -> str:
