@@ -71,10 +71,10 @@ def test_a_node_with_unknown_or_other_labels_leaves_its_supernode(cluster: Clust
         return int(found["status"]["nodes"])
 
     label = "huawei.com/topotree.superpodid"
-    cluster.kubectl("label", "node", node, "--overwrite", f"{label}=-1")
+    cluster.kubectl("label", "node", node, "--overwrite", f"{label}=4294967295")
     cluster.wait("seven nodes are left", lambda: nodes() == 7)
     assert {sn["metadata"]["name"] for sn in cluster.every("supernodes")} == {first, first[:-1] + "1"}, (
-        "-1 is no domain"
+        "an unknown id is no domain"
     )
     cluster.kubectl("label", "node", node, "--overwrite", f"{label}=7")
     cluster.wait("a supernode of its own", lambda: len(cluster.every("supernodes")) == 3)

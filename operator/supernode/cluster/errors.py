@@ -6,6 +6,7 @@
         ├── BadRequest           400
         ├── Unauthorized         401
         ├── Forbidden            403
+        │   └── NamespaceTerminating
         ├── NotFound             404
         ├── AlreadyExists        409, reason AlreadyExists
         ├── Conflict             409, any other reason: the object changed, or a precondition does not hold
@@ -33,6 +34,7 @@ __all__ = [
     "Forbidden",
     "Gone",
     "Invalid",
+    "NamespaceTerminating",
     "NoCluster",
     "NotFound",
     "Stalled",
@@ -74,6 +76,10 @@ class Unauthorized(ApiError):
 
 class Forbidden(ApiError):
     """RBAC, an admission plugin, a quota or a terminating namespace forbids the request (403)."""
+
+
+class NamespaceTerminating(Forbidden):
+    """The namespace is being deleted: nothing can be created in it any more (403)."""
 
 
 class NotFound(ApiError):
@@ -161,4 +167,6 @@ def error_from_status(code: int, status: dict[str, Any], *, retry_after: float |
     if code >= 500:
         return Unavailable(message, status=code, reason=reason, details=details)
     kind = AlreadyExists if code == 409 and reason == "AlreadyExists" else _BY_CODE.get(code, ApiError)
+    if any(cause.get("reason") == "NamespaceTerminating" for cause in details.get("causes") or ()):
+        kind = NamespaceTerminating
     return kind(message, status=code, reason=reason, details=details)

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from supernode.api.errors import SupernodeError
+from supernode.cluster.errors import NamespaceTerminating
 from supernode.cluster.events import EventRecorder
 from supernode.cluster.session import Session
 from supernode.cluster.writer import Writer
@@ -127,6 +128,8 @@ class Engine:
             failed = False
             try:
                 again = await self._jobs.reconcile(key)
+            except NamespaceTerminating:
+                self._queue.done(key)  # nothing can be made there any more; the job's own deletion comes as an event
             except SupernodeError as problem:
                 failed, delay = True, self._queue.failed(key)
                 _log.warning("TrainingJob %s/%s: %s; tries again in %.1f s", *key, problem, delay)

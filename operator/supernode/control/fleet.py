@@ -95,8 +95,9 @@ class FleetState:
         for name in dirty:
             self._read_ledger(name)
         dirty |= self._find_strays()
-        rebuilt = [view for name in sorted(dirty) if (view := self._build(name)) is not None]
-        gone = [name for name in self._views if name not in self.discovery.supernodes or not self._known(name)]
+        built = {name: self._build(name) for name in sorted(dirty)}
+        rebuilt = [view for view in built.values() if view is not None]
+        gone = [name for name, view in built.items() if view is None and name in self._views]
         for view in rebuilt:
             if self._gained(self._views.get(view.name), view):
                 self.generation += 1
@@ -125,9 +126,6 @@ class FleetState:
         profiles_changed = {n for n, v in self._views.items() if self.profiles.get(v.profile.name) != v.profile}
         unread = {name for _, name in set(self._caches.supernodes.store.keys()) if name not in self.ledgers}
         self._dirty |= stale | profiles_changed | unread
-
-    def _known(self, name: str) -> bool:
-        return self._caches.supernodes.store.get(("", name)) is not None
 
     def _read_ledger(self, name: str) -> None:
         record = self._caches.supernodes.store.get(("", name))
@@ -171,6 +169,7 @@ class FleetState:
         found = self.discovery.supernodes.get(name)
         if record is None or record.model is None or found is None:
             self.troubles.pop(name, None)
+            self._holders.pop(name, None)
             return None
         profile = self.profiles.get(found.profile)
         ledger = self.ledgers[name]
