@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from supernode.api.errors import InvalidObject
 from supernode.api.reading import parse
 

@@ -8,6 +8,7 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
+
 from supernode.api.__main__ import generated, main
 from supernode.api.conditions import Reason
 from supernode.api.crd import crd, root_schema

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from supernode.api.names import LEVEL_NODE, LEVEL_SUPERNODE
 from supernode.api.profile import SuperNodeProfile
 from supernode.api.reading import parse

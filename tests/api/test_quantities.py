@@ -5,6 +5,7 @@ from decimal import Decimal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from supernode.api.errors import InvalidQuantity
 from supernode.api.quantities import format_duration, parse_duration, parse_quantity
 

@@ -5,6 +5,7 @@ import sys
 from typing import Any
 
 import pytest
+
 from supernode.api.cardgroup import CardGroup
 from supernode.api.errors import FieldProblem, InvalidObject, SupernodeError
 from supernode.api.reading import parse

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from supernode.cluster.resources import NAMESPACES
 from supernode.cluster.session import Session
-
 from testbed.proxy import Proxy
 
 

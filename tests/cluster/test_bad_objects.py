@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 import yaml
+
 from supernode.cluster.errors import ApiError
 from supernode.cluster.resources import CARDGROUPS, CRDS, SUPERNODEPROFILES, SUPERNODES, TRAININGJOBS, Resource
 from supernode.cluster.session import Session
-
 from testbed.bed import Bed
 
 pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="module")]

@@ -17,6 +17,8 @@ from cluster_helpers import lease
 from hypothesis import given
 from hypothesis import strategies as st
 from kubernetes.config import incluster_config
+from yarl import URL
+
 from supernode.cluster import credentials
 from supernode.cluster.errors import (
     AlreadyExists,
@@ -37,8 +39,6 @@ from supernode.cluster.errors import (
 from supernode.cluster.resources import LEASES, NODES, PODS, SUPERNODES, JsonObject, Resource
 from supernode.cluster.session import Session
 from supernode.cluster.wire import lines
-from yarl import URL
-
 from testbed.faults import CutWatch, Delay, DropReply, FailAfter, HalfOpen, Refuse
 from testbed.proxy import Proxy
 

@@ -5,10 +5,10 @@ import json
 
 import pytest
 from cluster_helpers import lease
+
 from supernode.cluster.errors import Conflict, NotFound, Unavailable
 from supernode.cluster.resources import LEASES, NAMESPACES, NODES
 from supernode.cluster.session import Session
-
 from testbed.faults import Delay, DropRequest, HalfOpen, Pause, Refuse
 from testbed.proxy import Call, Proxy
 

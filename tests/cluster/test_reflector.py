@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 from cluster_helpers import lease, until
+
 from supernode.cluster.errors import NotFound
 from supernode.cluster.reflector import Reflector
 from supernode.cluster.resources import CRDS, LEASES, JsonObject, Key, Resource, key_of
 from supernode.cluster.session import Session
 from supernode.cluster.writer import Writer
-
 from testbed.faults import CutWatch, EditEvents, Fault, HalfOpen, HoldEvents, Refuse, WatchError
 from testbed.proxy import Call, Proxy
 

@@ -10,12 +10,12 @@ import pytest_asyncio
 import yaml
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
+
 from supernode.api.errors import InvalidObject
 from supernode.api.reading import parse
 from supernode.cluster.errors import ApiError, BadRequest, Invalid
 from supernode.cluster.resources import CARDGROUPS, CRDS, SUPERNODEPROFILES, TRAININGJOBS, Resource
 from supernode.cluster.session import Session
-
 from testbed.bed import Bed
 
 pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="module")]

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from supernode.cluster.resources import JsonObject, Key
 from supernode.cluster.store import Store
 

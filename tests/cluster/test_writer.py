@@ -4,11 +4,11 @@ import asyncio
 
 import pytest
 from cluster_helpers import lease, until
+
 from supernode.cluster.errors import AlreadyExists, ApiError, Conflict, NotFound, TooManyRequests, Unavailable
 from supernode.cluster.resources import LEASES, JsonObject
 from supernode.cluster.session import Session
 from supernode.cluster.writer import Writer
-
 from testbed.faults import Delay, DropReply, Pause, Refuse
 from testbed.proxy import Proxy
 
