@@ -1,6 +1,7 @@
 """The decision against brute force, on small fleets with every feature at once."""
 
 from dataclasses import replace
+from random import Random
 
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
@@ -92,13 +93,13 @@ def test_same_snapshot_same_answer(case: tuple[Fleet, Request]) -> None:
 
 @QUIET
 @given(cases(), st.randoms(use_true_random=False))
-def test_names_change_no_count(case: tuple[Fleet, Request], random: st.DataObject) -> None:
+def test_names_change_no_count(case: tuple[Fleet, Request], random: Random) -> None:
     fleet, request = case
     names: dict[str, str] = {}
 
     def renamed(name: str) -> str:
         if name not in names:
-            names[name] = f"x{random.randrange(10**6)}-{len(names)}"  # type: ignore[attr-defined]
+            names[name] = f"x{random.randrange(10**6)}-{len(names)}"
         return names[name]
 
     views = []
@@ -140,3 +141,25 @@ def test_taking_and_releasing_restores_the_answer(case: tuple[Fleet, Request]) -
         if isinstance(second, Placement):
             assert violations(taken, request, second) == []
         assert plan(taken.release(first.members), request) == first
+
+
+@QUIET
+@given(cases(), st.integers(0, 7))
+def test_a_followed_snapshot_decides_as_a_fresh_one(case: tuple[Fleet, Request], pick: int) -> None:
+    fleet, request = case
+    plan(fleet, request)
+    names = list(fleet.supernodes)
+    changed = fleet.supernodes[names[pick % len(names)]]
+    node = changed.nodes[pick % len(changed.nodes)]
+    later = fleet.replace(changed.with_nodes({node.name: replace(node, taken=node.taken ^ node.all_cards)}))
+    fresh = Fleet(
+        [
+            SuperNodeView(view.name, view.profile, view.nodes, cordoned=view.cordoned, reserve=view.reserve)
+            for view in later.supernodes.values()
+        ],
+        later.profiles,
+    )
+    assert plan(later, request) == plan(fresh, request)
+    fewer = later.succeeded_by(list(later.supernodes.values())[1:], later.profiles)
+    assert plan(fewer, request) == plan(Fleet(fewer.supernodes.values(), fewer.profiles), request)
+    assert plan(fleet, request) == plan(Fleet(fleet.supernodes.values(), fleet.profiles), request)

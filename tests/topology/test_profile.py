@@ -106,3 +106,13 @@ def test_a_fleet_replaces_only_what_it_knows() -> None:
     assert fleet.supernodes["b"].wholly_free == 5
     with pytest.raises(KeyError, match="not in this fleet"):
         fleet.replace(view("zz"))
+
+
+def test_a_later_snapshot_keeps_what_was_remembered_and_counts_anew() -> None:
+    fleet = Fleet([view("a"), view("b")], [PROFILE])
+    assert fleet.domain_counts("p") == (10, 6, 2)
+    larger = SuperNodeView("b", PROFILE, [Node("b-n0", 4, 15, path=("b", "b/r0"))])
+    assert fleet.replace(larger).domain_counts("p") == (6, 4, 2)
+    later = fleet.succeeded_by([fleet.supernodes["a"]], fleet.profiles)
+    assert later.shared is fleet.shared
+    assert later.domain_counts("p") == (5, 3, 1)

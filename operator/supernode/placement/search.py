@@ -12,7 +12,7 @@ from supernode.placement.coding import FAR
 from supernode.placement.fronts import Dim, Front, FrontTree, Knapsack, OverBudgetError, touch
 from supernode.placement.shape import Task
 from supernode.placement.split import cheapest_split, even_split
-from supernode.placement.tables import Tables
+from supernode.placement.tables import Ints, Tables
 from supernode.topology.fleet import SuperNodeView
 
 FLEET_BUDGET = 2_000_000_000
@@ -48,7 +48,7 @@ def search(board: Board, task: Task) -> Solution | None:
         return None
     unit = coding.unit(len(task.shape.above))
     exact = board.exact
-    floor = _floor(board, count, members) if count > 1 or task.spans or not exact else []
+    floor = _floor(board, members) if count > 1 or task.spans or not exact else []
     price, parts = _one(board, members, unit) if count == 1 else _several(board, count, members, unit, floor)
     counts = coding.unpack(price)
     if all(counts[index - node] <= most for index, most in task.spans):
@@ -69,7 +69,14 @@ def place(table: Tables, members: int) -> list[Spot]:
 
 def _cover(board: Board, task: Task) -> int | None:
     """The fewest supernodes that hold the group, or None when there are not enough, maxSpan on inner levels aside."""
-    reach = np.cumsum(np.sort(board.caps)[::-1])
+    count = _fewest(board.caps, task)
+    if count is None and not board.exact and _fewest(np.array([table.bound for table in board.tables]), task):
+        raise OverBudgetError("a reserve was followed only roughly, and so no placement was found")
+    return count
+
+
+def _fewest(room: Ints, task: Task) -> int | None:
+    reach = np.cumsum(np.sort(room)[::-1])
     if not len(reach) or reach[-1] < task.request.members:
         return None
     count = int(np.searchsorted(reach, task.request.members)) + 1
@@ -122,13 +129,12 @@ def _share_nodes(table: Tables, start: int, caps: list[int], members: int) -> li
     return sorted((order[at], amount) for at, amount in parts)
 
 
-def _floor(board: Board, count: int, members: int) -> list[int]:
+def _floor(board: Board, members: int) -> list[int]:
     """Each level's least count taken alone, node first: no placement has less at any level."""
-    floor = []
-    for above in range(len(board.shape.above)):
-        room = np.sort(np.concatenate([table.caps[above] for table in board.tables if table.cap]))[::-1]
-        floor.append(int(np.searchsorted(np.cumsum(room), members)) + 1)
-    return [*floor, count]
+    usable = [table for table in board.tables if table.bound]
+    levels = [np.concatenate([table.bounds[above] for table in usable]) for above in range(len(board.shape.above))]
+    levels.append(np.array([table.bound for table in usable], np.int64))
+    return [int(np.searchsorted(np.cumsum(np.sort(room)[::-1]), members)) + 1 for room in levels]
 
 
 def _bounded(board: Board, task: Task, floor: list[int], exact: bool) -> Solution | None:

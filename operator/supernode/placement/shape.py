@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import accumulate
 from math import lcm
 
 from supernode.api.conditions import Reason
@@ -60,7 +61,8 @@ class Task:
     """A request for one profile, free of rule violations.
 
     spans: (level index, most domains) for levels from the node up to the one below the outermost. most_supernodes: the
-    most outermost domains, or None. tightest: index of the level that is most likely to fail, for messages.
+    most outermost domains, or None. tightest: index of the level that messages name
+    when enough is free but lies apart.
     """
 
     request: Request
@@ -116,17 +118,20 @@ def _resolve(request: Request, profile: Profile, largest: Callable[[int], int]) 
         if index < top or members < request.members:
             own[index] = max(own[index], members)
     most = 1 if (top, request.members) in together else spans.get(top)
-    binding = [index for index, limit in spans.items() if limit < request.members]
-    tightest = together[-1][0] if request.required is not None else max([i for i, _ in together] + binding, default=0)
     whole = _ring_rules(request, profile, own)
     _whole_node_rules(request, profile, own)
-    steps, step = [], 1
-    for index in range(top + 1):
-        step = lcm(step, own[index])
-        steps.append(step)
+    steps = tuple(accumulate((own[index] for index in range(top + 1)), lcm))
     loose = tuple((i, n) for i, n in sorted(spans.items()) if i < top and 1 < n < request.members)
-    shape = Shape(profile, request.cards_per_member, tuple(steps), whole)
-    return Task(request, shape, loose, most, max(tightest, profile.node_index) if tightest == 0 else tightest)
+    tightest = _tightest(request, profile, together, spans)
+    return Task(request, Shape(profile, request.cards_per_member, steps, whole), loose, most, tightest)
+
+
+def _tightest(request: Request, profile: Profile, together: list[tuple[int, int]], spans: dict[int, int]) -> int:
+    """The level named as failed when enough is free but lies apart: the required one, else the outermost bound."""
+    if request.required is not None:
+        return profile.level_index(request.required)
+    binding = [index for index, limit in spans.items() if limit < request.members]
+    return max([profile.node_index, *binding, *(index for index, _ in together)])
 
 
 def _check_numbers(request: Request) -> None:
@@ -252,12 +257,9 @@ def _whole_node_rules(request: Request, profile: Profile, own: dict[int, int]) -
     cards, node = request.cards_per_member, profile.node_index
     if not profile.whole_nodes_across_nodes or cards == profile.cards_per_node:
         return
-    steps, step = [], 1
-    for index in range(node + 1):
-        step = lcm(step, own[index])
-        steps.append(step)
+    steps = tuple(accumulate((own[index] for index in range(node + 1)), lcm))
     empty = (1 << profile.cards_per_node) - 1
-    if packing(node_sizes(profile), cards, tuple(steps)).capacity(empty) < request.members:
+    if packing(node_sizes(profile), cards, steps).capacity(empty) < request.members:
         raise _BrokenRuleError(
             Reason.WHOLE_NODES_ONLY,
             f"{request.members} members of {cards} cards need more than one node, and profile {profile.name} gives "

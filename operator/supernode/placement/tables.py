@@ -49,14 +49,15 @@ def make_row(prices: Ints, step: int) -> Row:
 
 class Tables:
     """One view and one shape, for groups of up to `limit` members. caps[0] counts members per node, caps[i] per domain
-    of the i-th level above the node; `cap` is what the whole supernode takes with its reserve kept."""
+    of the i-th level above the node; `cap` is what the whole supernode takes with its reserve kept. bounds: the same as
+    caps unless a budget made them inexact; then no less than the truth. bound: the same for cap."""
 
     def __init__(self, view: SuperNodeView, shape: Shape, limit: int, coding: Coding) -> None:
         self.view = view
         self.shape = shape
         self.limit = limit
         self.coding = coding
-        self.caps = domain_caps(view, shape)
+        self.caps = self.bounds = domain_caps(view, shape)
         usable = max(0, view.wholly_free - view.reserve)
         room = 0 if view.cordoned or not len(self.caps[-1]) else int(self.caps[-1][0])
         self.front: FrontTree | None = None
@@ -66,6 +67,7 @@ class Tables:
         elif view.reserve and room and 0 < usable < min(limit, int((self.caps[0][view.census.wholly_free] > 0).sum())):
             room = self._bind_reserve(usable)
         self.cap = room - room % shape.steps[-1]
+        self.bound = self.cap if self.exact or not len(self.bounds[-1]) else int(self.bounds[-1][0])
 
     def _bind_reserve(self, usable: int) -> int:
         """Members that fit when only `usable` wholly free nodes may be taken; inexact when that costs too much."""

@@ -244,8 +244,7 @@ class SuperNodeView:
 class Fleet:
     """Every supernode and profile known at one moment. Immutable.
 
-    shared: what decisions remember across the snapshots that `replace` makes of one another; each entry must check
-    which views changed since.
+    shared: what decisions remember from one snapshot to its successors; each entry must check which views changed.
     """
 
     __slots__ = ("_fixed", "profiles", "shared", "supernodes")
@@ -271,16 +270,24 @@ class Fleet:
         return self.domain_counts(profile)[0] > 0
 
     def replace(self, *views: SuperNodeView) -> Fleet:
-        """The fleet with these supernodes in another state, of the same nodes. Raises KeyError for an unknown one."""
+        """The fleet with these supernodes in another state. Raises KeyError for one it does not know."""
         supernodes = dict(self.supernodes)
+        same = True
         for view in views:
             if view.name not in supernodes:
                 raise KeyError(f"supernode {view.name} is not in this fleet")
+            same = same and view.layout is supernodes[view.name].layout
             supernodes[view.name] = view
         fleet = Fleet.__new__(Fleet)
         fleet.supernodes = MappingProxyType(supernodes)
         fleet.profiles = self.profiles
-        fleet._fixed = self._fixed
+        fleet._fixed = self._fixed if same else {}
+        fleet.shared = self.shared
+        return fleet
+
+    def succeeded_by(self, supernodes: Iterable[SuperNodeView], profiles: Mapping[str, Profile]) -> Fleet:
+        """A later snapshot, of any supernodes; what decisions remember of views that are in both is kept."""
+        fleet = Fleet(supernodes, profiles)
         fleet.shared = self.shared
         return fleet
 
