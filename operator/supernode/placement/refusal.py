@@ -61,8 +61,8 @@ def emptied(views: Sequence[SuperNodeView], task: Task) -> list[SuperNodeView]:
 def over_budget(task: Task) -> Refusal:
     """The search gave up before it found a placement; there may be one."""
     text = (
-        f"needs {_units(task, task.request.members)}; the search budget ran out before a place was found: loosen maxSpan, "
-        f"name a required level or blocks, or ask for whole nodes"
+        f"needs {_units(task, task.request.members)}; the search budget ran out before a place was found: "
+        f"loosen maxSpan, name a required level or blocks, or ask for whole nodes"
     )
     level = task.profile.levels[task.tightest].name
     return Refusal(Reason.NO_DOMAIN_FITS, text, level, task.request.members, proven=False)

@@ -46,6 +46,8 @@ def search(board: Board, task: Task) -> Solution | None:
     count = _cover(board, task)
     if count is None:
         return None
+    if task.spans and not coding.complete:
+        raise OverBudgetError("the fleet has too many domains for prices that count every level that maxSpan may bound")
     unit = coding.unit(len(task.shape.above))
     exact = board.exact
     floor = _floor(board, members) if count > 1 or task.spans or not exact else []

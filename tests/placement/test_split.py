@@ -1,0 +1,79 @@
+"""Splitting a number between siblings is exact in price, in evenness and in fit; packed vectors behave as vectors."""
+
+from itertools import accumulate, product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from supernode.placement.coding import PACKED_BITS, Coding
+from supernode.placement.fronts import level_out
+from supernode.placement.split import cheapest_split
+from supernode.placement.tables import Row, make_row
+
+UNIT = 1 << 20
+
+
+@st.composite
+def siblings(draw: st.DrawFn) -> tuple[list[Row], list[int], int, int]:
+    """Rows with prices that never fall, their capacities, a total they hold, and the step."""
+    step = draw(st.sampled_from([1, 1, 2]))
+    rows, caps = [], []
+    for _ in range(draw(st.integers(2, 5))):
+        rises = draw(st.lists(st.sampled_from([0, 0, 1, 1, 2, 256]), max_size=5))
+        prices = [0, *accumulate(rises, initial=draw(st.sampled_from([1, 256])))][: len(rises) + 1]
+        rows.append(make_row(np.array(prices, np.int64), step))
+        caps.append((len(prices) - 1) * step)
+    room = sum(caps) // step
+    return rows, caps, draw(st.integers(1, max(1, room))) * step if room else 0, step
+
+
+@settings(max_examples=400)
+@given(siblings())
+def test_splits_are_cheapest_then_most_even_then_tightest(case: tuple[list[Row], list[int], int, int]) -> None:
+    rows, caps, total, step = case
+    if not total:
+        return
+    options = [
+        (
+            sum(int(row.prices[part // step]) + UNIT for row, part in zip(rows, parts, strict=True) if part),
+            sum((part // step) ** 2 for part in parts),
+            sum(cap for cap, part in zip(caps, parts, strict=True) if part),
+        )
+        for parts in product(*(range(0, cap + 1, step) for cap in caps))
+        if sum(parts) == total
+    ]
+    price, parts = cheapest_split(rows, caps, total, UNIT, None)
+    assert sum(part for _, part in parts) == total
+    assert [child for child, _ in parts] == sorted({child for child, _ in parts})
+    found = (price, sum((part // step) ** 2 for _, part in parts), sum(caps[child] for child, _ in parts))
+    assert found == min(options)
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=6), st.data())
+def test_levelling_is_as_even_as_capacities_allow(caps: list[int], data: st.DataObject) -> None:
+    total = data.draw(st.integers(0, sum(caps)))
+    amounts = level_out(caps, total)
+    assert sum(amounts) == total
+    assert all(0 <= amount <= cap for amount, cap in zip(amounts, caps, strict=True))
+    below = [amount for amount, cap in zip(amounts, caps, strict=True) if amount < cap]
+    assert not below or max(amounts) <= min(below) + 1
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50)), min_size=1, max_size=5))
+def test_packed_vectors_add_and_compare_as_vectors(pairs: list[tuple[int, int]]) -> None:
+    first, second = [a for a, _ in pairs], [b for _, b in pairs]
+    coding = Coding.for_counts([100] * len(pairs))
+    assert coding.complete
+    total = coding.pack(first) + coding.pack(second)
+    assert coding.unpack(total) == tuple(a + b for a, b in pairs)
+    assert (coding.pack(first) < coding.pack(second)) == (first[::-1] < second[::-1])
+
+
+@pytest.mark.parametrize(("counts", "complete"), [([12480, 3120, 260], True), ([100_000] * 4, False), ([1, 1], True)])
+def test_levels_that_find_no_room_are_dropped_from_the_inside(counts: list[int], complete: bool) -> None:
+    coding = Coding.for_counts(counts)
+    assert coding.complete is complete
+    assert sum(coding.widths) <= PACKED_BITS
+    assert coding.widths[-1] == counts[-1].bit_length()
