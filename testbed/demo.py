@@ -6,13 +6,14 @@ Everything stays up afterwards; running it again takes the same test bed and sta
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
 from typing import Any
 
 from testbed import bed as beds
@@ -23,6 +24,8 @@ from testbed.errors import TestbedError
 from testbed.floor import pinned_pod, raw_client, until_bound
 from testbed.installation import Operator, install, kubectl
 from testbed.paths import PROJECT
+
+Json = dict[str, Any]
 
 NAME = "demo"
 NAMESPACE = "demo"
@@ -46,7 +49,9 @@ _BEGAN = time.monotonic()
 
 def main() -> None:
     """Run the demo; a failure is one message and exit code 1."""
-    signal.signal(signal.SIGTERM, _interrupted)
+    # Both are the interrupt that asyncio knows how to end its tasks by, also where a shell had it ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         with _demo_bed() as bed:
             operator = install_operator(bed)
@@ -75,10 +80,6 @@ def say(message: str) -> None:
 def headline(text: str) -> None:
     """The title of a part of the output."""
     print(f"\n== {text}", flush=True)
-
-
-def _interrupted(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 @contextmanager
@@ -150,40 +151,43 @@ def apply_others(bed: Bed) -> None:
     for file in ("2-others.yaml", "3-refused.yaml"):
         names = kubectl(bed, "apply", "-f", str(JOBS / file), "-o", "name").split()
         say(f"kubectl apply -f examples/demo/{file}: " + ", ".join(name.rpartition("/")[2] for name in names))
-    _wait("every job runs or is refused", lambda: all(_settled(job) for job in _jobs(bed)))
+    _wait("every job runs or is refused", lambda: all(map(_settled, _objects(bed, "trainingjobs,cardgroups"))))
     say("every job runs or is refused")
 
 
-def _settled(job: dict[str, Any]) -> bool:
-    ready = _ready(job)
-    if job["metadata"]["name"] in REFUSED:
+def _settled(obj: Json) -> bool:
+    """Whether a job or group is refused, if it is meant to be, or else is placed and its pods run."""
+    ready = _ready(obj)
+    if obj["metadata"]["name"] in REFUSED:
         return ready.get("reason") in ("InsufficientCards", "NoDomainFits", "NeverFits")
-    return bool(ready.get("status") == "True")
+    return ready.get("status") == "True" and "spans" in obj["status"]
 
 
-def _ready(job: dict[str, Any]) -> dict[str, str]:
-    conditions = job.get("status", {}).get("conditions", ())
+def _ready(obj: Json) -> Json:
+    conditions = obj.get("status", {}).get("conditions", ())
     return next((condition for condition in conditions if condition["type"] == "Ready"), {})
 
 
 def show(bed: Bed, operator: Operator) -> None:
-    """Tables of supernodes and jobs, the refusals, some metrics."""
-    headline("supernodes (kubectl get supernodes)")
-    print(kubectl(bed, "get", "supernodes"), end="")
-    headline("jobs: domains touched, and the fewest that were possible")
-    for job in _jobs(bed):
-        if spans := job["status"].get("spans"):
-            minimal = job["status"]["minimal"]
-            parts = [f"{level} {spans[level]} (minimum {minimal[level]})" for level in sorted(spans, reverse=True)]
-            cards, pods = job["status"]["cards"], job["status"]["members"]
-            print(f"{job['metadata']['name']:<16} {cards:>4} cards in {pods:>2} pods   {', '.join(parts)}")
-    headline("refused, with the reason and what is missing")
-    for job in _jobs(bed):
+    """Tables of supernodes and jobs, the refusals in full, some metrics."""
+    headline("supernodes (kubectl supernode map)")
+    _supernode(bed, "map")
+    headline("jobs (kubectl supernode jobs)")
+    _supernode(bed, "jobs", "--namespace", NAMESPACE)
+    headline("refused: the reason, and what is missing")
+    for job in _objects(bed, "trainingjobs"):
         if job["metadata"]["name"] in REFUSED:
             ready = _ready(job)
             print(f"{job['metadata']['name']}: {job['status']['phase']}, {ready['reason']}\n  {ready['message']}")
     headline(f"some metrics of {operator.url}/metrics")
-    print(*(line for line in operator.get("/metrics")[1].splitlines() if METRICS.match(line)), sep="\n")
+    print(*(line for line in operator.get("/metrics")[1].splitlines() if METRICS.match(line)), sep="\n", flush=True)
+
+
+def _supernode(bed: Bed, *arguments: str) -> None:
+    """Run the project's kubectl plugin, its output straight to ours."""
+    command = ["kubectl", "supernode", *arguments]
+    if subprocess.run(command, env={**os.environ, "KUBECONFIG": str(bed.kubeconfig)}, check=False).returncode:
+        raise TestbedError(f"{' '.join(command)} failed")
 
 
 def show_times(bound: float, floor: float) -> None:
@@ -210,15 +214,16 @@ def show_next_steps(bed: Bed) -> None:
 . .venv/bin/activate
 export KUBECONFIG={bed.kubeconfig}
 kubectl get tj,cg,sn -n {NAMESPACE}
+kubectl supernode why superpod -n {NAMESPACE}
 kubectl describe tj second-superpod -n {NAMESPACE}
 kubectl explain trainingjob.spec.topology
 make down    # stops everything and leaves nothing behind"""
     )
 
 
-def _jobs(bed: Bed) -> list[dict[str, Any]]:
-    jobs: list[dict[str, Any]] = json.loads(kubectl(bed, "get", "trainingjobs", "-n", NAMESPACE, "-o", "json"))["items"]
-    return jobs
+def _objects(bed: Bed, kinds: str) -> list[Json]:
+    items: list[Json] = json.loads(kubectl(bed, "get", kinds, "-n", NAMESPACE, "-o", "json"))["items"]
+    return items
 
 
 def _names(bed: Bed, kind: str, namespace: str = "default") -> set[str]:

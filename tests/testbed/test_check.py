@@ -1,0 +1,472 @@
+"""The independent check passes a sound cluster and catches every kind of damage done to it."""
+
+import ast
+import copy
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from testbed import check as package
+from testbed.check import Rule, check
+from testbed.check.facts import node_names, numbers, seats
+
+Json = dict[str, Any]
+RACK, SUPERNODE = "example.com/rack", "example.com/supernode"
+CARDS, GROUP_UID = "supernode.io/cards", "supernode.io/group-uid"
+
+
+# A sound cluster: two supernodes of two racks of two nodes; a node has four packages of two cards.
+
+
+def profile() -> Json:
+    levels = [
+        {"name": "package", "fanOut": 2},
+        {"name": "node", "fanOut": 4},
+        {"name": "rack", "fanOut": 2, "nodeLabel": RACK},
+        {"name": "pod", "fanOut": 2, "nodeLabel": SUPERNODE},
+    ]
+    return {
+        "kind": "SuperNodeProfile",
+        "metadata": {"name": "p"},
+        "spec": {
+            "card": {"resource": "example.com/card", "perPackage": 2},
+            "levels": levels,
+            "nodeSelector": {"machine": "p"},
+            "allocation": {"memberSizes": [1, 2, 4, 6, 8], "wholeNodesAcrossNodes": True},
+            "pinning": {"mode": "annotation", "key": "example.com/card"},
+        },
+    }
+
+
+def node(supernode: int, place: int) -> Json:
+    labels = {"machine": "p", SUPERNODE: str(supernode), RACK: str(place // 2)}
+    amount = {"example.com/card": "8"}
+    return {
+        "kind": "Node",
+        "metadata": {"name": f"s{supernode}-n{place:02d}", "labels": labels, "annotations": {}},
+        "spec": {},
+        "status": {
+            "capacity": amount,
+            "allocatable": dict(amount),
+            "conditions": [{"type": "Ready", "status": "True"}],
+        },
+    }
+
+
+def supernode(index: int, ledger: list[Json], free: int) -> Json:
+    cards = {"total": 32, "healthy": 32, "allocated": 32 - free, "free": free}
+    return {
+        "kind": "SuperNode",
+        "metadata": {"name": f"sn-{index}", "labels": {"supernode.io/discovered": "true"}},
+        "spec": {"profile": "p", "nodeSelector": {SUPERNODE: str(index)}},
+        "status": {"nodes": 4, "cards": cards, "ledger": ledger},
+    }
+
+
+def group(name: str, members: int, cards: int, run: Json, spans: Json, topology: Json, job: bool = True) -> Json:
+    owner = [{"uid": f"job-{name}"}] if job else []
+    return {
+        "kind": "CardGroup",
+        "metadata": {"namespace": "a", "name": name, "uid": f"group-{name}", "ownerReferences": owner},
+        "spec": {"members": members, "cardsPerMember": cards, "topology": topology},
+        "status": {"profile": "p", "placement": [run], "spans": spans, "minimal": spans, "proven": True},
+    }
+
+
+def job(name: str, cards: int, home: str, pods: int, spans: Json, topology: Json) -> Json:
+    return {
+        "kind": "TrainingJob",
+        "metadata": {"namespace": "a", "name": name, "uid": f"job-{name}"},
+        "spec": {"cards": cards, "topology": topology},
+        "status": {"superNodes": [home], "spans": spans, "pods": {"running": pods}},
+    }
+
+
+def pod(name: str, rank: int, where: str, cards: list[int]) -> Json:
+    pin = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": [where]}]}
+    affinity = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [pin]}}}
+    return {
+        "kind": "Pod",
+        "metadata": {
+            "namespace": "a",
+            "name": f"{name}-{rank}",
+            "labels": {"supernode.io/job": name, "supernode.io/group": name, "supernode.io/rank": str(rank)},
+            "annotations": {
+                GROUP_UID: f"group-{name}",
+                CARDS: f"{cards[0]}-{cards[-1]}",
+                "example.com/card": ",".join(f"card-{card}" for card in cards),
+            },
+        },
+        "spec": {
+            "nodeName": where,
+            "affinity": affinity,
+            "containers": [{"name": "train", "resources": {"requests": {"example.com/card": str(len(cards))}}}],
+        },
+        "status": {"phase": "Running"},
+    }
+
+
+def sound() -> list[Json]:
+    """`big` fills the first supernode's racks by blocks of two, `small` and the bare group `disk` share a node."""
+    big = {"ranks": "0-3", "nodes": "s0-n[00-03]", "cards": ["0-7"]}
+    small = {"ranks": "0-1", "nodes": "s1-n00", "cards": ["0-1", "2-3"]}
+    disk = {"ranks": "0", "nodes": "s1-n00", "cards": ["4-7"]}
+
+    def entry(name: str, run: Json) -> Json:
+        return {"group": f"a/{name}", "uid": f"group-{name}", "runs": [run]}
+
+    wide, narrow = {"pod": 1, "rack": 2, "node": 4}, {"pod": 1, "rack": 1, "node": 1}
+    blocks = {"required": "supernode", "blocks": [{"level": "rack", "members": 2}], "maxSpan": {"rack": 2}}
+    return [
+        profile(),
+        *(node(index, place) for index in range(2) for place in range(4)),
+        supernode(0, [entry("big", big)], free=0),
+        supernode(1, [entry("small", small), entry("disk", disk)], free=24),
+        group("big", 4, 8, {"supernode": "sn-0", **big}, wide, blocks),
+        group("small", 2, 2, {"supernode": "sn-1", **small}, narrow, {}),
+        group("disk", 1, 4, {"supernode": "sn-1", **disk}, narrow, {}, job=False),
+        job("big", 32, "sn-0", 4, wide, blocks),
+        job("small", 4, "sn-1", 2, narrow, {}),
+        *(pod("big", rank, f"s0-n{rank:02d}", list(range(8))) for rank in range(4)),
+        pod("small", 0, "s1-n00", [0, 1]),
+        pod("small", 1, "s1-n00", [2, 3]),
+    ]
+
+
+class Objects:
+    """A dump that can be damaged."""
+
+    def __init__(self) -> None:
+        self.items: list[Json] = json.loads(json.dumps(sound()))
+
+    def __getitem__(self, title: str) -> Json:
+        kind, name = title.split("/")
+        return next(obj for obj in self.items if obj["kind"] == kind and obj["metadata"]["name"] == name)
+
+    def run(self, title: str) -> Json:
+        """The first run of a SuperNode's ledger or of a CardGroup's placement."""
+        status = self[title]["status"]
+        run: Json = status["ledger"][0]["runs"][0] if "ledger" in status else status["placement"][0]
+        return run
+
+    def move(self, name: str, rank: int, where: str, cards: str | None = None) -> None:
+        """Move a pod and its pin, as if it had been meant to be there."""
+        obj = self[f"Pod/{name}-{rank}"]
+        obj["spec"]["nodeName"] = where
+        affinity = obj["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+        affinity["nodeSelectorTerms"][0]["matchFields"][0]["values"] = [where]
+        if cards is not None:
+            obj["metadata"]["annotations"] |= {
+                CARDS: cards,
+                "example.com/card": ",".join(f"card-{card}" for card in numbers(cards)),
+            }
+
+
+DAMAGE: dict[str, tuple[Rule, Callable[[Objects], object]]] = {}
+
+
+def damage(rule: Rule) -> Callable[[Callable[[Objects], object]], None]:
+    """Register a way to break a sound cluster, with the rule that must notice."""
+
+    def register(act: Callable[[Objects], object]) -> None:
+        DAMAGE[act.__name__] = (rule, act)
+
+    return register
+
+
+@damage(Rule.PINNED)
+def pod_on_another_node_than_its_pin(objects: Objects) -> None:
+    objects["Pod/big-0"]["spec"]["nodeName"] = "s1-n03"
+
+
+@damage(Rule.PINNED)
+def pod_pinned_to_two_nodes(objects: Objects) -> None:
+    affinity = objects["Pod/big-0"]["spec"]["affinity"]["nodeAffinity"]
+    terms = affinity["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    terms[0]["matchFields"][0]["values"].append("s0-n01")
+
+
+@damage(Rule.PINNED)
+def pod_without_a_pin(objects: Objects) -> None:
+    del objects["Pod/big-0"]["spec"]["affinity"]
+
+
+@damage(Rule.PINNED)
+def pod_with_an_alternative_without_a_pin(objects: Objects) -> None:
+    affinity = objects["Pod/big-0"]["spec"]["affinity"]["nodeAffinity"]
+    terms = affinity["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    terms.append({"matchExpressions": [{"key": "machine", "operator": "Exists"}]})
+
+
+@damage(Rule.PINNED)
+def pod_that_is_not_bound(objects: Objects) -> None:
+    del objects["Pod/small-1"]["spec"]["nodeName"]
+
+
+@damage(Rule.PLACE)
+def pod_on_a_node_of_no_supernode(objects: Objects) -> None:
+    del objects["Node/s0-n03"]["metadata"]["labels"][SUPERNODE]
+
+
+@damage(Rule.CARDS)
+def card_beyond_the_node(objects: Objects) -> None:
+    objects["Pod/small-0"]["metadata"]["annotations"][CARDS] = "8-9"
+
+
+@damage(Rule.CARDS)
+def card_marked_unhealthy(objects: Objects) -> None:
+    objects["Node/s0-n01"]["metadata"]["annotations"]["supernode.io/unhealthy-cards"] = "3"
+
+
+@damage(Rule.CARDS)
+def fewer_cards_allocatable_than_used(objects: Objects) -> None:
+    objects["Node/s0-n01"]["status"]["allocatable"]["example.com/card"] = "7"
+
+
+@damage(Rule.CARDS)
+def pod_that_asks_for_more_than_it_names(objects: Objects) -> None:
+    objects["Pod/small-0"]["spec"]["containers"][0]["resources"]["requests"]["example.com/card"] = "4"
+
+
+@damage(Rule.CARDS)
+def device_plugin_told_of_other_cards(objects: Objects) -> None:
+    objects["Pod/small-0"]["metadata"]["annotations"]["example.com/card"] = "card-4,card-5"
+
+
+@damage(Rule.CARDS)
+def pod_that_names_no_cards(objects: Objects) -> None:
+    del objects["Pod/small-0"]["metadata"]["annotations"][CARDS]
+
+
+@damage(Rule.LEGAL)
+def cards_across_packages(objects: Objects) -> None:
+    objects.move("small", 0, "s1-n01", "1-2")
+
+
+@damage(Rule.LEGAL)
+def size_that_the_profile_forbids(objects: Objects) -> None:
+    objects.move("small", 0, "s1-n01", "0-2")
+
+
+@damage(Rule.LEGAL)
+def part_of_a_node_across_nodes(objects: Objects) -> None:
+    objects.move("small", 1, "s1-n01")
+
+
+@damage(Rule.ONCE)
+def card_in_two_pods(objects: Objects) -> None:
+    objects.move("small", 1, "s1-n00", "0-1")
+
+
+@damage(Rule.ONCE)
+def card_in_two_ledger_entries(objects: Objects) -> None:
+    objects["SuperNode/sn-1"]["status"]["ledger"][1]["runs"][0]["cards"] = ["0-3"]
+
+
+@damage(Rule.ONCE)
+def foreign_pod_beyond_the_cards_of_the_node(objects: Objects) -> None:
+    foreign = copy.deepcopy(objects["Pod/big-0"])
+    foreign["metadata"] = {"namespace": "b", "name": "stranger"}
+    objects.items.append(foreign)
+
+
+@damage(Rule.WHOLE)
+def member_without_a_pod(objects: Objects) -> None:
+    objects.items.remove(objects["Pod/big-2"])
+
+
+@damage(Rule.WHOLE)
+def pod_of_a_group_without_cards(objects: Objects) -> None:
+    objects["Pod/big-2"]["metadata"]["annotations"][GROUP_UID] = "gone"
+
+
+@damage(Rule.WHOLE)
+def group_of_another_size_than_its_job(objects: Objects) -> None:
+    objects["TrainingJob/big"]["spec"]["cards"] = 64
+
+
+@damage(Rule.WHOLE)
+def ledger_with_smaller_members(objects: Objects) -> None:
+    objects.run("SuperNode/sn-0")["cards"] = ["0-3"]
+
+
+@damage(Rule.AGREE)
+def pod_on_another_node_than_the_ledger(objects: Objects) -> None:
+    objects.move("small", 0, "s1-n01")
+
+
+@damage(Rule.AGREE)
+def status_with_other_ranks_than_the_ledger(objects: Objects) -> None:
+    objects.run("CardGroup/big")["nodes"] = "s0-n[02-03],s0-n[00-01]"
+
+
+@damage(Rule.AGREE)
+def ledger_that_lost_the_group(objects: Objects) -> None:
+    objects["SuperNode/sn-0"]["status"]["ledger"] = []
+
+
+@damage(Rule.AGREE)
+def ledger_of_a_group_that_is_gone(objects: Objects) -> None:
+    objects.items.remove(objects["CardGroup/disk"])
+
+
+@damage(Rule.AGREE)
+def ledger_that_cannot_be_read(objects: Objects) -> None:
+    objects.run("SuperNode/sn-0")["ranks"] = "0-9"
+
+
+@damage(Rule.AGREE)
+def job_that_names_another_supernode(objects: Objects) -> None:
+    objects["TrainingJob/big"]["status"]["superNodes"] = ["sn-1"]
+
+
+@damage(Rule.AGREE)
+def job_that_counts_too_few_running_pods(objects: Objects) -> None:
+    objects["TrainingJob/big"]["status"]["pods"]["running"] = 3
+
+
+@damage(Rule.PLACE)
+def status_that_names_another_supernode(objects: Objects) -> None:
+    objects.run("CardGroup/big")["supernode"] = "sn-1"
+
+
+@damage(Rule.PLACE)
+def group_on_another_profile_than_asked(objects: Objects) -> None:
+    objects["CardGroup/big"]["spec"]["profile"] = "q"
+
+
+@damage(Rule.BLOCKS)
+def block_across_racks(objects: Objects) -> None:
+    """Ranks 0 and 1 in different racks: the same nodes in another order, wherever the order is told."""
+    for title in ("SuperNode/sn-0", "CardGroup/big"):
+        objects.run(title)["nodes"] = "s0-n00,s0-n02,s0-n01,s0-n03"
+    objects.move("big", 1, "s0-n02")
+    objects.move("big", 2, "s0-n01")
+
+
+@damage(Rule.BLOCKS)
+def block_that_only_the_job_asks_for(objects: Objects) -> None:
+    objects["TrainingJob/big"]["spec"]["topology"]["blocks"].append({"level": "rack", "members": 4})
+
+
+@damage(Rule.LIMITS)
+def group_outside_its_required_level(objects: Objects) -> None:
+    objects["CardGroup/big"]["spec"]["topology"]["required"] = "rack"
+
+
+@damage(Rule.LIMITS)
+def group_over_its_span_limit(objects: Objects) -> None:
+    objects["CardGroup/big"]["spec"]["topology"]["maxSpan"] = {"node": 3}
+
+
+@damage(Rule.SPANS)
+def group_that_tells_too_small_a_span(objects: Objects) -> None:
+    objects["CardGroup/big"]["status"]["spans"] = {"pod": 1, "rack": 1, "node": 4}
+
+
+@damage(Rule.SPANS)
+def racks_that_are_not_where_the_status_says(objects: Objects) -> None:
+    objects["Node/s0-n01"]["metadata"]["labels"][RACK] = "unknown"
+
+
+@damage(Rule.MINIMUM)
+def group_over_more_domains_than_needed(objects: Objects) -> None:
+    """The whole job in two supernodes, though another supernode could hold it."""
+    third = [copy.deepcopy(objects[f"Node/s0-n0{place}"]) for place in range(4)]
+    for obj in third:
+        obj["metadata"]["name"] = obj["metadata"]["name"].replace("s0", "s2")
+        obj["metadata"]["labels"][SUPERNODE] = "2"
+    objects.items += [*third, supernode(2, [], free=32)]
+    del objects["CardGroup/big"]["spec"]["topology"]["required"]
+    del objects["TrainingJob/big"]["spec"]["topology"]["required"]
+    for place in (2, 3):
+        objects.move("big", place, f"s1-n0{place}")
+
+
+@damage(Rule.MINIMUM)
+def minimum_told_that_is_not_the_span(objects: Objects) -> None:
+    objects["CardGroup/big"]["status"]["minimal"] = {"pod": 1, "rack": 1, "node": 4}
+
+
+@damage(Rule.COUNTS)
+def supernode_with_wrong_counts(objects: Objects) -> None:
+    objects["SuperNode/sn-1"]["status"]["cards"]["free"] = 25
+
+
+@damage(Rule.COUNTS)
+def supernode_that_misses_a_node(objects: Objects) -> None:
+    objects["SuperNode/sn-1"]["status"]["nodes"] = 3
+
+
+def test_a_sound_cluster_passes() -> None:
+    report = check(sound())
+    assert report.violations == []
+    assert set(report.looked) == set(Rule)
+    assert [(row.group, row.verdict) for row in report.rows] == [
+        ("a/big", "minimum proven"),
+        ("a/small", "minimum proven"),
+        ("a/disk", "minimum proven"),
+    ]
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_damage_is_caught(kind: str) -> None:
+    rule, act = DAMAGE[kind]
+    objects = Objects()
+    act(objects)
+    report = check(objects.items)
+    assert rule in {violation.rule for violation in report.violations}
+    assert any("FAIL" in line for line in report.lines())
+
+
+def test_every_rule_is_broken_once() -> None:
+    assert {rule for rule, _ in DAMAGE.values()} == set(Rule)
+
+
+def test_finished_pods_hold_nothing() -> None:
+    objects = Objects()
+    ended = copy.deepcopy(objects["Pod/big-0"])
+    ended["metadata"]["name"], ended["status"]["phase"] = "older", "Succeeded"
+    objects.items.append(ended)
+    assert check(objects.items).violations == []
+
+
+def test_a_pod_on_a_bare_group_is_no_stranger() -> None:
+    objects = Objects()
+    user = pod("disk", 0, "s1-n00", [4, 5, 6, 7])
+    del user["metadata"]["labels"]["supernode.io/job"]
+    objects.items.append(user)
+    assert check(objects.items).violations == []
+
+
+def test_runs_are_read() -> None:
+    assert numbers("0-2,7") == [0, 1, 2, 7]
+    assert node_names("a-n[08-10],b.c") == ["a-n08", "a-n09", "a-n10", "b.c"]
+    found = seats([{"ranks": "0-3", "nodes": "n[1-2]", "cards": ["0-1", "2"]}])
+    assert [(rank, seat.node, sorted(seat.cards)) for rank, seat in found.items()] == [
+        (0, "n1", [0, 1]),
+        (1, "n1", [2]),
+        (2, "n2", [0, 1]),
+        (3, "n2", [2]),
+    ]
+
+
+def _imports() -> Iterator[str]:
+    for file in Path(package.__path__[0]).glob("*.py"):
+        for statement in ast.walk(ast.parse(file.read_text())):
+            if isinstance(statement, ast.ImportFrom):
+                yield statement.module or ""
+            elif isinstance(statement, ast.Import):
+                yield from (alias.name for alias in statement.names)
+
+
+def test_the_check_shares_nothing_with_the_operator() -> None:
+    assert not [name for name in _imports() if name.split(".")[0] == "supernode"]
+    assert {name for name in _imports() if name.startswith("testbed.")} <= {
+        "testbed.errors",
+        *(f"testbed.check{part}" for part in ("", ".facts", ".groups", ".minimum", ".pods", ".reading", ".report")),
+        "testbed.check.topology",
+    }
