@@ -59,10 +59,10 @@ def main() -> None:
             operator.start()
             say(f"the operator runs and serves {operator.url}/metrics")
             lend_reserve(bed)
-            bound = apply_superpod(bed)
+            bound, answered = apply_superpod(bed)
             apply_others(bed)
             show(bed, operator)
-            show_times(bound, floor)
+            show_times(bound, answered, floor)
             passed = show_check(bed)
             show_next_steps(bed)
     except TestbedError as error:
@@ -132,18 +132,20 @@ def lend_reserve(bed: Bed) -> None:
     say(f"{INTACT} keeps 2 of its 48 nodes in reserve; the demo lends them out: spec.reserve=0")
 
 
-def apply_superpod(bed: Bed) -> float:
-    """Apply the job of 768 cards; seconds from the start of kubectl until all of its pods are bound."""
+def apply_superpod(bed: Bed) -> tuple[float, float]:
+    """Apply the job of 768 cards; seconds from the start of kubectl until all its pods are bound, and kubectl's own."""
     say("kubectl apply -f examples/demo/1-superpod.yaml: 768 cards, required to lie in one supernode")
-    seconds = until_bound(
-        bed,
-        NAMESPACE,
-        "supernode.io/job=superpod",
-        NODES,
-        lambda: kubectl(bed, "apply", "-f", str(JOBS / "1-superpod.yaml")),
-    )
+    answered = 0.0
+
+    def submit() -> None:
+        nonlocal answered
+        began = time.monotonic()
+        kubectl(bed, "apply", "-f", str(JOBS / "1-superpod.yaml"))
+        answered = time.monotonic() - began
+
+    seconds = until_bound(bed, NAMESPACE, "supernode.io/job=superpod", NODES, submit)
     say(f"{NODES} pods of 16 cards are bound")
-    return seconds
+    return seconds, answered
 
 
 def apply_others(bed: Bed) -> None:
@@ -190,10 +192,10 @@ def _supernode(bed: Bed, *arguments: str) -> None:
         raise TestbedError(f"{' '.join(command)} failed")
 
 
-def show_times(bound: float, floor: float) -> None:
+def show_times(bound: float, answered: float, floor: float) -> None:
     """What the operator adds to what the cluster itself needs."""
     headline("time until 48 pods are bound")
-    print(f"operator, from the start of kubectl apply   {bound:6.2f} s")
+    print(f"operator, from the start of kubectl apply   {bound:6.2f} s   (kubectl itself {answered:.2f} s)")
     print(f"raw client, 64 connections, same nodes      {floor:6.2f} s")
 
 
