@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from supernode.api.reading import parse
 from supernode.api.trainingjob import TrainingJob
 from supernode.topology.profile import Profile

@@ -6,6 +6,7 @@ from math import lcm
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from supernode.api.trainingjob import Parallelism
 from supernode.topology.profile import Level, Profile
 from supernode.workload import InvalidSpec, WorkerShape, derive_blocks

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+
 from supernode.topology.ledger import Seat
 from supernode.workload import render_pod, worker_shape
 

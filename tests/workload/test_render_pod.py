@@ -6,6 +6,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+
 from supernode.api.reading import parse
 from supernode.topology.ledger import Seat
 from supernode.topology.profile import Profile

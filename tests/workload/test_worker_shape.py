@@ -1,4 +1,5 @@
 import pytest
+
 from supernode.api.conditions import Reason
 from supernode.workload import InvalidSpec, WorkerShape, natural_worker, worker_shape
 

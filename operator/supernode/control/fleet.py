@@ -106,7 +106,7 @@ class FleetState:
             del self._views[name]
         self.changed |= dirty
         if rebuilt or gone:
-            self.fleet = Fleet(self._views.values(), self.profiles)
+            self.fleet = self.fleet.succeeded_by(self._views.values(), self.profiles)
 
     def _discover(self) -> None:
         self.profiles = {

@@ -15,6 +15,7 @@ from supernode.control.fleet import FleetState
 from supernode.control.grouping import request_for
 from supernode.control.records import Custom
 from supernode.control.supernodes import Standing, counts, shape_of, standing
+from supernode.control.wording import spans_text
 from supernode.placement import Placement, Refusal, Request, plan
 from supernode.topology.discovery import Found, ProblemKind
 from supernode.topology.fleet import Fleet, Member, SuperNodeView
@@ -63,9 +64,9 @@ def waiting_group(group: Group, refusal: Refusal, now: datetime) -> Json:
 def allocated_group(group: Group, placement: Placement, now: datetime) -> Json:
     """The status of a group that the ledgers hold."""
     members = len(placement.members)
-    message = (
-        f"{members} members hold {sum(m.cards.bit_count() for m in placement.members)} cards; {spans_text(placement)}"
-    )
+    cards = sum(member.cards.bit_count() for member in placement.members)
+    spans = spans_text(placement.spans, placement.minimal, proven=placement.proven)
+    message = f"{members} members hold {cards} cards; {spans}"
     states = {
         ConditionType.READY: State(True, Reason.ALLOCATED, message),
         ConditionType.RECONCILING: State(False, Reason.ALLOCATED),
@@ -116,16 +117,6 @@ def reconstruct(fleet: Fleet, group: Group, members: tuple[Member, ...]) -> Plac
     if isinstance(answer, Placement) and answer.profile == profile:
         return Placement(profile, members, counts, answer.minimal, answer.proven)
     return Placement(profile, members, counts, counts, proven=False)
-
-
-def spans_text(placement: Placement) -> str:
-    """How many domains of each level, outermost first, and what the minimum is where it differs."""
-    parts = []
-    for level, count in placement.spans.items():
-        least = placement.minimal.get(level, count)
-        text = f"{count} {level}{'' if count == 1 else 's'}"
-        parts.append(text if count == least else f"{text} (minimal {least})")
-    return ", ".join(parts)
 
 
 def _group(group: Group, phase: str, states: dict[ConditionType, State], now: datetime, **fields: Any) -> Json:

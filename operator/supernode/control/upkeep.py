@@ -1,0 +1,99 @@
+"""Keeps SuperNodes true: creates those that labels tell of, deletes empty ones, writes counts and profile statuses."""
+
+import time
+from typing import Any
+
+from supernode.api import names
+from supernode.cluster import resources
+from supernode.cluster.errors import ApiError
+from supernode.cluster.writer import Writer
+from supernode.control import status
+from supernode.control.caches import Caches
+from supernode.control.fleet import FleetState
+from supernode.control.groups import now
+from supernode.control.writes import status_patch
+
+STATUS_INTERVAL = 1.0
+"""Seconds between two writes of one SuperNode's counts when its ledger did not change: nodes flap together."""
+
+RETRY_DELAY = 1.0
+"""Seconds until a write that failed is tried again."""
+
+
+class Upkeep:
+    """Part of the allocator's passes: nobody else writes SuperNodes and the status of profiles."""
+
+    def __init__(self, writer: Writer, caches: Caches, state: FleetState) -> None:
+        self._writer = writer
+        self._caches = caches
+        self._state = state
+        self._due: dict[str, float] = {}
+
+    async def sync(self) -> None:
+        """Create the SuperNodes that node labels tell of; delete discovered ones that have neither nodes nor groups."""
+        store = self._caches.supernodes.store
+        missing = [found for found in self._state.discovery.supernodes.values() if ("", found.name) not in store]
+        objects = [status.discovered_supernode(found) for found in missing]
+        for result in await self._writer.create_many("discovery", resources.SUPERNODES, objects):
+            if not isinstance(result, ApiError):
+                self._caches.supernodes.put(result)
+        empty = [
+            (record.key, record.uid)
+            for key, record in store.items()
+            if record.labels.get(names.LABEL_DISCOVERED) == "true" and not record.deleting and self._is_empty(key[1])
+        ]
+        await self._writer.delete_many("discovery", resources.SUPERNODES, empty)
+        if self._state.discovered:
+            self._state.discovered = not await self._write_profiles()
+        if missing:
+            self._state.refresh()
+
+    def _is_empty(self, name: str) -> bool:
+        found = self._state.discovery.supernodes.get(name)
+        ledger = self._state.ledgers.get(name)
+        return (found is None or not found.nodes) and ledger is not None and not ledger.entries and not ledger.error
+
+    async def _write_profiles(self) -> bool:
+        """Write what discovery found of each profile; whether all writes succeeded."""
+        moment = now()
+        calls = [
+            status_patch(resources.SUPERNODEPROFILES, key, patch, record.resource_version)
+            for key, record in self._caches.profiles.store.items()
+            if (patch := status.difference(record.status, status.profile_status(record, self._state, moment)))
+        ]
+        results = await self._writer.run("profiles", calls)
+        for result in results:
+            if not isinstance(result, ApiError):
+                self._caches.profiles.put(result)
+        return not any(isinstance(result, ApiError) for result in results)
+
+    async def write_counts(self) -> float | None:
+        """Write the counts of supernodes whose view changed; seconds until the next write that had to wait."""
+        self._state.refresh()
+        writes: list[tuple[str, Any]] = []
+        later = []
+        moment = time.monotonic()
+        for name in sorted(self._state.changed):
+            if (due := self._due.get(name, 0.0)) > moment:
+                later.append(due - moment)
+                continue
+            self._state.changed.discard(name)
+            if (call := self._counts_of(name)) is not None:
+                self._due[name] = moment + STATUS_INTERVAL
+                writes.append((name, call))
+        results = await self._writer.run("counts", [call for _, call in writes])
+        for (name, _), result in zip(writes, results, strict=True):
+            if isinstance(result, ApiError):
+                self._state.changed.add(name)
+                later.append(RETRY_DELAY)
+            else:
+                self._caches.supernodes.put(result)
+        return min(later, default=None)
+
+    def _counts_of(self, name: str) -> Any:
+        record = self._caches.supernodes.store.get(("", name))
+        if record is None:
+            return None
+        view = self._state.fleet.supernodes.get(name)
+        patch = status.difference(record.status, status.supernode_status(record, view, self._state, now()))
+        return status_patch(resources.SUPERNODES, record.key, patch, record.resource_version) if patch else None
