@@ -1,0 +1,225 @@
+"""The entry point ``kubectl-supernode``, which kubectl runs as ``kubectl supernode``.
+
+Each command imports what it needs when it runs, so that help and mistakes are answered at once.
+"""
+
+import sys
+from collections.abc import Coroutine
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from supernode.api.errors import SupernodeError
+from supernode.cli.errors import BadInput, printable
+
+if TYPE_CHECKING:
+    from supernode.cli.documents import Document
+    from supernode.cli.inventory import Snapshot
+
+T = TypeVar("T")
+
+BAD_INPUT = 1
+DOES_NOT_FIT = 3
+_USAGE = 2
+"""What typer ends with on a command line it cannot read; here that is bad input like any other."""
+
+app = typer.Typer(
+    help="See where jobs would fit, where they run, and why they wait. Nothing is ever written to a cluster.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Format(StrEnum):
+    """How the answer is written."""
+
+    TABLE = "table"
+    JSON = "json"
+    YAML = "yaml"
+
+
+Kubeconfig = Annotated[Path | None, typer.Option(help="Kubeconfig file [default: kubectl's]", metavar="FILE")]
+Context = Annotated[str | None, typer.Option(help="Context of the kubeconfig [default: the current]", metavar="NAME")]
+Fleet = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Manifests of the fleet instead of a cluster: Node, SuperNodeProfile, SuperNode, Pod, ConfigMap. "
+        "A file, a folder or - for standard input; several may be given.",
+        metavar="PATH...",
+    ),
+]
+Namespace = Annotated[
+    str | None, typer.Option("--namespace", "-n", help="Namespace [default: the context's]", metavar="NAME")
+]
+
+
+@app.callback()
+def _global(ctx: typer.Context, kubeconfig: Kubeconfig = None, context: Context = None) -> None:
+    ctx.obj = (kubeconfig, context)
+
+
+@app.command()
+def plan(
+    ctx: typer.Context,
+    requests: Annotated[
+        list[str],
+        typer.Option(
+            "--filename",
+            "-f",
+            help="TrainingJob and CardGroup manifests: a file, a folder or - for standard input; may be repeated.",
+            metavar="PATH",
+        ),
+    ],
+    fleet: Fleet = None,
+    more_fleet: Annotated[list[str] | None, typer.Argument(hidden=True, metavar="MORE_FLEET")] = None,
+    independent: Annotated[
+        bool, typer.Option("--independent", help="Each request sees the fleet as it is, not what earlier ones took.")
+    ] = False,
+    output: Annotated[Format, typer.Option("--output", "-o", help="How to write the answer.")] = Format.TABLE,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+) -> None:
+    """Tell whether jobs would fit, where, and why not, without submitting anything.
+
+    Exit status: 0 every request fits, 3 at least one does not, 1 bad input.
+    """
+    from supernode.cli.documents import STDIN, read_documents
+
+    if more_fleet and not fleet:
+        raise BadInput(f"{more_fleet[0]}: is it a request or a fleet? Put -f or --fleet before it")
+    paths = [*(fleet or ()), *(more_fleet or ())]
+    if STDIN in requests and STDIN in paths:
+        raise BadInput("-f - and --fleet -: standard input can be read once; name a file for one of them")
+    asked, described = list(read_documents(requests)), list(read_documents(paths))
+
+    from supernode.cli.output import console, say
+    from supernode.cli.plan import plan_all, read_requests
+    from supernode.cli.plan_output import write_results
+
+    wanted = read_requests(asked, say)
+    snapshot, namespace = _snapshot(_cluster(ctx, kubeconfig, context), described if paths else None)
+    results = plan_all(snapshot, wanted, namespace=namespace, independent=independent)
+    write_results(console(), results, output)
+    if not all(result.fits for result in results):
+        raise typer.Exit(DOES_NOT_FIT)
+
+
+@app.command("map")
+def map_(
+    ctx: typer.Context,
+    name: Annotated[str | None, typer.Argument(help="One supernode, shown node by node.", metavar="NAME")] = None,
+    fleet: Fleet = None,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+) -> None:
+    """Show what each supernode has, what is free in it, and in which pieces."""
+    from supernode.cli.documents import read_documents
+
+    described = list(read_documents(fleet)) if fleet else None
+
+    from supernode.cli.fleet_map import print_map, print_supernode
+    from supernode.cli.output import console
+
+    snapshot, _ = _snapshot(_cluster(ctx, kubeconfig, context), described)
+    if name is None:
+        print_map(console(), snapshot)
+    else:
+        print_supernode(console(), snapshot, name)
+
+
+@app.command()
+def jobs(
+    ctx: typer.Context,
+    all_namespaces: Annotated[bool, typer.Option("--all-namespaces", "-A", help="Jobs of every namespace.")] = False,
+    namespace: Namespace = None,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+) -> None:
+    """List training jobs: where they run, or what they wait for."""
+    from supernode.cli.jobs import print_jobs
+    from supernode.cli.live import connect
+    from supernode.cli.output import console, say
+    from supernode.cluster.resources import TRAININGJOBS
+
+    async def read() -> None:
+        async with connect(*_cluster(ctx, kubeconfig, context)) as reader:
+            where = None if all_namespaces else namespace or reader.namespace
+            found = [job async for job in reader.every(TRAININGJOBS, where)]
+            if not found:
+                say("no training jobs" + (f" in namespace {where}; -A shows all" if where else ""))
+                return
+            profiles = (await reader.profiles(say)).profiles
+            print_jobs(console(), found, profiles, all_namespaces=all_namespaces)
+
+    _run(read())
+
+
+@app.command()
+def why(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(help="A TrainingJob or CardGroup.", metavar="[NAMESPACE/]NAME")],
+    namespace: Namespace = None,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+) -> None:
+    """Explain how a job or group stands: conditions, placement, and spans against the minimum."""
+    from supernode.cli.inventory import snapshot
+    from supernode.cli.live import connect
+    from supernode.cli.output import console, say
+    from supernode.cli.why import print_case, read_case
+
+    async def read() -> None:
+        async with connect(*_cluster(ctx, kubeconfig, context)) as reader:
+            before, _, last = name.rpartition("/")
+            case = await read_case(reader, (before or namespace or reader.namespace, last))
+            print_case(console(), case, snapshot(await reader.inventory(say, pods=False)))
+
+    _run(read())
+
+
+def main() -> None:
+    """Run the command line. Ends the process: with 0, 3 (a planned request does not fit) or 1 (anything else)."""
+    try:
+        app(prog_name="kubectl supernode")
+    except SystemExit as ended:
+        sys.exit(BAD_INPUT if ended.code == _USAGE else ended.code)
+    except SupernodeError as problem:
+        sys.exit(f"error: {printable(str(problem))}")
+
+
+def _cluster(ctx: typer.Context, kubeconfig: Path | None, context: str | None) -> tuple[Path | None, str | None]:
+    """The cluster meant by the options, which may stand before or after the command."""
+    before_kubeconfig, before_context = ctx.obj
+    return kubeconfig or before_kubeconfig, context or before_context
+
+
+def _snapshot(cluster: tuple[Path | None, str | None], described: "list[Document] | None") -> "tuple[Snapshot, str]":
+    """The fleet as described, or else of the cluster; and the namespace of what names none."""
+    from supernode.cli.inventory import collect, snapshot
+    from supernode.cli.output import say
+
+    if described is not None:
+        return snapshot(collect(described, say)), "default"
+
+    from supernode.cli.live import connect
+
+    async def read() -> "tuple[Snapshot, str]":
+        async with connect(*cluster) as reader:
+            return snapshot(await reader.inventory(say)), reader.namespace
+
+    return _run(read())
+
+
+def _run(work: Coroutine[object, object, T]) -> T:
+    import asyncio
+
+    return asyncio.run(work)
+
+
+if __name__ == "__main__":
+    main()

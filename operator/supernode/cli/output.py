@@ -1,0 +1,91 @@
+"""Writing to the terminal: tables as kubectl prints them, in colour only where a person looks."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from supernode.cli.errors import printable
+from supernode.topology.fleet import Member
+from supernode.topology.ranges import RangeError, format_cards, format_ints, format_nodes
+
+_UNLIMITED = 10_000
+"""Width where no terminal limits it: a pipe gets each row on one line."""
+
+_SHOWN_SETS = 4
+
+
+def say(text: str) -> None:
+    """A line beside the answer, on standard error."""
+    print(printable(text), file=sys.stderr)
+
+
+def console() -> Console:
+    """Standard output as it is now."""
+    limited = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return Console(width=None if limited else _UNLIMITED, markup=False, emoji=False, highlight=False)
+
+
+def table(headers: Sequence[str], rows: Iterable[Sequence[str | Text]], *, numbers: Iterable[str] = ()) -> Table:
+    """A table without lines; columns named in `numbers` are set to the right."""
+    right = set(numbers)
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", show_edge=False)
+    for header in headers:
+        made.add_column(header, justify="right" if header in right else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*(printable(cell) if isinstance(cell, str) else cell for cell in row))
+    return made
+
+
+def compact(names: Sequence[str], *, most: int = 200) -> str:
+    """Names of nodes or domains as ranges, such as `a-n[000-047]` or `row1/r[0-7]`, cut when longer than `most`."""
+    text = ",".join(_run(parent, [name.rpartition("/")[2] for name in part]) for parent, part in _by_parent(names))
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def _by_parent(names: Sequence[str]) -> Iterator[tuple[str, Iterator[str]]]:
+    return groupby(names, key=lambda name: "".join(name.rpartition("/")[:2]))
+
+
+def _run(parent: str, names: Sequence[str]) -> str:
+    try:
+        return f"{parent}{format_nodes(names)}"
+    except RangeError:  # a domain is called by a label's value, which may be what no node's name can be
+        return ",".join(f"{parent}{name}" for name in names)
+
+
+def members_table(members: Iterable[Member]) -> Table:
+    """Where members lie, one row for each supernode; one in all where every node is its own."""
+    ordered = list(members)
+    between = list(dict.fromkeys(level for member in ordered for level in list(member.domains)[1:-1]))[::-1]
+    lone = all(len(member.domains) <= 1 for member in ordered)
+    rows = []
+    for supernode in [None] if lone else dict.fromkeys(member.supernode for member in ordered):
+        here = [member for member in ordered if supernode in (None, member.supernode)]
+        domains = [
+            compact(list(dict.fromkeys(_below(member.domains.get(level, "?"), supernode) for member in here)))
+            for level in between
+        ]
+        nodes = compact(list(dict.fromkeys(member.node for member in here)))
+        ranks = format_ints(member.rank for member in here)
+        rows.append([*([] if supernode is None else [supernode]), *domains, nodes, ranks, _cards(here)])
+    headers = [*([] if lone else ["SUPERNODE"]), *(level.upper() for level in between), "NODES", "RANKS", "CARDS"]
+    return table(headers, rows)
+
+
+def _below(domain: str, supernode: str | None) -> str:
+    return domain.removeprefix(f"{supernode}/")
+
+
+def _cards(members: Sequence[Member]) -> str:
+    """The card sets of members, or their size where there are many."""
+    sets = list(dict.fromkeys(member.cards for member in members))
+    if len(sets) <= _SHOWN_SETS:
+        return " ".join(map(format_cards, sets))
+    return f"{sets[0].bit_count()} of each node"

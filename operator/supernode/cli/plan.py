@@ -1,0 +1,150 @@
+"""`plan`: which requests would fit, where, and why not: the operator's own decision, with nothing submitted."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from supernode.api import names
+from supernode.api.cardgroup import CardGroup, CardGroupSpec
+from supernode.api.errors import InvalidObject
+from supernode.api.reading import KINDS, parse
+from supernode.api.trainingjob import TrainingJob
+from supernode.cli.documents import Document
+from supernode.cli.errors import BadInput
+from supernode.cli.inventory import Say, Snapshot
+from supernode.control.grouping import claim_for, profiles_for, request_for
+from supernode.placement import Placement, Refusal, Request, plan
+from supernode.topology.fleet import Fleet
+from supernode.topology.ranges import card_indices
+from supernode.workload import InvalidSpec
+
+_REQUESTS: Final = ("TrainingJob", "CardGroup")
+
+
+Wanted = TrainingJob | CardGroup
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The answer to one request, called "namespace/name".
+
+    request is None when a job's claim could not be made out. seconds: how long the decision took.
+    """
+
+    name: str
+    request: Request | None
+    answer: Placement | Refusal
+    seconds: float = 0.0
+
+    @property
+    def fits(self) -> bool:
+        return isinstance(self.answer, Placement)
+
+
+def read_requests(documents: Iterable[Document], say: Say) -> list[Wanted]:
+    """The requests among these documents. What is none is passed over, and told in one line. Raises BadInput."""
+    wanted: list[Wanted] = []
+    skipped: Counter[str] = Counter()
+    for document in documents:
+        if not _may_be_request(document):
+            skipped[document.kind] += 1
+            continue
+        try:
+            body = parse(document.kind, document.body)
+        except InvalidObject as problem:
+            raise document.error(problem) from None
+        assert isinstance(body, Wanted)
+        if not body.metadata.name:
+            raise document.error(f"{document.kind} (unnamed): metadata.name: is required; set it")
+        wanted.append(body)
+    if skipped:
+        kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(skipped.items()))
+        say(f"passed over, no request: {kinds}")
+    if not wanted:
+        raise BadInput("-f: the files hold no request; give TrainingJob or CardGroup objects")
+    return wanted
+
+
+def _may_be_request(document: Document) -> bool:
+    """Also what has a misspelt kind of ours, which the parser will refuse."""
+    if document.group not in (None, names.GROUP):
+        return False
+    return document.kind in _REQUESTS or (document.group == names.GROUP and document.kind not in KINDS)
+
+
+def plan_all(
+    snapshot: Snapshot, wanted: Sequence[Wanted], *, namespace: str = "default", independent: bool = False
+) -> list[Result]:
+    """Answer the requests in order, each after what the earlier ones took, or each on the fleet as it is.
+
+    `namespace` is for requests that name none.
+    """
+    fleet, results = snapshot.fleet, []
+    for body in wanted:
+        result = _plan_one(snapshot, fleet, body, f"{body.metadata.namespace or namespace}/{body.metadata.name}")
+        results.append(result)
+        if isinstance(result.answer, Placement) and not independent:
+            fleet = fleet.take(result.answer.members)
+    return results
+
+
+def _plan_one(snapshot: Snapshot, fleet: Fleet, body: Wanted, name: str) -> Result:
+    try:
+        spec = _claim(snapshot, fleet, body)
+    except InvalidSpec as problem:
+        return Result(name, None, Refusal(problem.reason, str(problem), stalled=True))
+    started = time.perf_counter()
+    answer = _decide(fleet, name, spec)
+    return Result(name, request_for(name, spec), answer, time.perf_counter() - started)
+
+
+def _claim(snapshot: Snapshot, fleet: Fleet, body: Wanted) -> CardGroupSpec:
+    if isinstance(body, CardGroup):
+        return body.spec
+    return claim_for(body, profiles_for(body, fleet, snapshot.profiles))
+
+
+def _decide(fleet: Fleet, name: str, spec: CardGroupSpec) -> Placement | Refusal:
+    """What the group gets in the end: one domain of its preferred level, or what it settles for after its wait."""
+    preferred = spec.topology.preferred if spec.topology else None
+    if preferred is not None:
+        narrow = plan(fleet, request_for(name, spec, required=preferred.level))
+        if isinstance(narrow, Placement):
+            return narrow
+    return plan(fleet, request_for(name, spec))
+
+
+def to_document(results: Sequence[Result]) -> dict[str, Any]:
+    """The results in the form that other tools read (docs/cli.md)."""
+    return {"results": [_to_dict(result) for result in results]}
+
+
+def _to_dict(result: Result) -> dict[str, Any]:
+    answer = result.answer
+    placed = answer if isinstance(answer, Placement) else None
+    refused = answer if isinstance(answer, Refusal) else None
+    members = [
+        {
+            "rank": member.rank,
+            "node": member.node,
+            "cards": list(card_indices(member.cards)),
+            "domains": dict(member.domains),
+        }
+        for member in (placed.members if placed else ())
+    ]
+    return {
+        "name": result.name,
+        "feasible": placed is not None,
+        "members": members,
+        "spares": [],
+        "spans": dict(placed.spans) if placed else {},
+        "minimal": dict(placed.minimal) if placed else {},
+        "proven": answer.proven,
+        "reason": str(refused.reason) if refused else None,
+        "message": refused.message if refused else None,
+        "decisionSeconds": round(result.seconds, 6),
+    }

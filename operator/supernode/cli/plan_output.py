@@ -1,0 +1,95 @@
+"""The answers of `plan`, for people and for programs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import orjson
+import yaml
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from supernode.cli.errors import printable
+from supernode.cli.output import members_table, table
+from supernode.cli.plan import Result, to_document
+from supernode.control.wording import spans_text
+from supernode.placement import Placement, Refusal, Request
+
+
+def write_results(out: Console, results: Sequence[Result], form: str) -> None:
+    """Write the results as `table`, `json` or `yaml`."""
+    if form == "table":
+        _print_results(out, results)
+    elif form == "json":
+        sys.stdout.buffer.write(
+            orjson.dumps(to_document(results), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+        )
+    else:
+        yaml.dump(to_document(results), sys.stdout, Dumper=_Dumper, sort_keys=False)
+
+
+class _Dumper(yaml.CSafeDumper):
+    """Writes what occurs twice twice: members of one node share their domains."""
+
+    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002
+        return True
+
+
+def _print_results(out: Console, results: Sequence[Result]) -> None:
+    """An overview when there are several requests, then each answer with its placement or the reason against it."""
+    if len(results) > 1:
+        out.print(_overview(results))
+    for index, result in enumerate(results):
+        if index or len(results) > 1:
+            out.print()
+        _print_result(out, result)
+
+
+def _overview(results: Sequence[Result]) -> Table:
+    rows: list[list[str | Text]] = []
+    for result in results:
+        answer, request = result.answer, result.request
+        size = [str(request.cards), f"{request.members} x {request.cards_per_member}"] if request else ["-", "-"]
+        if isinstance(answer, Placement):
+            text = spans_text(answer.spans, answer.minimal, proven=answer.proven)
+            rows.append([result.name, *size, Text("yes", style="green"), text])
+        else:
+            rows.append([result.name, *size, Text("no", style="red"), str(answer.reason)])
+    return table(["REQUEST", "CARDS", "MEMBERS", "FITS", "SPANS OR REASON"], rows, numbers=["CARDS"])
+
+
+def _print_result(out: Console, result: Result) -> None:
+    answer = result.answer
+    if isinstance(answer, Refusal):
+        out.print(Text.assemble((printable(result.name), "bold"), ": ", ("does not fit", "red"), f": {answer.reason}"))
+        out.print(Padding(Text(answer.message), (0, 0, 0, 2), expand=False))
+        if answer.stalled:
+            out.print(Padding(Text("waiting cannot help"), (0, 0, 0, 2), expand=False))
+        return
+    out.print(Text.assemble((printable(result.name), "bold"), ": ", ("fits", "green"), f" on {answer.profile}"))
+    lines = [f"touches {spans_text(answer.spans, answer.minimal, proven=answer.proven)}{_certainty(answer)}"]
+    if result.request is not None:
+        lines += _blocks(result.request, answer)
+    for line in lines:
+        out.print(Padding(Text(line), (0, 0, 0, 2), expand=False))
+    out.print(Padding(members_table(answer.members), (0, 0, 0, 2), expand=False))
+
+
+def _certainty(placement: Placement) -> str:
+    if not placement.proven:
+        return "; the search budget ran out before the minimum was proven"
+    return "; no placement touches fewer" if placement.spans == placement.minimal else ""
+
+
+def _blocks(request: Request, placement: Placement) -> list[str]:
+    lines = []
+    outermost = next(iter(placement.spans))
+    for block in request.blocks:
+        level = outermost if block.level == "supernode" else block.level
+        number = request.members // block.members
+        touched = f" ({placement.spans[level]} touched)" if level in placement.spans else ""
+        lines.append(f"{number} blocks of {block.members} members, each in one {level}{touched}")
+    return lines

@@ -1,0 +1,123 @@
+"""`why`: how one job or group stands, and what led there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
+
+from supernode.api.conditions import Reason
+from supernode.api.errors import SupernodeError
+from supernode.cli.documents import Json
+from supernode.cli.errors import NotThere
+from supernode.cli.inventory import Snapshot
+from supernode.cli.jobs import cards_of, outer_first
+from supernode.cli.live import Reader
+from supernode.cli.output import members_table, table
+from supernode.cluster import resources
+from supernode.cluster.resources import Key
+from supernode.topology.fleet import Member
+from supernode.topology.ledger import decode_placement
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What is to be explained. A job's group has the job's name."""
+
+    key: Key
+    job: Json | None
+    group: Json | None
+
+
+async def read_case(reader: Reader, key: Key) -> Case:
+    """The job and the group of this name. Raises NotThere when there is neither."""
+    job = await reader.find(resources.TRAININGJOBS, key)
+    group = await reader.find(resources.CARDGROUPS, key)
+    if job is None and group is None:
+        namespace, name = key
+        raise NotThere(f"there is no TrainingJob and no CardGroup {name} in namespace {namespace}; see `jobs -A`")
+    return Case(key, job, group)
+
+
+def print_case(out: Console, case: Case, snapshot: Snapshot) -> None:
+    """The job, then its group: state, conditions, spans against the minimum, and where the members lie."""
+    if case.job is not None:
+        _print_job(out, case.job)
+    if case.group is not None:
+        if case.job is not None:
+            out.print()
+        _print_group(out, case.group, snapshot)
+
+
+def _print_job(out: Console, job: Json) -> None:
+    status = job.get("status", {})
+    _title(out, "TrainingJob", job)
+    pods = ", ".join(f"{number} {state}" for state, number in status.get("pods", {}).items() if number)
+    members = f", {status['members']} members" if "members" in status else ""
+    _line(out, f"{cards_of(job)} cards{members}; {status.get('restarts', 0)} restarts; pods: {pods or 'none'}")
+    _conditions(out, status)
+
+
+def _print_group(out: Console, group: Json, snapshot: Snapshot) -> None:
+    spec, status = group["spec"], group.get("status", {})
+    _title(out, "CardGroup", group)
+    on = f" on {status['profile']}" if status.get("profile") else ""
+    _line(out, f"{spec['members']} members of {spec.get('cardsPerMember', 1)} cards{on}")
+    _conditions(out, status)
+    if status.get("spans"):
+        _spans(out, status, snapshot)
+    members = _members(out, status, snapshot)
+    if members:
+        out.print()
+        out.print(Padding(members_table(members), (0, 0, 0, 2), expand=False))
+
+
+def _title(out: Console, kind: str, obj: Json) -> None:
+    meta, phase = obj["metadata"], obj.get("status", {}).get("phase", "not looked at yet")
+    out.print(Text.assemble(f"{kind} ", (f"{meta['namespace']}/{meta['name']}", "bold"), f": {phase}"))
+
+
+def _conditions(out: Console, status: Json) -> None:
+    conditions = status.get("conditions", ())
+    rows = [
+        [condition[part] for part in ("type", "status", "reason", "lastTransitionTime")] for condition in conditions
+    ]
+    if rows:
+        out.print(Padding(table(["CONDITION", "STATUS", "REASON", "SINCE"], rows), (0, 0, 0, 2), expand=False))
+    for message in dict.fromkeys(c["message"] for c in conditions if c.get("message")):
+        _line(out, message)
+    for reason in dict.fromkeys(c["reason"] for c in conditions):
+        meaning = next((known.meaning for known in Reason if known == reason), None)
+        if meaning is not None:
+            _line(out, f"{reason}: {meaning}")
+
+
+def _spans(out: Console, status: Json, snapshot: Snapshot) -> None:
+    spans = outer_first(status["spans"], snapshot.profiles.get(status.get("profile", "")))
+    minimal = status.get("minimal", {})
+    bound = "MINIMUM" if status.get("proven", True) else "LOWER BOUND"
+    rows = [[level, str(count), str(minimal.get(level, "-"))] for level, count in spans.items()]
+    out.print()
+    out.print(Padding(table(["LEVEL", "TOUCHED", bound], rows, numbers=["TOUCHED", bound]), (0, 0, 0, 2), expand=False))
+
+
+def _members(out: Console, status: Json, snapshot: Snapshot) -> list[Member]:
+    """The placed members; the domains of a node that is gone are unknown."""
+    try:
+        seats = decode_placement(status.get("placement", ()))
+    except SupernodeError as problem:
+        _line(out, f"status.placement cannot be read: {problem}")
+        return []
+    members = []
+    for supernode, seat in seats:
+        view = snapshot.fleet.supernodes.get(supernode)
+        known = view is not None and seat.node in view.layout.index
+        domains = view.domains(view.node(seat.node)) if view is not None and known else {}
+        members.append(Member(seat.rank, supernode, seat.node, seat.cards, domains))
+    return members
+
+
+def _line(out: Console, text: str) -> None:
+    out.print(Padding(Text(text), (0, 0, 0, 2), expand=False))

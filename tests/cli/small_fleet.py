@@ -1,0 +1,94 @@
+"""Manifests for the tests of the command line: a machine of pairs, nodes, racks and supernodes."""
+
+from typing import Any
+
+import yaml
+
+Json = dict[str, Any]
+
+RESOURCE = "example.com/card"
+
+
+def profile(name: str = "box", **spec: Any) -> Json:
+    """4 cards in a node (two pairs), 2 nodes in a rack, 2 racks in a supernode."""
+    return {
+        "apiVersion": "supernode.io/v1alpha1",
+        "kind": "SuperNodeProfile",
+        "metadata": {"name": name},
+        "spec": {
+            "card": {"resource": RESOURCE, "precisions": ["bf16"]},
+            "levels": [
+                {"name": "pair", "fanOut": 2},
+                {"name": "node", "fanOut": 2},
+                {"name": "rack", "fanOut": 2, "nodeLabel": "example.com/rack"},
+                {"name": "supernode", "fanOut": 2, "nodeLabel": "example.com/supernode"},
+            ],
+            **spec,
+        },
+    }
+
+
+def node(name: str, supernode: str = "a", rack: str = "0", *, cards: int = 4) -> Json:
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": name, "labels": {"example.com/supernode": supernode, "example.com/rack": rack}},
+        "status": {
+            "capacity": {RESOURCE: str(cards), "cpu": "191500m"},
+            "allocatable": {RESOURCE: str(cards), "cpu": "191500m"},
+            "conditions": [{"type": "Ready", "status": "True", "lastHeartbeatTime": None}],
+        },
+    }
+
+
+def nodes(supernode: str = "a", count: int = 4) -> list[Json]:
+    return [node(f"{supernode}-n{i}", supernode, str(i // 2)) for i in range(count)]
+
+
+def supernode(name: str = "a", *, ledger: list[Json] | None = None, **spec: Any) -> Json:
+    made: Json = {
+        "apiVersion": "supernode.io/v1alpha1",
+        "kind": "SuperNode",
+        "metadata": {"name": name},
+        "spec": {"profile": "box", "nodeSelector": {"example.com/supernode": name}, **spec},
+    }
+    return made | ({"status": {"ledger": ledger}} if ledger is not None else {})
+
+
+def held(group: str, nodes: str, *cards: str, ranks: str = "0") -> Json:
+    """An entry of a ledger."""
+    return {"group": group, "uid": group, "runs": [{"ranks": ranks, "nodes": nodes, "cards": list(cards)}]}
+
+
+def pod(name: str, on: str, cards: int, **labels: str) -> Json:
+    container = {"name": "main", "resources": {"limits": {RESOURCE: cards}}}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": "research", "labels": labels},
+        "spec": {"nodeName": on, "containers": [container]},
+        "status": {"phase": "Running"},
+    }
+
+
+def group(name: str = "g", members: int = 1, cards: int = 4, **spec: Any) -> Json:
+    return {
+        "apiVersion": "supernode.io/v1alpha1",
+        "kind": "CardGroup",
+        "metadata": {"name": name},
+        "spec": {"members": members, "cardsPerMember": cards, **spec},
+    }
+
+
+def job(name: str = "j", **spec: Any) -> Json:
+    template = {"spec": {"containers": [{"name": "train", "image": "example.com/train:1"}]}}
+    return {
+        "apiVersion": "supernode.io/v1alpha1",
+        "kind": "TrainingJob",
+        "metadata": {"name": name, "namespace": "research"},
+        "spec": {"workers": {"template": template}, **spec},
+    }
+
+
+def text(*objects: Json) -> str:
+    return yaml.safe_dump_all(objects)

@@ -1,0 +1,113 @@
+"""Whatever a file holds: an answer or an error, never a traceback, never another exit status."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import small_fleet as small
+from cli_command import Run
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+from small_fleet import Json
+
+REQUESTS = [
+    small.group(
+        "g", 2, 4, topology={"required": "rack", "blocks": [{"level": "node", "members": 1}]}, precision="bf16"
+    ),
+    small.job(cards=8, parallelism={"tensor": 4}, topology={"maxSpan": {"rack": 2}}),
+    small.job("k", cards=4, profile="box", priority=3),
+]
+FLEET = [
+    small.profile(allocation={"memberSizes": [1, 2, 4], "reserve": 1}),
+    *small.nodes("a"),
+    small.supernode("a", ledger=[small.held("research/x", "a-n0", "0-1", "2-3", ranks="0-1")], reserve=0),
+    small.pod("p", "a-n1", 2, **{"supernode.io/group": "y"}),
+    {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "mindx-dl-deviceinfo-a-n2"},
+        "data": {"DeviceInfoCfg": '{"DeviceInfo":{"DeviceList":{"example.com/card-Unhealthy":"card-1"}}}'},
+    },
+]
+
+ODD: st.SearchStrategy[Any] = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**70), 2**70),
+    st.sampled_from([0, 1, -1, 3, 10**6, 1.5, float("nan"), float("inf")]),
+    st.sampled_from(
+        ["", "x", "0-9", "9-0", "a-n[0-3]", "a-n[0-99999999]", "²", "\x00", "[", "node", "supernode", "-1"]
+    ),
+    st.text(max_size=8),
+    st.lists(st.integers(0, 3), max_size=2),
+    st.dictionaries(st.text(max_size=3), st.integers(0, 3), max_size=2),
+)
+
+
+def _places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The paths of everything inside a document."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [place for key, part in inner for place in ((*path, key), *_places(part, (*path, key)))]
+
+
+@st.composite
+def mutated(draw: st.DrawFn, documents: list[Json]) -> str:
+    """The documents with up to three values replaced, removed or moved; sometimes cut as text."""
+    made: Any = copy.deepcopy(documents)
+    for _ in range(draw(st.integers(0, 3))):
+        places = _places(made)
+        if not places:
+            break
+        *parents, last = draw(st.sampled_from(places))
+        at = made
+        for part in parents:
+            at = at[part]
+        match draw(st.sampled_from(["replace", "remove", "rename"])):
+            case "replace":
+                at[last] = draw(ODD)
+            case "remove":
+                del at[last]
+            case "rename" if isinstance(at, dict):
+                at[draw(st.text(max_size=6))] = at.pop(last)
+    text = small.text(*made)
+    if draw(st.integers(0, 9)) == 0:
+        start = draw(st.integers(0, len(text)))
+        text = text[:start] + draw(st.text(max_size=4)) + text[start + draw(st.integers(0, 20)) :]
+    return text
+
+
+AS_WRITTEN = st.just(small.text(*REQUESTS)), st.just(small.text(*FLEET))
+INPUTS = st.one_of(
+    st.tuples(mutated(REQUESTS), AS_WRITTEN[1]),
+    st.tuples(AS_WRITTEN[0], mutated(FLEET)),
+    st.tuples(mutated(REQUESTS), mutated(FLEET)),
+)
+
+
+@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(inputs=INPUTS, output=st.sampled_from(["table", "json", "yaml"]))
+def test_no_document_brings_the_plan_down(run: Run, tmp_path: Path, inputs: tuple[str, str], output: str) -> None:
+    requests, fleet = (text.encode(errors="surrogatepass") for text in inputs)
+    (tmp_path / "fleet.yaml").write_bytes(fleet)
+    ran = run("plan", "-f", "-", "--fleet", tmp_path / "fleet.yaml", "-o", output, stdin=requests)
+    assert ran.code in (0, 1, 3)
+    last = ran.err.splitlines()[-1] if ran.err else ""
+    assert (ran.code == 1) == last.startswith("error: ")
+    assert bool(ran.out) == (ran.code != 1)
+    event(f"ended with {ran.code}")
+
+
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(fleet=mutated(FLEET), name=st.sampled_from([None, "a", "b"]))
+def test_no_document_brings_the_map_down(run: Run, tmp_path: Path, fleet: str, name: str | None) -> None:
+    (tmp_path / "fleet.yaml").write_bytes(fleet.encode(errors="surrogatepass"))
+    assert run("map", *([name] if name else []), "--fleet", tmp_path / "fleet.yaml").code in (0, 1)
+
+
+@pytest.mark.parametrize("size", [0, 1, 100])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_no_bytes_bring_the_plan_down(run: Run, size: int, data: st.DataObject) -> None:
+    content = data.draw(st.binary(min_size=size, max_size=size))
+    assert run("plan", "-f", "-", stdin=content).code == 1

@@ -1,0 +1,70 @@
+"""`map` on manifests: counts, states and nodes."""
+
+from pathlib import Path
+
+import pytest
+import small_fleet as small
+from cli_command import Run
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Path:
+    """Supernode a with a group, a foreign pod and a cordoned node; b cordoned; c without a profile."""
+    path = tmp_path / "fleet.yaml"
+    nodes = small.nodes("a")
+    nodes[3]["spec"] = {"unschedulable": True}
+    sick = small.nodes("b")
+    sick[0]["metadata"]["annotations"] = {"supernode.io/unhealthy-cards": "0"}
+    path.write_text(
+        small.text(
+            small.profile(),
+            *nodes,
+            *sick,
+            small.supernode("a", ledger=[small.held("research/x", "a-n0", "0-1", "2-3", ranks="0-1")]),
+            small.supernode("b", cordoned=True),
+            small.supernode("c", profile="gone"),
+            small.pod("foreign", "a-n1", 1),
+        )
+    )
+    return path
+
+
+def _row(out: str, name: str) -> list[str]:
+    return next(line.split("  ") for line in out.splitlines() if line.startswith(f"{name} "))
+
+
+def test_each_supernode_has_a_row(run: Run, fleet: Path) -> None:
+    ran = run("map", "--fleet", fleet)
+    assert (ran.code, ran.err) == (0, "")
+    a, b, c = ([cell.strip() for cell in _row(ran.out, name) if cell.strip()] for name in "abc")
+    assert a[:7] == ["a", "box", "4", "16", "7", "5", "0"]
+    assert a[-1] == "Ready"
+    assert (b[6], b[-1]) == ("1", "Cordoned")
+    assert (c[1], c[-1]) == ("gone", "ProfileMissing")
+    assert "c: SuperNodeProfile gone does not exist or is invalid; create it" in ran.out
+
+
+def test_one_supernode_is_shown_node_by_node(run: Run, fleet: Path) -> None:
+    ran = run("map", "a", "--fleet", fleet)
+    assert ran.code == 0
+    lines = [line.split() for line in ran.out.splitlines()]
+    assert ["0", "#+", "3/8", "a-n[0-1]"] in lines
+    assert ["1", ".-", "4/8", "a-n[2-3]"] in lines
+    assert ["research/x", "2", "4", "a-n0"] in lines
+    assert ["0", "x.", "7/8", "b-n[0-1]"] in [
+        line.split() for line in run("map", "b", "--fleet", fleet).out.splitlines()
+    ]
+
+
+def test_an_unknown_supernode_is_told(run: Run, fleet: Path) -> None:
+    ran = run("map", "z", "--fleet", fleet)
+    assert (ran.code, ran.err) == (1, "error: there is no supernode z; known are: a,b,c\n")
+
+
+def test_the_map_of_the_documentation(run: Run) -> None:
+    profile = ROOT / "examples" / "profiles" / "ascend-a3-384.yaml"
+    ran = run("map", "sn-1", "--fleet", ROOT / "examples" / "plan" / "fleet.yaml", "--fleet", profile)
+    lines = [line.rstrip() for line in ran.out.splitlines()]
+    assert "\n".join(lines) in (ROOT / "docs" / "cli.md").read_text()

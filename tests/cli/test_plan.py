@@ -1,0 +1,373 @@
+"""`plan`: what it reads, what it answers, and how it ends."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import small_fleet as small
+import yaml
+from cli_command import Ran, Run
+from small_fleet import Json
+
+ROOT = Path(__file__).parents[2]
+Plan = Callable[..., tuple[int, list[Json]]]
+
+
+@pytest.fixture
+def plan(run: Run, tmp_path: Path) -> Plan:
+    """The exit status and the results of planning requests on a fleet."""
+
+    def plan(requests: list[Json], fleet: list[Json], *options: str) -> tuple[int, list[Json]]:
+        (tmp_path / "requests.yaml").write_text(small.text(*requests))
+        (tmp_path / "fleet.yaml").write_text(small.text(*fleet))
+        ran = run("plan", "-f", tmp_path / "requests.yaml", "--fleet", tmp_path / "fleet.yaml", "-o", "json", *options)
+        assert ran.out, ran.err
+        return ran.code, json.loads(ran.out)["results"]
+
+    return plan
+
+
+def seats(result: Json) -> list[tuple[str, list[int]]]:
+    return [(member["node"], member["cards"]) for member in result["members"]]
+
+
+FLEET = [small.profile(), *small.nodes("a")]
+
+
+def test_a_result_has_exactly_the_documented_form(plan: Plan) -> None:
+    code, [result] = plan([small.group(members=2, cards=2)], FLEET)
+    assert code == 0
+    seconds = result.pop("decisionSeconds")
+    assert 0 < seconds < 10
+    domains = {"node": "a-n0", "rack": "a/0", "supernode": "a"}
+    assert result == {
+        "name": "default/g",
+        "feasible": True,
+        "members": [
+            {"rank": 0, "node": "a-n0", "cards": [0, 1], "domains": domains},
+            {"rank": 1, "node": "a-n0", "cards": [2, 3], "domains": domains},
+        ],
+        "spares": [],
+        "spans": {"supernode": 1, "rack": 1, "node": 1},
+        "minimal": {"supernode": 1, "rack": 1, "node": 1},
+        "proven": True,
+        "reason": None,
+        "message": None,
+    }
+    assert list(result["spans"]) == ["supernode", "rack", "node"], "outermost first"
+
+
+def test_a_refusal_has_the_reason_and_numbers(plan: Plan) -> None:
+    code, [result] = plan([small.group(members=5)], FLEET)
+    assert code == 3
+    assert (result["feasible"], result["members"], result["spans"]) == (False, [], {})
+    assert result["reason"] == "NeverFits"
+    assert "5" in result["message"]
+    assert "4" in result["message"]
+
+
+def test_requests_see_what_earlier_ones_took_unless_independent(plan: Plan) -> None:
+    requests = [small.group("one", 3), small.group("two", 2)]
+    code, results = plan(requests, FLEET)
+    assert (code, [r["feasible"] for r in results]) == (3, [True, False])
+    assert results[1]["reason"] == "InsufficientCards"
+    code, results = plan(requests, FLEET, "--independent")
+    assert (code, [r["feasible"] for r in results]) == (0, [True, True])
+
+
+def test_a_job_is_turned_into_its_group_as_in_a_cluster(plan: Plan) -> None:
+    code, [result] = plan([small.job(cards=8, parallelism={"tensor": 8})], FLEET)
+    assert code == 0
+    assert result["name"] == "research/j"
+    assert [len(cards) for _, cards in seats(result)] == [4, 4]
+    assert result["spans"]["rack"] == 1, "eight cards of one tensor-parallel group share a rack"
+
+
+@pytest.mark.parametrize(
+    ("request_", "reason", "part"),
+    [
+        (small.job(cards=6), "AmbiguousWorker", "ask for 4 or 8"),
+        (small.job(cards=4, profile="nope"), "UnknownProfile", "nope"),
+        (small.job(cards=4, precision="fp4"), "PrecisionUnavailable", "fp4"),
+        (small.group(profile="nope"), "UnknownProfile", "box"),
+        (small.group(precision="fp4"), "PrecisionUnavailable", "bf16"),
+        (small.group(topology={"required": "row"}), "UnknownLevel", "rack"),
+        (small.job(cards=12, topology={"blocks": [{"level": "rack", "members": 2}]}), "InvalidSpec", "divide"),
+    ],
+)
+def test_what_a_cluster_would_stall_is_no_bad_input(plan: Plan, request_: Json, reason: str, part: str) -> None:
+    code, [result] = plan([request_], FLEET)
+    assert (code, result["reason"]) == (3, reason)
+    assert part in result["message"]
+
+
+def test_a_preferred_level_is_taken_when_free_and_given_up_when_not(plan: Plan) -> None:
+    request = small.group(members=2, topology={"preferred": {"level": "rack", "wait": "10m"}})
+    assert plan([request], FLEET)[1][0]["spans"]["rack"] == 1
+    busy = [small.profile(), *small.nodes("a"), small.pod("p", "a-n0", 4), small.pod("q", "a-n2", 4)]
+    code, [result] = plan([request], busy)
+    assert (code, result["spans"]["rack"]) == (0, 2)
+
+
+# What the fleet may be made of.
+
+
+def test_cards_in_ledgers_are_taken(plan: Plan) -> None:
+    entries = [small.held("research/x", "a-n[0-2]", "0-3", ranks="0-2")]
+    fleet = [*FLEET, small.supernode(ledger=entries)]
+    assert seats(plan([small.group()], fleet)[1][0]) == [("a-n3", [0, 1, 2, 3])]
+
+
+def test_pods_take_cards_once(plan: Plan) -> None:
+    entries = [small.held("research/x", "a-n0", "0-3")]
+    member = small.pod("x-0", "a-n0", 4, **{"supernode.io/group": "x", "supernode.io/rank": "0"})
+    fleet = [*FLEET, small.supernode(ledger=entries), member, small.pod("foreign", "a-n1", 2)]
+    code, [result] = plan([small.group(members=5, cards=2)], fleet)
+    assert code == 0
+    assert ("a-n0", [0, 1]) not in seats(result)
+    assert seats(result)[0] == ("a-n1", [2, 3])
+
+
+def test_finished_pods_hold_nothing(plan: Plan) -> None:
+    pods = [small.pod(f"p{i}", f"a-n{i}", 4) | {"status": {"phase": "Succeeded"}} for i in range(4)]
+    assert plan([small.group(members=4)], [*FLEET, *pods])[0] == 0
+
+
+def test_an_impossible_pod_holds_no_more_than_its_node(plan: Plan) -> None:
+    fleet = [*FLEET, small.pod("huge", "a-n0", 10**17)]
+    assert plan([small.group(members=3)], fleet)[0] == 0
+    assert plan([small.group(members=4)], fleet)[0] == 3
+
+
+def _device_info(node: str, **lists: str) -> Json:
+    devices = {f"{small.RESOURCE}-{key}": value for key, value in lists.items()}
+    info = {"DeviceInfo": {"DeviceList": devices, "UpdateTime": 1744182144}, "SuperPodID": -2, "CheckCode": "a5"}
+    name = f"mindx-dl-deviceinfo-{node}"
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name, "namespace": "kube-system"},
+        "data": {"DeviceInfoCfg": json.dumps(info)},
+    }
+
+
+def test_cards_are_unhealthy_that_device_plugins_report(plan: Plan) -> None:
+    report = _device_info("a-n0", Unhealthy="Ascend910-0,Ascend910-1", NetworkUnhealthy="Ascend910-2", Recovering="")
+    code, [result] = plan([small.group(cards=1)], [small.profile(), small.node("a-n0"), report])
+    assert (code, seats(result)) == (0, [("a-n0", [3])])
+    assert plan([small.group(cards=4)], [small.profile(), small.node("a-n0"), report])[0] == 3
+
+
+def test_supernodes_are_discovered_or_as_given(plan: Plan) -> None:
+    two = [small.profile(), *small.nodes("a"), *small.nodes("b")]
+    request = small.group(members=5)
+    assert plan([request], two)[1][0]["spans"]["supernode"] == 2
+    cordoned = [*two, small.supernode("a", cordoned=True)]
+    assert plan([request], cordoned)[0] == 3
+    reserve = [small.profile(), *small.nodes("a"), small.supernode("a", reserve=2)]
+    assert plan([small.group(members=3)], reserve)[0] == 3
+    assert plan([small.group(members=2)], reserve)[0] == 0
+
+
+def test_a_profile_changed_in_use_gives_no_new_cards(plan: Plan) -> None:
+    changed = small.supernode(ledger=[small.held("research/x", "a-n0", "0-3")])
+    changed["status"]["shape"] = "another"
+    assert plan([small.group()], [*FLEET, changed])[0] == 3
+
+
+def test_hand_written_nodes_need_no_kubelet(plan: Plan) -> None:
+    bare = small.node("a-n0")
+    bare["status"] = {"capacity": {small.RESOURCE: 4}}
+    assert plan([small.group()], [small.profile(), bare])[0] == 0
+    bare["status"]["conditions"] = [{"type": "Ready", "status": "Unknown"}]
+    assert plan([small.group()], [small.profile(), bare])[0] == 3
+
+
+# Where input comes from.
+
+
+def test_lists_folders_json_and_several_paths(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "fleet"
+    folder.mkdir()
+    (folder / "nodes.json").write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": small.nodes("a", 2)}))
+    bare = [{k: v for k, v in n.items() if k not in ("kind", "apiVersion")} for n in small.nodes("a")[2:]]
+    (folder / "more.yml").write_text(yaml.safe_dump({"apiVersion": "v1", "kind": "NodeList", "items": bare}))
+    (folder / "notes.txt").write_text("not a manifest")
+    (tmp_path / "profile.yaml").write_text("---\n# nothing here\n---\n" + small.text(small.profile()))
+    requests = small.text(small.group(members=4)).encode()
+    for paths in (
+        ["--fleet", folder, "--fleet", tmp_path / "profile.yaml"],
+        ["--fleet", folder, tmp_path / "profile.yaml"],
+    ):
+        assert run("plan", "-f", "-", *paths, stdin=requests).code == 0
+
+
+def test_what_is_no_part_of_it_is_passed_over_in_one_line(run: Run, tmp_path: Path) -> None:
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}}
+    other = {"apiVersion": "kubeflow.org/v1", "kind": "TrainingJob", "metadata": {"name": "other"}}
+    root = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "kube-root-ca.crt"}}
+    (tmp_path / "r.yaml").write_text(small.text(service, small.group(), other))
+    (tmp_path / "f.yaml").write_text(small.text(*FLEET, service, service, root, small.group()))
+    ran = run("plan", "-f", tmp_path / "r.yaml", "--fleet", tmp_path / "f.yaml", "-o", "json")
+    assert ran.code == 0
+    assert len(json.loads(ran.out)["results"]) == 1
+    assert ran.err.splitlines() == [
+        "passed over, no request: 1 Service, 1 TrainingJob",
+        "passed over, no part of a fleet: 1 CardGroup, 1 ConfigMap, 2 Service",
+    ]
+
+
+# How the answer looks.
+
+
+def _example(run: Run, *options: str) -> Ran:
+    fleet = ("--fleet", ROOT / "examples" / "plan" / "fleet.yaml")
+    profile = ("--fleet", ROOT / "examples" / "profiles" / "ascend-a3-384.yaml")
+    return run("plan", "-f", ROOT / "examples" / "plan" / "requests.yaml", *fleet, *profile, *options)
+
+
+def test_the_table_of_the_documentation(run: Run) -> None:
+    ran = _example(run)
+    assert ran.code == 3
+    lines = [line.rstrip() for line in ran.out.splitlines()]
+    page = (ROOT / "docs" / "cli.md").read_text()
+    assert "\n".join(lines) in page
+    assert "\x1b" not in ran.out, "no colour where no person looks"
+
+
+def test_yaml_and_json_say_the_same(run: Run) -> None:
+    as_json = json.loads(_example(run, "-o", "json").out)
+    as_yaml = yaml.safe_load(_example(run, "-o", "yaml").out)
+    for result in (*as_json["results"], *as_yaml["results"]):
+        del result["decisionSeconds"]
+    assert as_yaml == as_json
+
+
+def test_a_table_keeps_to_the_terminal(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    assert max(map(len, _example(run).out.splitlines())) <= 60
+
+
+# What is refused.
+
+
+def _broken(obj: Json, path: str, value: Any) -> Json:
+    copy: Json = json.loads(json.dumps(obj))
+    *parents, last = path.split("/")
+    at: Any = copy
+    for part in parents:
+        at = at[int(part) if part.isdigit() else part]
+    at[last] = value
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("content", "parts"),
+    [
+        ("", ["the files describe no fleet"]),
+        ("just text", ["document 1", "is text", "apiVersion"]),
+        ("- a\n- b\n", ["document 1", "is a list"]),
+        ("a: [1, 2", ["document 1", "not readable as YAML"]),
+        ("a: !!python/object:os.system {}", ["not readable"]),
+        ("---\n---\nkind: Node\nmetadata: {name: 2024-99-99}", ["document 2", "month"]),
+        ("metadata: {name: x}", ["document 1", "kind: is required"]),
+        ("kind: 3", ["kind: is required and must be text"]),
+        ("kind: Node\napiVersion: 1", ["apiVersion", "must be text"]),
+        ("kind: List\nitems: {a: b}", ["items: must be a list"]),
+        ("kind: List\nitems: [{kind: Node, metadata: {name: a}}, 7]", ["document 1, items[1]", "a number"]),
+        ("[" * 100_000, ["nested more than"]),
+        ("- " * 100_000, ["nested more than"]),
+        ("a: &a [*a]", ["aliases"]),
+        ("kind: Node\nmetadata: {name: 0x1_, labels: {a: 1e999}}", ["Node", "metadata.name"]),
+        ("kind: Node\nmetadata: {name: a, annotations: !!binary aGVsbG8=}", ["document 1"]),
+        (small.text(_broken(small.node("a"), "metadata/labels", ["x"])), ["Node a", "metadata.labels"]),
+        (small.text(_broken(small.node("a"), "metadata/name", "A b")), ["metadata.name"]),
+        (small.text(_broken(small.node("a"), "status/capacity/example.com~card", "²")), ["status.capacity"]),
+        (small.text(_broken(small.node("a"), "status/conditions/0/type", 3)), ["status.conditions[0].type"]),
+        (small.text(_broken(small.pod("p", "a", 1), "spec/containers/0/resources", 3)), ["Pod p", "resources"]),
+        (small.text(_broken(small.profile(), "spec/levels/0/fanOut", "2")), ["SuperNodeProfile box", "fanOut"]),
+        (small.text(_broken(small.profile(), "metadata/name", None)), ["metadata.name"]),
+        (small.text(small.profile(), small.profile()), ["document 2", "is also in", "document 1"]),
+        (small.text(_broken(small.supernode(), "metadata/creationTimestamp", "soon")), ["creationTimestamp"]),
+        (small.text(small.supernode(ledger=[small.held("g/x", "a[9-1]", "0")])), ["status.ledger", "backwards"]),
+        (small.text(small.supernode(ledger=[small.held("g/x", "a", "0-99999999")])), ["status.ledger"]),
+        (small.text({"kind": "ConfigMap", "metadata": {"name": "mindx-dl-deviceinfo-a"}}), ["data.DeviceInfoCfg"]),
+        (small.text(_device_info("a", Unhealthy="Ascend910")), ["data.DeviceInfoCfg", "Ascend910-4"]),
+    ],
+)
+def test_bad_fleets_are_told_with_place_field_and_reason(
+    run: Run, tmp_path: Path, content: str, parts: list[str]
+) -> None:
+    (tmp_path / "fleet.yaml").write_text(content)
+    (tmp_path / "r.yaml").write_text(small.text(small.group()))
+    ran = run("plan", "-f", tmp_path / "r.yaml", "--fleet", tmp_path / "fleet.yaml")
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err.startswith("error: ")
+    assert content == "" or "fleet.yaml" in ran.err
+    for part in parts:
+        assert part in ran.err
+
+
+@pytest.mark.parametrize(
+    ("content", "parts"),
+    [
+        (b"", ["the files hold no request"]),
+        (b"\x00\xff\xfe\x01", ["document 1", "not readable"]),
+        (b"\xff\xfe\xfa", ["not readable"]),
+        (b'{"kind": "CardGroup", "spec": {', ["document 1", "not readable"]),
+        (small.text(small.group(), small.group(members="2")).encode(), ["document 2", "spec.members", "got '2'"]),
+        (small.text(_broken(small.group(), "kind", "CardGrop")).encode(), ["CardGrop is unknown", "CardGroup"]),
+        (small.text(_broken(small.group(), "apiVersion", "supernode.io/v1")).encode(), ["apiVersion"]),
+        (small.text(_broken(small.group(), "metadata", {})).encode(), ["metadata.name: is required"]),
+        (small.text(small.job()).encode(), ["research/j", "spec.workers", "exactly one of cards"]),
+    ],
+)
+def test_bad_requests_are_told_with_place_field_and_reason(
+    run: Run, tmp_path: Path, content: bytes, parts: list[str]
+) -> None:
+    (tmp_path / "fleet.yaml").write_text(small.text(*FLEET))
+    ran = run("plan", "-f", "-", "--fleet", tmp_path / "fleet.yaml", stdin=content)
+    assert (ran.code, ran.out) == (1, "")
+    for part in parts:
+        assert part in ran.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["plan"], "--filename"),
+        (["plan", "-f", "/nonexistent"], "No such file"),
+        (["plan", "-f", "x\0y"], "null"),
+        (["plan", "-f", "-", "--fleet", "-"], "can be read once"),
+        (["plan", "-f", "-", "more.yaml"], "-f or --fleet"),
+        (["plan", "--nope"], "--nope"),
+        (["plan", "-f", "-", "-o", "xml"], "xml"),
+        (["grow"], "grow"),
+    ],
+)
+def test_command_lines_that_make_no_sense_end_with_1(run: Run, arguments: list[str], part: str) -> None:
+    ran = run(*arguments)
+    assert ran.code == 1
+    assert part in ran.err
+
+
+def test_an_empty_folder_is_told(run: Run, tmp_path: Path) -> None:
+    ran = run("plan", "-f", tmp_path)
+    assert (ran.code, "has no .json" in ran.err) == (1, True)
+
+
+def test_aliases_that_stand_for_too_much_are_refused(run: Run) -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 12)]
+    ran = run("plan", "-f", "-", stdin="\n".join(lines).encode())
+    assert (ran.code, "aliases" in ran.err) == (1, True)
+
+
+def test_nothing_in_a_file_steers_the_terminal(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "fleet.yaml").write_text(small.text(*FLEET))
+    fits = run("plan", "-f", "-", "--fleet", tmp_path / "fleet.yaml", stdin=small.text(small.group("\x1b[2J")).encode())
+    assert (fits.code, fits.out.splitlines()[0]) == (0, "default/\\x1b[2J: fits on box")
+    refused = run("plan", "-f", "-", stdin=small.text(_broken(small.group(), "kind", "Card\x1bGroup\n")).encode())
+    assert "Card\\x1bGroup\\n" in refused.err
