@@ -1,4 +1,4 @@
-"""The operator on a test bed as a user would have it: both charts applied, and the rights of the chart's ServiceAccount.
+"""The operator on a test bed as a user would have it: both charts applied, with the rights of their ServiceAccount.
 
 No image is run: the process is this checkout's, but its credentials are a token of the chart's ServiceAccount, so that
 it can do what the chart grants and nothing else.
@@ -60,7 +60,7 @@ def install(bed: Bed) -> Path:
     kubectl(bed, "wait", "--for=condition=Established", "--timeout=60s", *names)
     apply(bed, [obj for obj in objects if obj["kind"] not in ("CustomResourceDefinition", "Deployment")])
     apply(bed, manifests("supernode-profiles"))
-    return _kubeconfig(bed, account)
+    return service_account_kubeconfig(bed, account)
 
 
 def apply(bed: Bed, objects: list[dict[str, Any]]) -> None:
@@ -68,7 +68,7 @@ def apply(bed: Bed, objects: list[dict[str, Any]]) -> None:
     kubectl(bed, "apply", "--server-side", "-f", "-", stdin=yaml.safe_dump_all(objects))
 
 
-def _kubeconfig(bed: Bed, account: str) -> Path:
+def service_account_kubeconfig(bed: Bed, account: str) -> Path:
     """A kubeconfig that holds nothing but a token of the ServiceAccount."""
     token = kubectl(bed, "create", "token", account, "-n", NAMESPACE, "--duration=24h").strip()
     config = yaml.safe_load(bed.kubeconfig.read_text())

@@ -74,6 +74,14 @@ def test_a_deleted_job_releases_its_cards(cluster: Cluster, namespace: str) -> N
     cluster.wait("its pods are gone", lambda: cluster.pods("gone", namespace) == [])
 
 
+def test_a_namespace_deleted_under_a_running_job_takes_all_along(cluster: Cluster, namespace: str) -> None:
+    cluster.apply(training_job("under", namespace))
+    cluster.wait_phase("under", namespace, "Running")
+    cluster.kubectl("delete", "namespace", namespace, "--timeout=60s")
+    assert f"{namespace}/under" not in cluster.holders()
+    assert cluster.every("pods", namespace) == []
+
+
 def test_a_pod_deleted_by_a_person_comes_back_in_its_place(cluster: Cluster, namespace: str) -> None:
     cluster.apply(training_job("stable", namespace, replicas=3))
     cluster.wait_phase("stable", namespace, "Running")

@@ -19,7 +19,7 @@ from supernode.topology.fleet import Member
 
 Json = dict[str, Any]
 
-OBSTACLE_INTERVAL = 30.0
+OBSTACLE_INTERVAL = 10.0
 """Seconds until a job that met an obstacle tries again; what can be seen in a cache wakes it at once."""
 
 

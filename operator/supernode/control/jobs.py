@@ -1,5 +1,6 @@
 """Carries out what :func:`supernode.control.job.decide` says, one training job at a time."""
 
+import asyncio
 import logging
 import time
 from datetime import UTC, datetime
@@ -170,11 +171,15 @@ class JobController:
             self._caches.groups.put(await self._session.merge_patch(resources.CARDGROUPS, job.key, body))
         if step.create_group:
             await self._create_group(job)
+        work = []
         if step.create_service:
-            await self._create_service(job)
+            work.append(self._create_service(job))
         if step.create_ranks and view.group is not None and view.group.members is not None:
             members = [view.group.members[rank] for rank in step.create_ranks]
-            await self._create_pods(job, view.group, members)
+            work.append(self._create_pods(job, view.group, members))
+        for outcome in await asyncio.gather(*work, return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
 
     async def _create_group(self, job: Job) -> None:
         assert job.model is not None
