@@ -135,6 +135,9 @@ def _claim(job: TrainingJob, profile: Profile) -> _Claim:
 
 
 def _no_profile(job: TrainingJob, profiles: Mapping[str, Profile]) -> InvalidSpec:
+    if not profiles and job.spec.profile is None:
+        problem = "there is no SuperNodeProfile; create one for the machines here"
+        return InvalidSpec("spec.profile", problem, reason=Reason.UNKNOWN_PROFILE)
     known = ", ".join(sorted(profiles)) or "none"
     if job.spec.profile is not None:
         problem = f"there is no SuperNodeProfile {job.spec.profile}; create it or use one of: {known}"
