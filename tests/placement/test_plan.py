@@ -327,6 +327,17 @@ def test_refusals_that_may_pass(name: str) -> None:
     assert refusal.needed == request.members
 
 
+def test_a_remembered_refusal_ends_with_its_snapshot() -> None:
+    fleet = Fleet([supernode("a", A3, "...#"), supernode("b", A3, "#..#")])
+    request = Request("r", 4, 8, required="rack")
+    first = refuse(fleet, request)
+    assert refuse(fleet, replace(request, name="s")) is first
+    freed = fleet.replace(fleet.supernodes["a"].release({"a-r0n3": 0xFF}))
+    place(freed, request)
+    assert refuse(freed.replace(fleet.supernodes["a"]), request) == first
+    assert refuse(fleet, replace(request, required=None, max_span={"rack": 1})).message != ""
+
+
 def test_no_profile_at_all() -> None:
     assert refuse(Fleet(), Request("r", 1, 1)).reason is Reason.UNKNOWN_PROFILE
 

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from supernode.api.profile import SuperNodeProfile
-from supernode.topology.fleet import Fleet, Node, SuperNodeView
+from supernode.topology.fleet import Fleet, Kind, Node, SuperNodeView
 from supernode.topology.profile import Level, Profile, UnknownLevel
 
 SHIPPED = sorted(Path("examples/profiles").glob("*.yaml"))
@@ -84,7 +84,7 @@ def test_counts_follow_every_change() -> None:
         one = one.take({name: 1 << step % 4}) if step % 3 else one.release({name: 0b1010})
         fresh = SuperNodeView("s", PROFILE, one.nodes)
         kinds = list(one.census.kinds)
-        assert [kinds[i] for i in one.census.each] == [(node.free, node.wholly_free) for node in fresh.nodes]
+        assert [kinds[i] for i in one.census.each] == [Kind.of(node) for node in fresh.nodes]
         assert one.wholly_free == fresh.wholly_free
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import pairwise
+from operator import itemgetter
 
 from supernode.api.conditions import Reason
 from supernode.placement.board import board_of
@@ -66,13 +67,19 @@ def _plan_on(fleet: Fleet, request: Request, profile: Profile) -> Placement | Re
         text = f"no supernode of profile {profile.name} has a node; check its nodeSelector and the labels of the nodes"
         return Refusal(Reason.NO_NODES, text, needed=request.members)
     coding = Coding.for_counts(fleet.domain_counts(profile.name))
+    board = board_of(fleet.shared, views, task.shape, request.members, coding, "now")
+    key = ("refusal", request.members, task.spans, task.most_supernodes, task.tightest)
+    known: Refusal | None = board.notes.get(key)
+    if known is not None:
+        return known
     try:
-        solution = search(board_of(fleet.shared, views, task.shape, request.members, coding, "now"), task)
+        solution = search(board, task)
     except OverBudgetError:
         return over_budget(task)
-    if solution is None:
-        return refusal(views, task, never=_never_fits(fleet, views, task, coding))
-    return _placement(solution, task)
+    if solution is not None:
+        return _placement(solution, task)
+    refused = board.notes[key] = refusal(views, task, never=_never_fits(fleet, views, task, coding))
+    return refused
 
 
 def _never_fits(fleet: Fleet, views: Sequence[SuperNodeView], task: Task, coding: Coding) -> bool:
@@ -97,14 +104,16 @@ def _placement(solution: Solution, task: Task) -> Placement:
     """Members in depth-first order of the tree, so that blocks, which divide every domain's share, never straddle."""
     profile, packing = task.profile, task.shape.packing
     members: list[Member] = []
+    homes: list[Mapping[str, str]] = []
     for index, spots in solution.spots:
         view = solution.views[index]
         for at, count in spots:
             node = view.nodes[at]
             domains = view.domains(node)
+            homes.append(domains)
             for cards in packing.place(node.free, count):
                 members.append(Member(len(members), view.name, node.name, cards, domains))
     levels = [level.name for level in profile.levels[profile.node_index :]]
-    spans = {level: len({member.domains[level] for member in members}) for level in reversed(levels)}
+    spans = {level: len(set(map(itemgetter(level), homes))) for level in reversed(levels)}
     minimal = dict(zip(reversed(levels), reversed(solution.counts), strict=True))
     return Placement(profile.name, tuple(members), spans, minimal, solution.proven)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from supernode.api.conditions import Reason
 from supernode.placement.result import Refusal
-from supernode.placement.shape import Task
-from supernode.placement.tables import domain_caps
-from supernode.topology.fleet import Node, SuperNodeView
+from supernode.placement.rows import Ints
+from supernode.placement.shape import Shape, Task
+from supernode.placement.tables import caps_of, node_caps
+from supernode.topology.fleet import Census, SuperNodeView
 
 _NONE_BLOCKED = np.zeros(0, np.intp)
+
+Counts = tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +27,7 @@ class _Best:
     members: int
     domain: str
     view: SuperNodeView
-    nodes: Sequence[Node]
+    nodes: Census
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +43,8 @@ def refusal(views: Sequence[SuperNodeView], task: Task, *, never: bool) -> Refus
     if never:
         views = emptied(views, task)
     open_ = [view for view in views if not view.cordoned]
-    room = sum(_room(view, task) for view in open_)
+    loose = task.shape.without(0)
+    room = sum(view.memo(("loose", loose), partial(_room, view, loose)) for view in open_)
     cause = _too_few(open_, task, room) if room < task.request.members else _too_scattered(open_, task)
     reason, text = cause.reason, cause.text
     if never:
@@ -68,22 +73,20 @@ def over_budget(task: Task) -> Refusal:
     return Refusal(Reason.NO_DOMAIN_FITS, text, level, task.request.members, proven=False)
 
 
-def _room(view: SuperNodeView, task: Task) -> int:
+def _room(view: SuperNodeView, shape: Shape) -> int:
     """Members a supernode could take if blocks did not matter, its reserve kept where that is a matter of counting."""
-    shape = task.shape.without(0)
-    members = view.memo(("loose", shape), lambda: int(domain_caps(view, shape)[0].sum()))
+    members = sum(capacity * count for capacity, count in node_caps(view, shape))
     usable = max(0, view.wholly_free - view.reserve)
-    return min(members, usable) if view.reserve and task.shape.whole_nodes else members
+    return min(members, usable) if view.reserve and shape.whole_nodes else members
 
 
 def _too_few(open_: Sequence[SuperNodeView], task: Task, room: int) -> _Cause:
-    nodes = [node for view in open_ for node in view.nodes]
-    cards = sum(_free_cards(view) for view in open_)
+    cards = sum(view.memo("outside the reserve", partial(_free_cards, view)) for view in open_)
     reserved = sum(min(view.reserve, len(view.nodes)) for view in open_)
     supernodes = "1 supernode" if len(open_) == 1 else f"{len(open_)} supernodes together"
     text = (
         f"needs {_units(task, task.request.members)}; {supernodes} can give {room}"
-        f"{_obstacles(nodes, reserved, len(nodes))}"
+        f"{_obstacles((_in_the_way(view) for view in open_), reserved, sum(len(view.nodes) for view in open_))}"
     )
     if cards < task.request.cards:
         return _Cause(Reason.INSUFFICIENT_CARDS, None, room, text)
@@ -92,8 +95,12 @@ def _too_few(open_: Sequence[SuperNodeView], task: Task, room: int) -> _Cause:
 
 def _free_cards(view: SuperNodeView) -> int:
     """Free cards outside the reserve, supposing that it keeps the smallest wholly free nodes."""
-    whole = sorted(node.cards for node in view.nodes if node.wholly_free)
-    return view.free_cards - sum(whole[: view.reserve])
+    kept = 0
+    left = view.reserve
+    for cards, count in sorted((k.free.bit_count(), count) for k, count in view.census.counts() if k.wholly_free):
+        kept += cards * min(left, count)
+        left -= min(left, count)
+    return view.free_cards - kept
 
 
 def _too_scattered(open_: Sequence[SuperNodeView], task: Task) -> _Cause:
@@ -101,8 +108,7 @@ def _too_scattered(open_: Sequence[SuperNodeView], task: Task) -> _Cause:
     request, profile = task.request, task.profile
     index = max(task.tightest, profile.node_index)
     name = profile.levels[index].name
-    found = [_best_in(view, task, index) for view in open_]
-    best = max(found, key=lambda one: one.members)
+    best = _best_of(open_, task, index)
     if task.spans or (task.most_supernodes or 1) > 1:
         text = f"needs {_units(task, request.members)} within {_limits(task)}; no choice of domains holds them"
         return _Cause(Reason.NO_DOMAIN_FITS, name, min(best.members, request.members), text)
@@ -111,7 +117,7 @@ def _too_scattered(open_: Sequence[SuperNodeView], task: Task) -> _Cause:
     reserved = min(best.view.reserve, len(best.view.nodes))
     has = (
         f"the best, {best.domain}, has {best.members} healthy and free"
-        f"{_obstacles(best.nodes, reserved, len(best.view.nodes))}"
+        f"{_obstacles([_count_in_the_way(best.nodes)], reserved, len(best.view.nodes))}"
     )
     if together < request.members:
         text = f"needs {request.members // together} times {_units(task, together)} in one {name}; {has}"
@@ -120,18 +126,23 @@ def _too_scattered(open_: Sequence[SuperNodeView], task: Task) -> _Cause:
     return _Cause(Reason.NO_DOMAIN_FITS, name, min(best.members, request.members), text)
 
 
-def _best_in(view: SuperNodeView, task: Task, index: int) -> _Best:
-    """The domain of a level of one supernode that holds most, blocks further in kept."""
+def _best_of(views: Sequence[SuperNodeView], task: Task, index: int) -> _Best:
+    """The domain of a level that holds most, blocks further in kept; the first of equals."""
     depth = index - task.profile.node_index
     shape = task.shape.without(index)
-    caps = view.memo(("room", shape), lambda: domain_caps(view, shape, _NONE_BLOCKED))[depth]
-    if not len(caps):
-        return _Best(0, view.name, view, ())
-    at = int(caps.argmax())
+    missing = [view for view in views if not view.remembers(("room", shape))]
+    for view, caps in zip(missing, caps_of(missing, shape, _NONE_BLOCKED), strict=True):
+        view.memo(("room", shape), partial(tuple, caps))
+    rooms: list[Ints] = [view.memo(("room", shape), tuple)[depth] for view in views]
+    most, first = max(((int(caps.max(initial=0)), -i) for i, caps in enumerate(rooms)), default=(0, 0))
+    view = views[-first]
+    if not len(rooms[-first]):
+        return _Best(0, view.name, view, view.census)
+    at = int(rooms[-first].argmax())
     if depth == 0:
-        return _Best(int(caps[at]), view.nodes[at].name, view, view.nodes[at : at + 1])
+        return _Best(most, view.nodes[at].name, view, view.census.part(at, at + 1))
     start, end = view.layout.node_bounds[depth - 1][at : at + 2]
-    return _Best(int(caps[at]), view.layout.names[depth - 1][at], view, view.nodes[start:end])
+    return _Best(most, view.layout.names[depth - 1][at], view, view.census.part(start, end))
 
 
 def _units(task: Task, members: int) -> str:
@@ -148,11 +159,23 @@ def _limits(task: Task) -> str:
     return " and ".join(limits) + " (maxSpan)"
 
 
-def _obstacles(nodes: Sequence[Node], reserved: int, of: int) -> str:
-    """What stands in the way among these nodes, each part only if there is any."""
-    used = sum(1 for node in nodes if node.taken)
-    cordoned = sum(1 for node in nodes if not node.schedulable and not node.taken)
-    ill = sum(1 for node in nodes if node.schedulable and node.healthy != node.all_cards)
+def _in_the_way(view: SuperNodeView) -> Counts:
+    return view.memo("in the way", partial(_count_in_the_way, view.census))
+
+
+def _count_in_the_way(census: Census) -> Counts:
+    """Nodes that are used, cordoned or not ready, and with unhealthy cards."""
+    counts = census.counts()
+    return (
+        sum(count for kind, count in counts if kind.used),
+        sum(count for kind, count in counts if kind.closed),
+        sum(count for kind, count in counts if kind.ill),
+    )
+
+
+def _obstacles(counts: Iterable[Counts], reserved: int, of: int) -> str:
+    """What stands in the way, each part only if there is any."""
+    used, cordoned, ill = (sum(part) for part in zip((0, 0, 0), *counts, strict=True))
     parts = [
         f", {reserved} of {of} are reserved" if reserved else "",
         f", {used} {'is' if used == 1 else 'are'} in use" if used else "",

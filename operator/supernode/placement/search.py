@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,9 +10,10 @@ import numpy as np
 from supernode.placement.board import Board
 from supernode.placement.coding import FAR
 from supernode.placement.fronts import Dim, Front, FrontTree, Knapsack, OverBudgetError, touch
+from supernode.placement.rows import Ints
 from supernode.placement.shape import Task
 from supernode.placement.split import cheapest_split, even_split
-from supernode.placement.tables import Ints, Tables
+from supernode.placement.tables import RoughError, Tables
 from supernode.topology.fleet import SuperNodeView
 
 FLEET_BUDGET = 2_000_000_000
@@ -42,6 +43,13 @@ def fits(board: Board, task: Task) -> bool:
 
 def search(board: Board, task: Task) -> Solution | None:
     """The best placement, or None when there is none. Raises OverBudgetError when the budget ended without one."""
+    try:
+        return _search(board, task)
+    except RoughError:
+        return _search(board.rough(), task)
+
+
+def _search(board: Board, task: Task) -> Solution | None:
     members, coding, node = task.request.members, board.coding, task.profile.node_index
     count = _cover(board, task)
     if count is None:
@@ -50,7 +58,7 @@ def search(board: Board, task: Task) -> Solution | None:
         raise OverBudgetError("the fleet has too many domains for prices that count every level that maxSpan may bound")
     unit = coding.unit(len(task.shape.above))
     exact = board.exact
-    floor = _floor(board, members) if count > 1 or task.spans or not exact else []
+    floor = board.floor(members) if count > 1 or task.spans or not exact else []
     price, parts = _one(board, members, unit) if count == 1 else _several(board, count, members, unit, floor)
     counts = coding.unpack(price)
     if all(counts[index - node] <= most for index, most in task.spans):
@@ -62,11 +70,12 @@ def search(board: Board, task: Task) -> Solution | None:
 
 
 def place(table: Tables, members: int) -> list[Spot]:
-    """Nodes of one supernode for its share, of the least price."""
-    if table.front is not None:
-        return table.front.place(table.front.cheapest(members))
+    """Nodes of one supernode for its share, of the least price. Raises RoughError."""
     top = len(table.shape.above)
-    return _descend(table, top, 0, members) if top else [(0, members)]
+    if not top:
+        return [(0, members)]
+    reserved = table.place_reserved(members)
+    return _descend(table, top, 0, members) if reserved is None else reserved
 
 
 def _cover(board: Board, task: Task) -> int | None:
@@ -86,11 +95,28 @@ def _fewest(room: Ints, task: Task) -> int | None:
 
 
 def _one(board: Board, members: int, unit: int) -> tuple[int, list[tuple[int, int]]]:
-    """The supernode of the least price that holds all; among equals the one with least left over, then the first."""
-    column = board.column(members)
-    least = int(column.min())
-    equal = np.flatnonzero(column == least)
-    return least + unit, [(int(equal[np.argmin(board.caps[equal])]), members)]
+    """The supernode of the least price that holds all; among equals the one with least left over, then the first.
+
+    Taken in the order of their lower bounds, few need their exact price.
+    """
+    floors, caps = board.floors(members), board.caps
+    best: tuple[int, int, int] | None = None
+    for index in _ascending(floors, caps):
+        floor = int(floors[index])
+        if floor >= FAR or (best is not None and best <= (floor, int(caps[index]), index)):
+            break
+        found = (board.tables[index].price(members, floor), int(caps[index]), index)
+        best = found if best is None else min(best, found)
+    if best is None:
+        raise AssertionError(f"no supernode holds {members} members")
+    return best[0] + unit, [(best[2], members)]
+
+
+def _ascending(first: Ints, second: Ints) -> Iterator[int]:
+    """Indices by (first, second, index). Usually only the first one is asked for, and so found without sorting."""
+    equal = np.flatnonzero(first == first.min())
+    yield int(equal[np.argmin(second[equal])])
+    yield from np.lexsort((second, first))[1:].tolist()
 
 
 def _several(
@@ -114,11 +140,12 @@ def _descend(table: Tables, above: int, domain: int, members: int) -> list[Spot]
     if above == 2 and table.uniform:
         parts = even_split(caps, members, table.shape.steps[table.shape.above[0]])
         return [spot for child, amount in parts for spot in _descend(table, 1, start + child, amount)]
-    row = table.rows(above)[domain]
-    children = table.rows(above - 1)[start:end]
-    _, parts = cheapest_split(
-        children, caps, members, table.coding.unit(above - 1), int(row.prices[members // row.step])
-    )
+    if above == len(table.shape.above):
+        _, parts = table.split(members)
+    else:
+        row, children = table.rows(above)[domain], table.rows(above - 1)[start:end]
+        price = int(row.prices[members // row.step])
+        _, parts = cheapest_split(children, caps, members, table.coding.unit(above - 1), price)
     return [spot for child, amount in parts for spot in _descend(table, above - 1, start + child, amount)]
 
 
@@ -126,17 +153,13 @@ def _share_nodes(table: Tables, start: int, caps: list[int], members: int) -> li
     """The fewest nodes, evenly used, those with the least room first; among equals those with fewest free cards."""
     step = table.shape.steps[table.shape.profile.node_index]
     nodes = table.view.nodes
-    order = sorted(range(len(caps)), key=lambda node: (nodes[start + node].free.bit_count(), node))
+    order = sorted(
+        (node for node, cap in enumerate(caps) if cap), key=lambda node: (nodes[start + node].free.bit_count(), node)
+    )
+    if table.uniform:
+        return sorted((node, table.uniform) for node in order[: members // table.uniform])
     parts = even_split([caps[node] for node in order], members, step)
     return sorted((order[at], amount) for at, amount in parts)
-
-
-def _floor(board: Board, members: int) -> list[int]:
-    """Each level's least count taken alone, node first: no placement has less at any level."""
-    usable = [table for table in board.tables if table.bound]
-    levels = [np.concatenate([table.bounds[above] for table in usable]) for above in range(len(board.shape.above))]
-    levels.append(np.array([table.bound for table in usable], np.int64))
-    return [int(np.searchsorted(np.cumsum(np.sort(room)[::-1]), members)) + 1 for room in levels]
 
 
 def _bounded(board: Board, task: Task, floor: list[int], exact: bool) -> Solution | None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
 from supernode.placement.coding import FAR
 from supernode.placement.fronts import level_out
-from supernode.placement.prune import Window, prune
-from supernode.placement.tables import Ints, Row
+from supernode.placement.prune import Options, Window, prune
+from supernode.placement.rows import Ints, Row
 
 _EVENNESS = 1 << 22
 """Weight of the sum of squares over the sum of capacities in the second-order price."""
@@ -25,10 +25,10 @@ def cheapest_split(
     the price; a split that meets it ends the search. total <= sum(caps), a multiple of the rows' step. Among splits of
     the least price: the most even, then the one whose children have least left over, then the lowest indices.
     """
-    usable = [child for child, row in enumerate(rows) if row.most and caps[child]]
+    usable = [child for child, row in enumerate(rows) if caps[child] and row.most]
     step = rows[usable[0]].step
-    by_room = sorted(usable, key=lambda child: (-caps[child], child))
-    count = fewest([caps[child] for child in by_room], total)
+    by_room = sorted((caps[child] for child in usable), reverse=True)
+    count = fewest(by_room, total)
     if count == 1:
         at = total // step
         child = min((c for c in usable if caps[c] >= total), key=lambda c: (rows[c].prices[at], caps[c], c))
@@ -37,17 +37,30 @@ def cheapest_split(
     price = sum(int(rows[child].prices[members // step]) + unit for child, members in even)
     if price == floor:
         return price, even
-    slack = sum(caps[child] for child in by_room[:count]) - total
-    least = caps[by_room[count - 1]] - slack
-    size = total // step
-    falling = np.arange(size, -1, -1)
-    windows = []
-    for child in usable:
-        if caps[child] >= least:
-            low, high = max(1, -(-(caps[child] - slack) // step)), min(caps[child] // step, size)
-            prices = rows[child].prices[low : high + 1][::-1] + unit
-            windows.append(Window(child, falling[size - high : size - low + 1], prices))
-    return _knapsack(prune(windows, count, size, price), caps, size, step)
+    slack = sum(by_room[:count]) - total
+    children = [child for child in usable if caps[child] >= by_room[count - 1] - slack]
+    windows, bound = prune(
+        _options(rows, caps, children, slack, step, total // step, unit), count, total // step, price
+    )
+    if price <= bound:
+        return price, even
+    return _knapsack(windows, caps, total // step, step)
+
+
+def _options(
+    rows: Sequence[Row], caps: Sequence[int], children: Sequence[int], slack: int, step: int, size: int, unit: int
+) -> Options:
+    """What each child may get: the fewest children leave `slack` unused between them, so each gives nearly all."""
+    room = np.array([caps[child] for child in children], np.int64)
+    prices = [rows[child].prices for child in children]
+    high = np.minimum(room // step, size)
+    low = np.maximum(1, -((slack - room) // step))
+    steps = high[:, None] - np.arange(int((high - low).max()) + 1)
+    inside = steps >= low[:, None]
+    steps = np.where(inside, steps, 0)
+    offsets = np.cumsum([0, *(len(row) for row in prices[:-1])])
+    costs = np.concatenate(prices)[offsets[:, None] + steps] + unit
+    return Options(np.array(children), room, steps, np.where(inside, costs, FAR))
 
 
 def fewest(descending: Sequence[int], total: int) -> int:
@@ -70,10 +83,12 @@ def even_split(caps: Sequence[int], total: int, step: int) -> list[tuple[int, in
 def best_fit(order: Sequence[int], caps: Sequence[int], amounts: Sequence[int]) -> list[tuple[int, int]]:
     """Each amount, largest first, given to the least capacity that holds it. order: preference among equal ones."""
     free = sorted(order, key=lambda child: caps[child])
+    room = [caps[child] for child in free]
     found = []
     for amount in sorted(amounts, reverse=True):
-        at = next(i for i, child in enumerate(free) if caps[child] >= amount)
+        at = bisect_left(room, amount)
         found.append((free.pop(at), amount))
+        del room[at]
     return sorted(found)
 
 
@@ -91,7 +106,7 @@ def _knapsack(
     history = [(prices, rough)]
     costs = [window.steps * window.steps * _EVENNESS + caps[window.child] // step for window in windows]
     for window, cost in zip(windows, costs, strict=True):
-        prices, rough = _add(prices, rough, int(window.steps[0]), window.prices, cost)
+        prices, rough = _add(prices, rough, window, cost)
         history.append((prices, rough))
     found = []
     at = size
@@ -108,13 +123,13 @@ def _knapsack(
     return int(prices[size]), found[::-1]
 
 
-def _add(prices: Ints, rough: Ints, high: int, offers: Ints, costs: Ints) -> tuple[Ints, Ints]:
-    """One more child, which may take `high` down to `high - len(offers) + 1` steps at the given offers and costs."""
-    gap = np.full(high, FAR, np.int64)
-    first = sliding_window_view(np.concatenate((gap, prices)), len(offers))[: len(prices)] + offers
-    second = sliding_window_view(np.concatenate((gap, rough)), len(offers))[: len(prices)] + costs
-    least = first.min(axis=1)
-    second[first > least[:, None]] = FAR
-    smoothest = second.min(axis=1)
-    better = (least < prices) | ((least == prices) & (smoothest < rough))
-    return np.where(better, least, prices), np.where(better, smoothest, rough)
+def _add(prices: Ints, rough: Ints, window: Window, costs: Ints) -> tuple[Ints, Ints]:
+    """One more child, which may take any of its window's shares at their prices and costs."""
+    best, smooth = prices.copy(), rough.copy()
+    for share, offer, cost in zip(window.steps.tolist(), window.prices.tolist(), costs.tolist(), strict=True):
+        first, second = prices[: len(prices) - share] + offer, rough[: len(rough) - share] + cost
+        into, smoothed = best[share:], smooth[share:]
+        better = (first < into) | ((first == into) & (second < smoothed))
+        np.copyto(into, first, where=better)
+        np.copyto(smoothed, second, where=better)
+    return best, smooth

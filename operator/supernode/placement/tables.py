@@ -8,92 +8,142 @@ which is what makes the tree knapsack exact.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
-from typing import Any
+from functools import cached_property, partial
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
 
-from supernode.placement.coding import FAR, Coding
+from supernode.api.errors import SupernodeError
+from supernode.placement.coding import Coding
 from supernode.placement.fronts import Dim, FrontTree, OverBudgetError
+from supernode.placement.rows import Ints, Key, Row, make_row, node_row, parent_row, uniform_row
 from supernode.placement.shape import Shape
+from supernode.placement.split import cheapest_split
 from supernode.topology.fleet import SuperNodeView
 
-Ints = NDArray[np.int64]
+Parts = list[tuple[int, int]]
+"""(index of a domain's child, members in it)."""
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Row:
-    """Prices of one domain: prices[j] for j * step members, j from 0 to the most it takes (or is ever asked for).
-
-    slope: set when prices[j] == slope * j throughout, so that splitting members between such domains costs nothing.
-    """
-
-    prices: Ints
-    step: int
-    slope: int | None
-    content: bytes
-
-    @property
-    def most(self) -> int:
-        """The most members this row covers."""
-        return (len(self.prices) - 1) * self.step
-
-
-def make_row(prices: Ints, step: int) -> Row:
-    slope = int(prices[1]) if len(prices) > 1 else 0
-    linear = bool((prices == slope * np.arange(len(prices))).all())
-    return Row(prices, step, slope if linear else None, step.to_bytes(4, "little") + prices.tobytes())
+class RoughError(SupernodeError):
+    """A reserve cannot be followed exactly within the budget; `Tables.rough` can be used instead."""
 
 
 class Tables:
     """One view and one shape, for groups of up to `limit` members. caps[0] counts members per node, caps[i] per domain
-    of the i-th level above the node; `cap` is what the whole supernode takes with its reserve kept. bounds: the same as
+    of the i-th level above the node; `cap` is what the whole supernode takes with its reserve kept. usable: the wholly
+    free nodes that may be taken, where members on partly used nodes make that a bound of its own. bounds: the same as
     caps unless a budget made them inexact; then no less than the truth. bound: the same for cap."""
 
-    def __init__(self, view: SuperNodeView, shape: Shape, limit: int, coding: Coding) -> None:
+    def __init__(self, view: SuperNodeView, shape: Shape, limit: int, coding: Coding, caps: list[Ints]) -> None:
         self.view = view
         self.shape = shape
         self.limit = limit
         self.coding = coding
-        self.caps = self.bounds = domain_caps(view, shape)
-        usable = max(0, view.wholly_free - view.reserve)
-        room = 0 if view.cordoned or not len(self.caps[-1]) else int(self.caps[-1][0])
-        self.front: FrontTree | None = None
+        self.caps = self.bounds = caps
+        self.usable: int | None = None
         self.exact = True
+        self._rows: dict[int, list[Row]] = {}
+        self._splits: dict[int, tuple[int, Parts]] = {}
+        usable = max(0, view.wholly_free - view.reserve)
+        room = 0 if view.cordoned or not len(caps[-1]) else int(caps[-1][0])
         if view.reserve and shape.whole_nodes:
             room = min(room, usable)
-        elif view.reserve and room and 0 < usable < min(limit, int((self.caps[0][view.census.wholly_free] > 0).sum())):
-            room = self._bind_reserve(usable)
-        self.cap = room - room % shape.steps[-1]
+        elif view.reserve and room and 0 < usable < min(limit, int((caps[0][view.census.wholly_free] > 0).sum())):
+            self.usable = usable
+            room = self._reserved_room(usable)
+        self._settle(room)
+
+    def _settle(self, room: int) -> None:
+        self.cap = room - room % self.shape.steps[-1]
         self.bound = self.cap if self.exact or not len(self.bounds[-1]) else int(self.bounds[-1][0])
 
-    def _bind_reserve(self, usable: int) -> int:
+    def _reserved_room(self, usable: int) -> int:
         """Members that fit when only `usable` wholly free nodes may be taken; inexact when that costs too much."""
-        dim = Dim(None, usable)
-        tree = FrontTree(self.view, self.shape, self.caps, (dim,), self.limit, self.coding)
+        if not self.shape.whole and self.shape.steps[-1] == self.shape.steps[self.shape.profile.node_index]:
+            whole = self.view.census.wholly_free
+            return int(np.sort(self.caps[0][whole])[-usable:].sum() + self.caps[0][~whole].sum())
         try:
-            most = tree.top.most
-        except OverBudgetError:
-            self.exact = False
-            blocked = np.flatnonzero(self.view.census.wholly_free)[usable:]
-            self.caps = domain_caps(self.view, self.shape, blocked)
+            return self.front.top.most
+        except RoughError:
+            self._use_partly_blocked()
             return int(self.caps[-1][0])
-        self.front = tree
-        return most
+
+    def _use_partly_blocked(self) -> None:
+        """Leave out wholly free nodes beyond the usable ones, whichever they are."""
+        blocked = np.flatnonzero(self.view.census.wholly_free)[self.usable :]
+        self.caps = domain_caps(self.view, self.shape, blocked)
+        self.usable, self.exact = None, False
+
+    @cached_property
+    def rough(self) -> Tables:
+        """The same with the reserve followed only roughly, where following it takes a search."""
+        if self.usable is None:
+            return self
+        rough = Tables(self.view, self.shape, self.limit, self.coding, self.bounds)
+        if rough.usable is not None:
+            rough._use_partly_blocked()
+            rough._settle(int(rough.caps[-1][0]))
+        return rough
+
+    @cached_property
+    def front(self) -> FrontTree:
+        """Prices by the number of wholly free nodes taken. Raises RoughError when that is beyond the budget."""
+        dims = (Dim(None, self.usable or 0),)
+        tree = FrontTree(self.view, self.shape, self.caps, dims, self.limit, self.coding)
+        try:
+            tree.top  # noqa: B018 - built here, where it may fail
+        except OverBudgetError as error:
+            raise RoughError(str(error)) from error
+        return tree
 
     @cached_property
     def row(self) -> Row:
-        """Prices of the whole supernode."""
+        """Prices of the whole supernode. Raises RoughError."""
         step, most = self.shape.steps[-1], min(self.cap, self.limit)
-        if most < step:
-            return make_row(np.zeros(1, np.int64), step)
-        if self.front is not None:
-            return make_row(self.front.prices(step, most), step)
-        if not self.shape.above:
+        if most < step or not self.shape.above:
             return make_row(np.zeros(most // step + 1, np.int64), step)
-        return make_row(self.rows(len(self.shape.above))[0].prices[: most // step + 1], step)
+        prices = self.rows(len(self.shape.above))[0].prices[: most // step + 1]
+        if self.usable is not None and any(self._breaks_reserve(price) for price in np.unique(prices).tolist()):
+            prices = self.front.prices(step, most)
+        return make_row(prices, step)
+
+    def price(self, members: int, floor: int | None = None) -> int:
+        """The price of this many members, at most `cap`, without those of other numbers where it can be had so.
+
+        floor: a lower bound of the price. Raises RoughError.
+        """
+        if "row" in self.__dict__ or len(self.shape.above) < 2 or self._all_alike:
+            row = self.row
+            return int(row.prices[members // row.step])
+        price, _ = self.split(members, floor)
+        return int(self.front.prices(members, members)[1]) if self._breaks_reserve(price) else price
+
+    def place_reserved(self, members: int) -> Parts | None:
+        """(node, members) where the reserve forbids the cheapest placement without it; else None. Raises RoughError."""
+        if self.usable is None or not self._breaks_reserve(self.split(members)[0]):
+            return None
+        return self.front.place(self.front.cheapest(members))
+
+    def split(self, members: int, floor: int | None = None) -> tuple[int, Parts]:
+        """The least price of this many members, the reserve aside, and (child, members) of the outermost domain."""
+        known = self._splits.get(members)
+        if known is None:
+            top = len(self.shape.above)
+            caps: list[int] = self.caps[top - 1].tolist()
+            if top == 1:
+                known = int(self.rows(1)[0].prices[members // self.shape.steps[-1]]), []
+            else:
+                known = cheapest_split(self.rows(top - 1), caps, members, self.coding.unit(top - 1), floor)
+            self._splits[members] = known
+        return known
+
+    def _breaks_reserve(self, price: int) -> bool:
+        """Whether a placement of this price may take more wholly free nodes than the reserve leaves."""
+        if self.usable is None:
+            return False
+        return not self.coding.widths[0] or self.coding.digit(price, 0) > self.usable
 
     @cached_property
     def uniform(self) -> int:
@@ -105,29 +155,23 @@ class Tables:
         same = len(held) > 0 and held.min() == held.max() and self.shape.steps[self.shape.above[0]] % held[0] == 0
         return int(held[0]) if same or (len(held) and held.max() == 1) else 0
 
-    def rows(self, above: int) -> list[Row]:
-        """Prices of each domain of the above-th level (1 is the first above the node)."""
-        rows: dict[int, list[Row]] = self._rows
-        if above not in rows:
-            rows[above] = self._price_nodes() if above == 1 else self._price(above)
-        return rows[above]
+    @property
+    def _all_alike(self) -> bool:
+        return len(self.shape.above) == 2 and self.uniform > 0
 
-    @cached_property
-    def _rows(self) -> dict[int, list[Row]]:
-        return {}
+    def rows(self, above: int) -> list[Row]:
+        """Prices of each domain of the above-th level (1 is the first above the node), the reserve aside."""
+        if above not in self._rows:
+            self._rows[above] = self._price_nodes() if above == 1 else self._price(above)
+        return self._rows[above]
 
     def _price_nodes(self) -> list[Row]:
-        bounds, caps = self.view.layout.bounds[0], self.caps[0]
-        step = self.shape.steps[self.shape.above[0]]
-        rows = []
-        for start, end, most in zip(bounds, bounds[1:], self.caps[1], strict=False):
-            held = np.sort(caps[start:end])[::-1]
-            rows.append(
-                _node_row(
-                    held[: np.count_nonzero(held)].tobytes(), self.coding.unit(0), step, int(min(most, self.limit))
-                )
-            )
-        return rows
+        bounds, held = self.view.layout.bounds[0], self.caps[0].tobytes()
+        step, unit, width = self.shape.steps[self.shape.above[0]], self.coding.unit(0), self.caps[0].itemsize
+        return [
+            node_row(held[start * width : end * width], unit, step, min(most, self.limit))
+            for start, end, most in zip(bounds, bounds[1:], self.caps[1].tolist(), strict=False)
+        ]
 
     def _price(self, above: int) -> list[Row]:
         if above == 2 and self.uniform:
@@ -136,27 +180,24 @@ class Tables:
         step = self.shape.steps[self.shape.above[above - 1]]
         unit = self.coding.unit(above - 1)
         rows = []
-        for start, end, most in zip(bounds, bounds[1:], self.caps[above], strict=False):
+        for start, end, most in zip(bounds, bounds[1:], self.caps[above].tolist(), strict=False):
             parts = sorted((child for child in children[start:end] if child.most), key=lambda row: row.content)
-            rows.append(_parent_row(_Key(parts), unit, step, int(min(most, self.limit))))
+            rows.append(parent_row(Key(parts), unit, step, min(most, self.limit)))
         return rows
 
     def _price_uniform(self) -> list[Row]:
         """The second level above the node when nodes are uniform: the fewest children, any of them."""
-        bounds, caps, unit = self.view.layout.bounds[1], self.caps[1], self.coding.unit(1)
-        step = self.shape.steps[self.shape.above[1]]
-        rows = []
-        for start, end, most in zip(bounds, bounds[1:], self.caps[2], strict=False):
-            asked = np.arange(int(min(most, self.limit)) // step + 1) * step
-            count = np.searchsorted(np.cumsum(np.sort(caps[start:end])[::-1]), asked) + 1
-            count[0] = 0
-            rows.append(make_row(count * unit + asked // self.uniform * self.coding.unit(0), step))
-        return rows
+        bounds, caps, step = self.view.layout.bounds[1], self.caps[1], self.shape.steps[self.shape.above[1]]
+        units = self.coding.unit(1), self.coding.unit(0)
+        return [
+            uniform_row(caps[start:end].tobytes(), *units, self.uniform, step, min(most, self.limit))
+            for start, end, most in zip(bounds, bounds[1:], self.caps[2].tolist(), strict=False)
+        ]
 
     def front_for(self, dims: tuple[Dim, ...]) -> FrontTree:
         """Fronts under bounds on the domains touched, and the reserve where it binds (as the last bound)."""
-        if self.front is not None:
-            dims = (*dims, *self.front.dims)
+        if self.usable is not None:
+            dims = (*dims, Dim(None, self.usable))
         key = ("front", self.shape, self.limit, self.coding, dims)
         tree: FrontTree = self.view.memo(
             key, lambda: FrontTree(self.view, self.shape, self.caps, dims, min(self.limit, self.cap), self.coding)
@@ -164,10 +205,17 @@ class Tables:
         return tree
 
 
-def tables(view: SuperNodeView, shape: Shape, limit: int, coding: Coding) -> Tables:
-    """The remembered tables of a view."""
-    found: Tables = view.memo(("tables", shape, limit, coding), lambda: Tables(view, shape, limit, coding))
-    return found
+def tables_of(views: Sequence[SuperNodeView], shape: Shape, limit: int, coding: Coding) -> list[Tables]:
+    """The tables of each view; those not remembered yet are counted together."""
+    key = ("tables", shape, limit, coding)
+    missing = [view for view in views if not view.remembers(key)]
+    for view, caps in zip(missing, caps_of(missing, shape), strict=True):
+        view.memo(key, partial(Tables, view, shape, limit, coding, caps))
+    return [view.memo(key, partial(_never, view)) for view in views]
+
+
+def _never(view: SuperNodeView) -> Tables:
+    raise AssertionError(f"the tables of {view.name} were forgotten while they were used")
 
 
 def domain_caps(view: SuperNodeView, shape: Shape, blocked: NDArray[np.intp] | None = None) -> list[Ints]:
@@ -176,20 +224,44 @@ def domain_caps(view: SuperNodeView, shape: Shape, blocked: NDArray[np.intp] | N
     blocked: nodes that may not be used; by default the wholly free ones when the reserve needs them all. The reserve's
     finer effect, that only some of them may be taken, is left to the caller.
     """
-    per_kind = np.array([shape.packing.capacity(free) for free, _ in view.census.kinds], np.int64)
-    nodes = per_kind[view.census.each]
+    return caps_of([view], shape, blocked)[0]
+
+
+def caps_of(views: Sequence[SuperNodeView], shape: Shape, blocked: NDArray[np.intp] | None = None) -> list[list[Ints]]:
+    """`domain_caps` of several views at once; blocked applies to each."""
+    if not views:
+        return []
+    parts = [_node_caps(view, shape, blocked) for view in views]
+    found = [[part] for part in parts]
+    flat = np.concatenate(parts)
+    for depth, index in enumerate(shape.above):
+        offsets = accumulate((len(caps[-1]) for caps in found), initial=0)
+        starts = np.concatenate(
+            [view.layout.starts[depth] + offset for view, offset in zip(views, offsets, strict=False)]
+        )
+        sums = np.add.reduceat(flat, starts) if len(starts) else np.zeros(0, np.int64)
+        if index in shape.whole:
+            sums = np.where(np.concatenate([_nominal(view, depth, index) for view in views]), sums, 0)
+        flat = sums - sums % shape.steps[index]
+        ends = accumulate(len(view.layout.starts[depth]) for view in views)
+        for caps, view, end in zip(found, views, ends, strict=True):
+            caps.append(flat[end - len(view.layout.starts[depth]) : end])
+    return found
+
+
+def node_caps(view: SuperNodeView, shape: Shape) -> list[tuple[int, int]]:
+    """(members that fit, how many such nodes) by kind of node, reserves aside."""
+    return [(shape.packing.capacity(kind.free), count) for kind, count in view.census.counts()]
+
+
+def _node_caps(view: SuperNodeView, shape: Shape, blocked: NDArray[np.intp] | None) -> Ints:
+    census = view.census
+    nodes = np.array([shape.packing.capacity(kind.free) for kind in census.kinds], np.int64)[census.each]
     if blocked is None and view.reserve and view.wholly_free <= view.reserve:
-        blocked = np.flatnonzero(view.census.wholly_free)
+        blocked = np.flatnonzero(census.wholly_free)
     if blocked is not None:
         nodes[blocked] = 0
-    caps = [nodes]
-    for depth, index in enumerate(shape.above):
-        starts = np.asarray(view.layout.bounds[depth][:-1], np.intp)
-        sums = np.add.reduceat(caps[-1], starts) if len(starts) else np.zeros(0, np.int64)
-        if index in shape.whole:
-            sums = np.where(_nominal(view, depth, index), sums, 0)
-        caps.append(sums - sums % shape.steps[index])
-    return caps
+    return nodes
 
 
 def _nominal(view: SuperNodeView, depth: int, index: int) -> NDArray[np.bool_]:
@@ -198,56 +270,3 @@ def _nominal(view: SuperNodeView, depth: int, index: int) -> NDArray[np.bool_]:
     want = view.profile.levels[index].cards // view.profile.cards_per_node
     sizes: NDArray[np.bool_] = np.equal(np.diff(bounds), want)
     return sizes
-
-
-class _Key:
-    """Child rows compared by content, so that equal domains anywhere in the fleet are priced once."""
-
-    __slots__ = ("_content", "rows")
-
-    def __init__(self, rows: Sequence[Row]) -> None:
-        self.rows = rows
-        self._content = tuple(row.content for row in rows)
-
-    def __hash__(self) -> int:
-        return hash(self._content)
-
-    def __eq__(self, other: Any) -> bool:
-        return isinstance(other, _Key) and self._content == other._content
-
-
-@lru_cache(maxsize=4096)
-def _node_row(held: bytes, unit: int, step: int, most: int) -> Row:
-    """A domain of nodes: taking the roomiest first touches the fewest. held: capacities, descending, as int64 bytes."""
-    reach = np.cumsum(np.frombuffer(held, np.int64))
-    asked = np.arange(most // step + 1) * step
-    return make_row(np.where(asked > 0, np.searchsorted(reach, asked) + 1, 0) * unit, step)
-
-
-@lru_cache(maxsize=4096)
-def _parent_row(key: _Key, unit: int, step: int, most: int) -> Row:
-    """A domain of domains. unit: the price of touching one child."""
-    children = key.rows
-    if not children or most < step:
-        return make_row(np.zeros(1, np.int64), step)
-    inner = children[0].step
-    asked = np.arange(most // step + 1) * step
-    if children[0].slope is not None and all(child.slope == children[0].slope for child in children):
-        reach = np.cumsum(np.sort([child.most for child in children])[::-1])
-        count = np.where(asked > 0, np.searchsorted(reach, asked) + 1, 0)
-        return make_row(count * unit + asked // inner * children[0].slope, step)
-    best = np.full(most // inner + 1, FAR, np.int64)
-    best[0] = 0
-    for child in children:
-        best = add_child(best, child.prices, unit)
-    return make_row(best[:: step // inner][: len(asked)].copy(), step)
-
-
-def add_child(best: Ints, prices: Ints, unit: int) -> Ints:
-    """Min-plus step: the least price of each number of members when one more child may take some of them."""
-    offers = prices[: len(best)] + unit
-    offers[0] = 0
-    width = len(offers)
-    padded = np.concatenate((np.full(width - 1, FAR, np.int64), best))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, width)
-    return np.asarray((windows + offers[::-1]).min(axis=1), np.int64)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,16 +71,19 @@ class Layout:
 
     `names[l]` are the domains of `profile.above[l]`. `bounds[l]` (one longer) says which children, by index one level
     further in, each has: domain i holds children bounds[l][i] to bounds[l][i + 1]; level 0's children are nodes.
-    `node_bounds[l]` says the same in nodes.
+    `starts[l]` is bounds[l] as an array, without the end. `node_bounds[l]` says the same as bounds[l] in nodes.
+    `domains` remembers what `SuperNodeView.domains` answers, by index of the node.
     """
 
-    __slots__ = ("bounds", "index", "names", "node_bounds")
+    __slots__ = ("bounds", "domains", "index", "names", "node_bounds", "starts")
 
     def __init__(self, nodes: tuple[Node, ...], depth: int) -> None:
         self.index = {node.name: i for i, node in enumerate(nodes)}
         self.names: list[tuple[str, ...]] = []
         self.bounds: list[tuple[int, ...]] = []
         self.node_bounds: list[tuple[int, ...]] = []
+        self.starts: list[NDArray[np.intp]] = []
+        self.domains: dict[int, Mapping[str, str]] = {}
         children = [node.path for node in nodes]
         spans = list(range(len(nodes) + 1))
         for level in range(depth):
@@ -88,24 +91,53 @@ class Layout:
             starts = [i for i, path in enumerate(children) if i == 0 or children[i - 1][:keep] != path[:keep]]
             self.names.append(tuple(children[i][keep - 1] for i in starts))
             self.bounds.append((*starts, len(children)))
+            self.starts.append(np.array(starts, np.intp))
             spans = [spans[i] for i in self.bounds[-1]]
             self.node_bounds.append(tuple(spans))
             children = [children[i][:keep] for i in starts]
 
 
+class Kind(NamedTuple):
+    """What a node offers and what stands in its way. free: bitmask. used: some cards are taken. closed: not schedulable
+    and unused. ill: schedulable, with unhealthy cards."""
+
+    free: int
+    wholly_free: bool
+    used: bool
+    closed: bool
+    ill: bool
+
+    @classmethod
+    def of(cls, node: Node) -> Kind:
+        free, full = node.free, node.all_cards
+        closed, ill = not node.schedulable and not node.taken, node.schedulable and node.healthy != full
+        return cls(free, node.cards > 0 and free == full, node.taken != 0, closed, ill)
+
+
 class Census:
-    """Nodes by what is free in them. kinds: (free cards, wholly free) to a number; each: the number of every node."""
+    """Nodes by kind. kinds: each kind to its number; each: the number of every node."""
 
-    __slots__ = ("each", "kinds")
+    __slots__ = ("_counts", "each", "kinds")
 
-    def __init__(self, kinds: dict[tuple[int, bool], int], each: NDArray[np.intp]) -> None:
+    def __init__(self, kinds: dict[Kind, int], each: NDArray[np.intp]) -> None:
         self.kinds = kinds
         self.each = each
+        self._counts: list[int] | None = None
 
     @property
     def wholly_free(self) -> NDArray[np.bool_]:
         """For each node, whether it is wholly free."""
-        return np.array([whole for _, whole in self.kinds], np.bool_)[self.each]
+        return np.array([kind.wholly_free for kind in self.kinds], np.bool_)[self.each]
+
+    def counts(self) -> list[tuple[Kind, int]]:
+        """How many nodes there are of each kind."""
+        if self._counts is None:
+            self._counts = np.bincount(self.each, minlength=len(self.kinds)).tolist()
+        return list(zip(self.kinds, self._counts, strict=True))
+
+    def part(self, start: int, end: int) -> Census:
+        """The census of the nodes from index start up to end."""
+        return Census(self.kinds, self.each[start:end])
 
     def changed(self, nodes: Mapping[int, Node]) -> Census:
         """The census after some nodes, by index, changed."""
@@ -116,7 +148,7 @@ class Census:
             each = np.array([kinds.setdefault(names[int(number)], len(kinds)) for number in each], np.intp)
         kinds = dict(kinds)
         for index, node in nodes.items():
-            each[index] = kinds.setdefault((node.free, node.wholly_free), len(kinds))
+            each[index] = kinds.setdefault(Kind.of(node), len(kinds))
         return Census(kinds, each)
 
 
@@ -163,29 +195,32 @@ class SuperNodeView:
     @cached_property
     def census(self) -> Census:
         """The nodes by what is free in them."""
-        kinds: dict[tuple[int, bool], int] = {}
-        each = [kinds.setdefault((node.free, node.wholly_free), len(kinds)) for node in self.nodes]
+        kinds: dict[Kind, int] = {}
+        each = [kinds.setdefault(Kind.of(node), len(kinds)) for node in self.nodes]
         return Census(kinds, np.array(each, np.intp))
 
     @cached_property
     def wholly_free(self) -> int:
         """How many nodes are wholly free: what the reserve is counted in."""
-        return int(self.census.wholly_free.sum())
+        return sum(count for kind, count in self.census.counts() if kind.wholly_free)
 
     @cached_property
     def free_cards(self) -> int:
         """Healthy free cards on schedulable nodes, cordoned or not."""
-        return sum(node.free.bit_count() for node in self.nodes)
+        return sum(count * kind.free.bit_count() for kind, count in self.census.counts())
 
     def node(self, name: str) -> Node:
         """Raises KeyError for a node of another supernode."""
         return self.nodes[self.layout.index[name]]
 
-    def domains(self, node: Node) -> dict[str, str]:
+    def domains(self, node: Node) -> Mapping[str, str]:
         """Level name to domain name, for the node level and each above it."""
-        return dict(
-            zip(self.profile.level_names[self.profile.node_index :], (node.name, *node.path[::-1]), strict=True)
-        )
+        at = self.layout.index[node.name]
+        known = self.layout.domains.get(at)
+        if known is None:
+            levels = self.profile.level_names[self.profile.node_index :]
+            known = self.layout.domains[at] = dict(zip(levels, (node.name, *node.path[::-1]), strict=True))
+        return known
 
     def with_nodes(self, changed: Mapping[str, Node]) -> SuperNodeView:
         """The same supernode with some nodes in another state; names and paths must not change. O(nodes)."""
@@ -228,6 +263,10 @@ class SuperNodeView:
         view._set(self.name, self.profile, nodes, cordoned, self.reserve)
         view.__dict__["layout"] = self.layout
         return view
+
+    def remembers(self, key: Hashable) -> bool:
+        """Whether `memo` has a value for this key."""
+        return key in self._memo
 
     def memo(self, key: Hashable, make: Callable[[], T]) -> T:
         """The value remembered under key, made on first use. Holds MEMO_LIMIT keys."""

@@ -1,0 +1,110 @@
+"""Prices of one domain: the least inner vector for each number of members in it.
+
+Rows are shared by content: equal domains anywhere in the fleet are priced once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from supernode.placement.coding import FAR
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Row:
+    """Prices of one domain: prices[j] for j * step members, j from 0 to the most it takes (or is ever asked for).
+
+    slope: set when prices[j] == slope * j throughout, so that splitting members between such domains costs nothing.
+    """
+
+    prices: Ints
+    step: int
+    slope: int | None
+    content: bytes
+
+    @property
+    def most(self) -> int:
+        """The most members this row covers."""
+        return (len(self.prices) - 1) * self.step
+
+
+def make_row(prices: Ints, step: int) -> Row:
+    slope = int(prices[1]) if len(prices) > 1 else 0
+    linear = bool((prices == slope * np.arange(len(prices))).all())
+    return Row(prices, step, slope if linear else None, step.to_bytes(4, "little") + prices.tobytes())
+
+
+class Key:
+    """Child rows compared by content, so that equal domains anywhere in the fleet are priced once."""
+
+    __slots__ = ("_content", "rows")
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self.rows = rows
+        self._content = tuple(row.content for row in rows)
+
+    def __hash__(self) -> int:
+        return hash(self._content)
+
+    def __eq__(self, other: Any) -> bool:
+        return isinstance(other, Key) and self._content == other._content
+
+
+@lru_cache(maxsize=16384)
+def node_row(held: bytes, unit: int, step: int, most: int) -> Row:
+    """A domain of nodes: taking the roomiest first touches the fewest. held: capacities, as int64 bytes."""
+    reach = _reach(held)
+    asked = np.arange(most // step + 1) * step
+    return make_row(np.where(asked > 0, np.searchsorted(reach, asked) + 1, 0) * unit, step)
+
+
+@lru_cache(maxsize=16384)
+def uniform_row(caps: bytes, unit: int, node_unit: int, per_node: int, step: int, most: int) -> Row:
+    """A domain of domains whose nodes take per_node members each: the fewest children, any of them. caps: what the
+    children take, as int64 bytes."""
+    reach = _reach(caps)
+    asked = np.arange(most // step + 1) * step
+    count = np.where(asked > 0, np.searchsorted(reach, asked) + 1, 0)
+    return make_row(count * unit + asked // per_node * node_unit, step)
+
+
+@lru_cache(maxsize=16384)
+def parent_row(key: Key, unit: int, step: int, most: int) -> Row:
+    """A domain of domains. unit: the price of touching one child."""
+    children = key.rows
+    if not children or most < step:
+        return make_row(np.zeros(1, np.int64), step)
+    inner = children[0].step
+    asked = np.arange(most // step + 1) * step
+    if children[0].slope is not None and all(child.slope == children[0].slope for child in children):
+        reach = np.cumsum(np.sort([child.most for child in children])[::-1])
+        count = np.where(asked > 0, np.searchsorted(reach, asked) + 1, 0)
+        return make_row(count * unit + asked // inner * children[0].slope, step)
+    best = np.full(most // inner + 1, FAR, np.int64)
+    best[0] = 0
+    for child in children:
+        best = add_child(best, child.prices, unit)
+    return make_row(best[:: step // inner][: len(asked)].copy(), step)
+
+
+def add_child(best: Ints, prices: Ints, unit: int) -> Ints:
+    """Min-plus step: the least price of each number of members when one more child may take some of them."""
+    offers = prices[: len(best)] + unit
+    offers[0] = 0
+    width = len(offers)
+    padded = np.concatenate((np.full(width - 1, FAR, np.int64), best))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, width)
+    return np.asarray((windows + offers[::-1]).min(axis=1), np.int64)
+
+
+def _reach(caps: bytes) -> Ints:
+    """What the roomiest children take together: one, two, ... of them."""
+    return np.cumsum(np.sort(np.frombuffer(caps, np.int64))[::-1])
