@@ -82,9 +82,10 @@ def look(
     *pods: PodRecord,
     obstacle: Obstacle | None = None,
     has_service: bool = True,
+    lost: frozenset[str] = frozenset(),
     now: datetime = NOW,
 ) -> Step:
-    return decide(JobView(of, its_group, pods, has_service, obstacle, now))
+    return decide(JobView(of, its_group, pods, has_service, obstacle, lost, now))
 
 
 def status_of(step: Step) -> dict[str, Any]:
@@ -253,6 +254,15 @@ def test_a_final_obstacle_ends_the_job_and_another_is_tried_again() -> None:
     assert reason(blocked, ConditionType.STALLED) == Reason.UNKNOWN_PROFILE
     assert blocked.again_after == OBSTACLE_INTERVAL
     assert not blocked.create_group
+
+
+def test_no_pod_is_made_for_a_node_that_is_gone() -> None:
+    step = look(job(), group(MEMBERS), pod(0), lost=frozenset({"n1"}))
+    assert step.create_ranks == ()
+    ready = find(status_of(step), ConditionType.READY)
+    assert (ready["status"], ready["reason"]) == ("False", Reason.NODES_LOST)
+    assert "n1" in ready["message"]
+    assert look(job(), group(MEMBERS), pod(0)).create_ranks == (1,), "it comes when the node is back"
 
 
 def test_a_blocked_pod_is_named_while_the_job_starts() -> None:

@@ -1,6 +1,5 @@
 """Conditions and their reasons. The page `docs/reference/reasons.md` is generated from here."""
 
-from collections.abc import Sequence
 from enum import StrEnum
 from typing import Self
 
@@ -51,9 +50,8 @@ class Reason(StrEnum):
         member.meaning = meaning
         return member
 
-    RECONCILED = "Reconciled", ReasonKind.PROGRESS, "The status says what is true; nothing is left to do."
     ALLOCATED = "Allocated", ReasonKind.PROGRESS, "Every member holds its cards; the placement is in the status."
-    RELEASED = "Released", ReasonKind.PROGRESS, "The group gave its cards back; no ledger names it any more."
+    RELEASED = "Released", ReasonKind.PROGRESS, "The group gives its cards back as soon as no pod of it runs any more."
     SUSPENDED = "Suspended", ReasonKind.PROGRESS, "spec.suspend is true: the job holds no cards and runs no pods."
     PODS_PENDING = "PodsPending", ReasonKind.PROGRESS, "The cards are allocated; not every pod runs yet."
     PODS_RUNNING = "PodsRunning", ReasonKind.PROGRESS, "Every pod of the job runs."
@@ -81,7 +79,11 @@ class Reason(StrEnum):
         ReasonKind.WAITING,
         "A wider placement exists; the group still waits for one domain of its preferred level.",
     )
-    NODES_LOST = "NodesLost", ReasonKind.WAITING, "Nodes that hold cards of the group are gone or not ready."
+    NODES_LOST = (
+        "NodesLost",
+        ReasonKind.WAITING,
+        "Nodes that hold cards of the job are gone; its members there wait for them.",
+    )
     NO_NODES = (
         "NoNodes",
         ReasonKind.WAITING,
@@ -190,18 +192,3 @@ class Condition(StatusModel):
     )
     reason: str = Field(max_length=1024, description="Why, as one word of the reference page on reasons.")
     message: str = Field(default="", max_length=32768, description="Why, for people, with names and numbers.")
-
-
-def find_condition(conditions: Sequence[Condition], type_: ConditionType) -> Condition | None:
-    """The condition of a type, or None."""
-    return next((condition for condition in conditions if condition.type == type_), None)
-
-
-def set_condition(conditions: Sequence[Condition], new: Condition) -> tuple[Condition, ...]:
-    """`conditions` with `new` in the place of its type; the transition time stays unless the status changed."""
-    old = next((condition for condition in conditions if condition.type == new.type), None)
-    if old is None:
-        return (*conditions, new)
-    if old.status == new.status:
-        new = new.model_copy(update={"last_transition_time": old.last_transition_time})
-    return tuple(new if condition.type == new.type else condition for condition in conditions)

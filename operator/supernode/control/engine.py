@@ -50,10 +50,13 @@ class Engine:
 
     # The cluster's changes, as the caches report them.
 
-    def node_changed(self, _key: Key, old: NodeFacts | None, new: NodeFacts | None) -> None:
+    def node_changed(self, key: Key, old: NodeFacts | None, new: NodeFacts | None) -> None:
         """A node came, went or changed."""
         self.state.node_changed(old, new)
         self.allocator.wake()
+        if old is None or new is None:
+            for group in self.state.groups_on(key[1]):
+                self._queue.add(group)
 
     def pod_changed(self, _key: Key, old: PodRecord | None, new: PodRecord | None) -> None:
         """A pod came, went or changed."""

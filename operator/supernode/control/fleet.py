@@ -84,6 +84,16 @@ class FleetState:
         known = (found.profile, dict(found.node_selector), found.cordoned, found.reserve)
         return known != (spec.profile, dict(spec.node_selector), spec.cordoned, spec.reserve)
 
+    def groups_on(self, node: str) -> set[Key]:
+        """The groups that ledgers give cards of this node to."""
+        return {
+            group_key(entry.group)
+            for ledger in self.ledgers.values()
+            if node in ledger.booked
+            for entry in ledger.entries
+            if any(seat.node == node for seat in entry.seats())
+        }
+
     # The snapshot.
 
     def refresh(self) -> None:

@@ -164,6 +164,7 @@ class Groups:
 
     def _let_go(self, group: Group, parts: dict[str, LedgerEntry], draft: Draft) -> None:
         if self._in_use(group.key, group.uid):
+            draft.confirmed.append((group, status.releasing_group(group, now())))
             return
         draft.release(parts)
         if names.FINALIZER_CARDS in group.finalizers:

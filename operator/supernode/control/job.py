@@ -16,6 +16,7 @@ from supernode.api.trainingjob import TrainingJob, TrainingJobSpec
 from supernode.control.conditions import State, find, is_true, timestamp, updated
 from supernode.control.records import Custom, PodRecord, parse_time
 from supernode.topology.fleet import Member
+from supernode.topology.ranges import format_nodes, natural_key
 
 Json = dict[str, Any]
 
@@ -52,13 +53,18 @@ class Obstacle:
 
 @dataclass(frozen=True, slots=True)
 class JobView:
-    """Everything the decision reads. ``pods`` are all pods that carry the job's label and are controlled by it."""
+    """Everything the decision reads.
+
+    ``pods`` are all pods that carry the job's label and are controlled by it; ``lost`` are nodes of its members that do
+    not exist any more.
+    """
 
     job: Custom[TrainingJob]
     group: GroupView | None
     pods: tuple[PodRecord, ...]
     has_service: bool
     obstacle: Obstacle | None
+    lost: frozenset[str]
     now: datetime
 
 
@@ -258,12 +264,13 @@ def _run(view: JobView, spec: TrainingJobSpec, group: GroupView, members: tuple[
     if not failed:
         del draft.status["replacing"]
     phase = _running_states(draft, list(current.values()), len(members))
+    missing = [member for member in members if member.rank not in taken_names]
     return Step(
         status=draft.finish(phase),
         delete_pods=failed + stale,
         set_priority=_priority(spec, group),
         create_service=not view.has_service,
-        create_ranks=tuple(m.rank for m in members if m.rank not in taken_names),
+        create_ranks=tuple(member.rank for member in missing if member.node not in view.lost),
         notices=tuple(Notice(Reason.POD_FAILED, f"restarts after: {_failure(p)}", warning=True) for p in fresh[:3]),
         again_after=remaining,
     )
@@ -286,6 +293,11 @@ def _running_states(draft: _Draft, pods: list[PodRecord], wanted: int) -> str:
     if blocked is not None and not running:
         message += f"; {blocked.key[1]}: {blocked.reason}: {blocked.message}"
     reason = Reason.PODS_RUNNING if running else Reason.PODS_PENDING
+    if lost := draft.view.lost:
+        reason = Reason.NODES_LOST
+        message += (
+            f"; gone: {format_nodes(sorted(lost, key=natural_key))}; bring them back, or suspend and resume the job"
+        )
     draft.states = {
         ConditionType.READY: State(running, reason, message),
         ConditionType.RECONCILING: State(not running, reason, "" if running else message),

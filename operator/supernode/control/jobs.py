@@ -68,11 +68,13 @@ class JobController:
     def _view(self, job: Job) -> JobView:
         pods = self._caches.pods.store.by_index("job", job.key)
         group = self._group_view(job.key)
+        members = (group.members if group else None) or ()
         return JobView(
             job=job,
             group=group,
             pods=tuple(pod for pod in pods if pod.owner_uid == job.uid),
             has_service=job.key in self._caches.services.store,
+            lost=frozenset(m.node for m in members if ("", m.node) not in self._caches.nodes.store),
             obstacle=self._obstacle(job) or (self._claim_obstacle(job) if group is None else None),
             now=datetime.now(UTC),
         )

@@ -16,14 +16,11 @@ class Observer:
     def reconciled(self, kind: str, seconds: float, failed: bool) -> None:
         """A key of ``kind`` was reconciled."""
 
-    def restarted(self, pods: int) -> None:
-        """Failed pods of a job are being replaced."""
+    def restarted(self, times: int) -> None:
+        """Failed pods of a job are being replaced; failures at one time count once."""
 
     def job_running(self, seconds: float) -> None:
         """All pods of a job run, ``seconds`` after the first was created."""
-
-    def wrote(self, verb: str, code: int) -> None:
-        """A write to the API server ended with this HTTP status; 0 when there was no answer."""
 
     def relisted(self, resource: str) -> None:
         """A reflector listed its resource anew."""

@@ -95,6 +95,16 @@ def confirmed_group(group: Group) -> Json:
     return {**group.status, "observedGeneration": group.generation, "conditions": moved}
 
 
+def releasing_group(group: Group, now: datetime) -> Json:
+    """The status of a group that is being deleted while pods of it still run; what it holds stays as it is."""
+    message = "its cards are given back once no pod of it runs any more"
+    states = {
+        ConditionType.READY: State(False, Reason.RELEASED, message),
+        ConditionType.RECONCILING: State(True, Reason.RELEASED, message),
+    }
+    return {**group.status, **_group(group, "Releasing", states, now)}
+
+
 def invalid_group(group: Group, now: datetime) -> Json:
     """The status of a group whose spec cannot be read."""
     refusal = Refusal(Reason.INVALID_SPEC, group.error or "the spec cannot be read", stalled=True)
