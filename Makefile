@@ -8,6 +8,8 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 FLEET ?= mixed
 NAME ?= default
+# Cluster tests mostly wait for the API server: two workers share it well even on two cores. Files stay whole.
+PARALLEL ?= --numprocesses 2 --dist loadfile
 
 .PHONY: help
 help: ## Show this help
@@ -29,11 +31,12 @@ demo: install ## Real control plane, simulated supernodes, operator, jobs: see t
 
 .PHONY: test
 test: install lint ## Lint, type check, unit, property and cluster tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m testbed build
+	@$(BIN)/python -m pytest $(PARALLEL)
 
 .PHONY: test-fast
 test-fast: install ## Unit and property tests only (no control plane)
-	@$(BIN)/python -m pytest -m "not cluster"
+	@$(BIN)/python -m pytest $(PARALLEL) -m "not cluster"
 
 .PHONY: lint
 lint: install ## Format check, lint, types, import direction, generated files
