@@ -107,6 +107,7 @@ class Allocator:
         await self._upkeep.sync()
         draft = self._groups.draft()
         lost = await self._swap_ledgers(draft)
+        self._state.refresh()  # jobs that are told of their cards now must find them in the ledgers
         await self._write_groups(draft, lost)
         await self._change_finalizers(draft, lost)
         counts_due = await self._upkeep.write_counts()

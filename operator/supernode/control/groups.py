@@ -205,6 +205,7 @@ class Groups:
                 return False
         _log.warning("%s holds cards that no ledger names: booked again", group_text(group.key))
         draft.book(group, members)
+        self.touch(group.key)  # the next pass sees whether the swap succeeded
         return True
 
     # Placing.
