@@ -15,6 +15,12 @@ settings.register_profile("thorough", settings.get_profile("default"), max_examp
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
+@pytest.fixture(autouse=True)
+def unlimited_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables are as wide as they need to be: test runners tell a width of their own, a pipe has none."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
 @pytest.fixture(scope="session")
 def bed() -> Iterator[Bed]:
     """A control plane that nobody else uses; it fails, never skips, where it cannot be had."""

@@ -183,13 +183,11 @@ def test_everything_that_selects_the_operator_finds_it(render):
     assert {port["targetPort"] for port in service["spec"]["ports"]} <= ports
 
 
-def test_bindings_name_roles_and_an_account_that_exist(render):
+def test_the_binding_names_a_role_and_an_account_that_exist(render):
     objects = render(VALUES["everything"])
-    bindings = [manifest for (kind, _), manifest in objects.items() if kind.endswith("Binding")]
-    assert len(bindings) == 2
-    for binding in bindings:
-        assert (binding["roleRef"]["kind"], binding["roleRef"]["name"]) in objects
-        assert all((subject["kind"], subject["name"]) in objects for subject in binding["subjects"])
+    [binding] = [manifest for (kind, _), manifest in objects.items() if kind.endswith("Binding")]
+    assert (binding["roleRef"]["kind"], binding["roleRef"]["name"]) in objects
+    assert all((subject["kind"], subject["name"]) in objects for subject in binding["subjects"])
 
 
 def test_no_right_is_granted_by_wildcard(render):
