@@ -63,7 +63,13 @@ def _blocks_hold(chosen: tuple[tuple[int, ...], ...], blocks: tuple[tuple[int, i
 
 def minimal(fleet: Fleet, request: Request, profile: Profile) -> dict[str, int] | None:
     """The lexicographic minimum of the spans, outermost level first, or None when nothing is legal."""
-    best: tuple[int, ...] | None = None
+    best = least(fleet, request, profile)
+    return None if best is None else dict(zip((level.name for level in _outer(profile)), best[0], strict=True))
+
+
+def least(fleet: Fleet, request: Request, profile: Profile) -> tuple[tuple[int, ...], int] | None:
+    """(the least vector of spans, the fewest wholly free nodes any placement with that vector takes), or None."""
+    best: tuple[tuple[int, ...], int] | None = None
     views = fleet.of_profile(profile.name)
     nodes = [(view, node) for view in views for node in view.nodes]
     options = [_options(view, node, request, profile) for view, node in nodes]
@@ -71,8 +77,9 @@ def minimal(fleet: Fleet, request: Request, profile: Profile) -> dict[str, int] 
         used = [(view, node, count) for (view, node), count in zip(nodes, counts, strict=True) if count]
         if _legal(used, request, profile):
             vector = tuple(len(_shares(used, level)) for level in _outer(profile))
-            best = vector if best is None else min(best, vector)
-    return None if best is None else dict(zip((level.name for level in _outer(profile)), best, strict=True))
+            whole = sum(node.free == node.all_cards for _, node, _ in used)
+            best = (vector, whole) if best is None else min(best, (vector, whole))
+    return best
 
 
 def _options(view: SuperNodeView, node: Node, request: Request, profile: Profile) -> list[int]:

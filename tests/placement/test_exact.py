@@ -58,15 +58,21 @@ def test_bounds_on_spans_and_reserves_equal_brute_force(case: tuple[Fleet, Reque
 def assert_exact(fleet: Fleet, request: Request) -> None:
     """The decision's verdict, spans and members are what brute force and the rules say."""
     profile = fleet.profiles["p"]
-    expected = oracle.minimal(fleet, request, profile)
+    least = oracle.least(fleet, request, profile)
     outcome = plan(fleet, request)
-    event("fits" if expected else "does not fit")
-    assert isinstance(outcome, Placement) == (expected is not None)
-    if isinstance(outcome, Placement):
+    event("fits" if least else "does not fit")
+    assert isinstance(outcome, Placement) == (least is not None)
+    if isinstance(outcome, Placement) and least is not None:
+        expected = dict(zip(outcome.spans, least[0], strict=True))
         assert violations(fleet, request, outcome) == []
         assert outcome.proven
         assert outcome.minimal == expected
         assert outcome.spans == expected
+        if all(count == 1 for level, count in expected.items() if level != "node"):
+            used = {(member.supernode, member.node) for member in outcome.members}
+            taken = sum(fleet.supernodes[name].node(node).wholly_free for name, node in used)
+            event("takes no wholly free node" if not least[1] else "takes wholly free nodes")
+            assert taken == least[1]
     else:
         empty = _empty(fleet, keep_reserve=request.cards_per_member == profile.cards_per_node)
         assert outcome.stalled == (oracle.minimal(empty, request, profile) is None)

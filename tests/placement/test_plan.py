@@ -1,6 +1,7 @@
 """What the decision does, case by case: choices, ties, refusals and their words."""
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -128,6 +129,37 @@ def test_one_card_goes_to_the_half_used_package() -> None:
     view = supernode("a", A3, "....").take({"a-r0n2": 0b1})
     placement = place(Fleet([view]), Request("r", 1, 1))
     assert [(member.node, list(card_indices(member.cards))) for member in placement.members] == [("a-r0n2", [1])]
+
+
+def test_a_part_of_a_node_comes_from_one_in_use() -> None:
+    """Even one in a larger rack, or in an emptier supernode, before a wholly free node is broken."""
+    fleet = Fleet([supernode("a", FREE, ".###", "...h"), supernode("b", FREE, ".###")])
+    for members, cards in ((1, 2), (1, 4), (2, 2), (4, 1)):
+        assert set(nodes(place(fleet, Request("r", members, cards)))) == {"a-r1n3"}
+    assert set(nodes(place(fleet, Request("r", 1, 8)))) == {"b-r0n0"}
+    assert nodes(place(fleet, Request("r", 1, 6))) == ["b-r0n0"]
+    ill = Fleet([supernode("a", FREE, ".###"), supernode("b", FREE, "u...", "....")])
+    assert nodes(place(ill, Request("r", 1, 4))) == ["b-r0n0"]
+
+
+def test_fewer_nodes_come_before_fewer_wholly_free_ones() -> None:
+    fleet = Fleet([supernode("a", FREE, ".hh#")])
+    assert set(nodes(place(fleet, Request("r", 2, 4)))) == {"a-r0n0"}
+    assert nodes(place(fleet, Request("r", 3, 4))) == ["a-r0n0", "a-r0n0", "a-r0n1"]
+
+
+def test_the_larger_share_goes_to_the_tighter_node() -> None:
+    """Both nodes take two members; the one that is partly used is filled, the free one keeps the larger hole."""
+    view = supernode("a", FREE, "..##").take({"a-r0n1": 0b1})
+    placement = place(Fleet([view]), Request("r", 3, 3))
+    assert Counter(nodes(placement)) == {"a-r0n0": 1, "a-r0n1": 2}
+
+
+def test_a_crossing_is_even_before_it_spares_wholly_free_nodes() -> None:
+    fleet = Fleet([supernode("a", FREE, "..hh"), supernode("b", FREE, "..hh")])
+    placement = place(fleet, Request("r", 8, 4))
+    assert placement.spans == {"supernode": 2, "rack": 2, "node": 4}
+    assert [sum(member.supernode == name for member in placement.members) for name in "ab"] == [4, 4]
 
 
 def test_the_reserve_is_kept_back_from_whole_nodes_only() -> None:

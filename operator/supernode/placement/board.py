@@ -6,6 +6,7 @@ from collections.abc import Hashable, MutableMapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from supernode.placement.coding import FAR, Coding
 from supernode.placement.rows import Ints
@@ -58,36 +59,65 @@ class Board:
         for i in changed:
             self.caps[i] = self.tables[i].cap
         self.exact = self.coding.complete and all(table.exact for table in self.tables)
-        for above, reach in enumerate(self._reach):
-            widest = max(len(self.tables[i].bounds[above]) for i in changed)
-            if widest >= reach.shape[1]:
-                self._reach = []
-                break
-            for i in changed:
-                self._fill(reach, above, i)
+        if self._reach and all(self._fill(i) for i in changed):
+            return
+        self._reach = []
 
     def floors(self, members: int) -> Ints:
         """Per supernode, a lower bound of the price of holding all of this many members; FAR where it cannot.
 
-        Each level's least count taken alone.
+        Each level's least count taken alone; where that is one domain at each level above the node, the least count of
+        wholly free nodes too.
         """
         if not self._reach:
-            for above in range(len(self.shape.above)):
-                widest = max((len(table.bounds[above]) for table in self.tables), default=0)
-                self._reach.append(np.zeros((len(self.tables), widest + 1), np.int64))
-                for i in range(len(self.tables)):
-                    self._fill(self._reach[above], above, i)
-        floors = np.zeros(len(self.tables), np.int64)
-        for above, reach in enumerate(self._reach):
-            floors += (reach < members).sum(axis=1) * self.coding.unit(above)
-        floors[self.caps < members] = FAR
-        return floors
+            rooms = [self._rooms(i) for i in range(len(self.tables))]
+            self._reach = [
+                np.zeros((len(rooms), max(map(len, level)) + 1), np.int64) for level in zip(*rooms, strict=True)
+            ]
+            for i in range(len(rooms)):
+                self._fill(i)
+        counts = [(reach < members).sum(axis=1) for reach in self._reach[: len(self.shape.above)]]
+        floors = np.where(self.caps < members, FAR, 0)
+        if self.coding.low and self._reach:
+            alone = np.all([count <= 1 for count in counts[1:]], axis=0) & (self.caps >= members)
+            floors += self._least_whole(members, counts[0] if counts else np.ones(len(floors), np.int64), alone)
+        for above, count in enumerate(counts):
+            floors += count * self.coding.unit(above)
+        return np.minimum(floors, FAR)
 
-    def _fill(self, reach: Ints, above: int, index: int) -> None:
-        """reach[index, k]: the members that the k roomiest domains of a level take."""
-        room = self.tables[index].bounds[above]
-        reach[index, 1 : len(room) + 1] = np.cumsum(np.sort(room)[::-1])
-        reach[index, len(room) + 1 :] = reach[index, len(room)]
+    def _rooms(self, index: int) -> list[Ints]:
+        """What the domains of one supernode take: each level below the outermost, node first; then, where they are
+        counted, the wholly free nodes and the others."""
+        table = self.tables[index]
+        rooms = table.bounds[: len(self.shape.above)]
+        if not self.coding.low:
+            return rooms
+        whole = table.view.census.wholly_free
+        return [*rooms, np.where(whole, table.bounds[0], 0), np.where(whole, 0, table.bounds[0])]
+
+    def _fill(self, index: int) -> bool:
+        """Set reach[index, k] to what the k roomiest take, for each of `_rooms`; false where a row is too short."""
+        for reach, room in zip(self._reach, self._rooms(index), strict=True):
+            if len(room) >= reach.shape[1]:
+                return False
+            reach[index, 1 : len(room) + 1] = np.cumsum(np.sort(room)[::-1])
+            reach[index, len(room) + 1 :] = reach[index, len(room)]
+        return True
+
+    def _least_whole(self, members: int, nodes: Ints, where: NDArray[np.bool_]) -> Ints:
+        """Per supernode, the fewest wholly free ones among any `nodes` nodes that take all members."""
+        whole, partly = self._reach[-2:]
+        last = whole.shape[1] - 1
+        least = np.zeros(len(nodes), np.int64)
+        open_ = where.copy()
+        for taken in range(int(nodes[where].max(initial=0)) + 1):
+            others = partly[np.arange(len(nodes)), np.clip(nodes - taken, 0, last)]
+            holds = whole[:, min(taken, last)] + others >= members
+            least[open_ & holds] = taken
+            open_ &= ~holds
+            if not open_.any():
+                break
+        return least
 
     def floor(self, members: int) -> list[int]:
         """Each level's least count over all supernodes, taken alone, node first: no placement has less at any level."""

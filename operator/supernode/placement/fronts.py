@@ -152,7 +152,7 @@ class FrontTree:
         self._limit = limit
         self._coding = coding
         self._fronts: dict[int, list[Front]] = {}
-        self._counts_full = any(dim.above is None for dim in dims)
+        self._counts_full = coding.low > 0 or any(dim.above is None for dim in dims)
 
     @cached_property
     def top(self) -> Front:
@@ -214,7 +214,7 @@ class FrontTree:
         return Knapsack(touched, self._step(above - 1), most, self.dims, TREE_BUDGET)
 
     def _nodes(self, domain: int) -> tuple[list[int], list[int]]:
-        """Usable nodes of a leaf domain, roomiest first: (wholly free, others) if the reserve binds, else ([], all)."""
+        """Usable nodes of a leaf domain, roomiest first: (wholly free, others) if these are counted, else ([], all)."""
         bounds = self._view.layout.bounds[0]
         caps = self._caps[0]
         order = sorted(
@@ -228,7 +228,7 @@ class FrontTree:
 
     def _leaf(self, domain: int, above: int) -> Front:
         full, rest = self._nodes(domain)
-        full_most = next((dim.most for dim in self.dims if dim.above is None), 0)
+        full_most = next((dim.most for dim in self.dims if dim.above is None), len(full))
         node_most = next((dim.most for dim in self.dims if dim.above == 0), len(full) + len(rest))
         full_reach = np.concatenate(([0], np.cumsum(self._caps[0][full]))).astype(np.int64)
         rest_reach = np.concatenate(([0], np.cumsum(self._caps[0][rest]))).astype(np.int64)
@@ -242,23 +242,27 @@ class FrontTree:
                         row,
                         *(taken if dim.above is None else taken + others if dim.above == 0 else 0 for dim in self.dims),
                     )
-                    dense[at] = min(int(dense[at]), (taken + others) * self._coding.unit(0))
+                    price = (taken + others) * self._coding.unit(0) + taken * self._coding.whole
+                    dense[at] = min(int(dense[at]), price)
         return front_of(dense, step, step)
 
     def _place_nodes(self, domain: int, state: State) -> list[tuple[int, int]]:
         """Nodes for a leaf state: its count of wholly free nodes if that is bound, and as few others as reach."""
         full, rest = self._nodes(domain)
-        taken = next((count for dim, count in zip(self.dims, state[1:], strict=True) if dim.above is None), 0)
-        chosen = full[:taken]
-        left = state[0] - sum(int(self._caps[0][node]) for node in chosen)
-        for node in rest:
-            if left <= 0:
-                break
-            chosen.append(node)
-            left -= int(self._caps[0][node])
+        counted = next((count for dim, count in zip(self.dims, state[1:], strict=True) if dim.above is None), None)
+        options = range(len(full) + 1) if counted is None else [counted]
+        choices = (self._choose(full[:taken], rest, state[0]) for taken in options)
+        chosen = min((choice for choice in choices if choice is not None), key=len)
         step = self._shape.steps[self._shape.profile.node_index]
         amounts = level_out([int(self._caps[0][node]) // step for node in chosen], state[0] // step)
         return sorted((node, amount * step) for node, amount in zip(chosen, amounts, strict=True) if amount)
+
+    def _choose(self, full: list[int], rest: list[int], members: int) -> list[int] | None:
+        """These wholly free nodes and as few others as reach; None where all do not."""
+        room = members - sum(int(self._caps[0][node]) for node in full)
+        reach = np.cumsum(self._caps[0][rest])
+        others = 0 if room <= 0 else int(np.searchsorted(reach, room)) + 1
+        return None if others > len(rest) else full + rest[:others]
 
 
 def level_out(caps: Sequence[int], total: int) -> list[int]:

@@ -66,7 +66,7 @@ def _plan_on(fleet: Fleet, request: Request, profile: Profile) -> Placement | Re
     if not fleet.has_profile(profile.name):
         text = f"no supernode of profile {profile.name} has a node; check its nodeSelector and the labels of the nodes"
         return Refusal(Reason.NO_NODES, text, needed=request.members)
-    coding = Coding.for_counts(fleet.domain_counts(profile.name))
+    coding = Coding.for_counts(fleet.domain_counts(profile.name), count_whole=not task.shape.whole_nodes)
     board = board_of(fleet.shared, views, task.shape, request.members, coding, "now")
     key = ("refusal", request.members, task.spans, task.most_supernodes, task.tightest)
     known: Refusal | None = board.notes.get(key)

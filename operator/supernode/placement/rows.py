@@ -59,11 +59,33 @@ class Key:
 
 
 @lru_cache(maxsize=16384)
-def node_row(held: bytes, unit: int, step: int, most: int) -> Row:
-    """A domain of nodes: taking the roomiest first touches the fewest. held: capacities, as int64 bytes."""
+def node_row(held: bytes, whole: bytes, unit: int, step: int, most: int) -> Row:
+    """A domain of nodes: taking the roomiest first touches the fewest. held: capacities, as int64 bytes. whole: which
+    nodes are wholly free, as bool bytes, where taking one costs 1 more; else empty."""
     reach = _reach(held)
     asked = np.arange(most // step + 1) * step
-    return make_row(np.where(asked > 0, np.searchsorted(reach, asked) + 1, 0) * unit, step)
+    count = np.where(asked > 0, np.searchsorted(reach, asked) + 1, 0)
+    prices = count * unit
+    if whole:
+        room, free = np.frombuffer(held, np.int64), np.frombuffer(whole, np.bool_)
+        prices += fewest_whole(room[free], room[~free], asked, count)
+    return make_row(prices, step)
+
+
+def fewest_whole(whole: Ints, partly: Ints, asked: Ints, count: Ints) -> Ints:
+    """The fewest wholly free ones among `count` nodes that take `asked` members, element by element.
+
+    whole, partly: capacities of the nodes that are wholly free and of the others; `count` of them all take `asked`.
+    """
+    by_whole = np.concatenate(([0], np.cumsum(np.sort(whole)[::-1])))
+    by_partly = np.concatenate(([0], np.cumsum(np.sort(partly)[::-1])))
+    fewest = np.full(len(asked), -1, np.int64)
+    for taken, room in enumerate(by_whole.tolist()):
+        others = by_partly[np.clip(count - taken, 0, len(partly))]
+        fewest[(fewest < 0) & (taken <= count) & (room + others >= asked)] = taken
+        if (fewest >= 0).all():
+            break
+    return fewest
 
 
 @lru_cache(maxsize=16384)

@@ -9,10 +9,10 @@ import numpy as np
 
 from supernode.placement.board import Board
 from supernode.placement.coding import FAR
-from supernode.placement.fronts import Dim, Front, FrontTree, Knapsack, OverBudgetError, touch
-from supernode.placement.rows import Ints
+from supernode.placement.fronts import Dim, Front, FrontTree, Knapsack, OverBudgetError, level_out, touch
+from supernode.placement.rows import Ints, fewest_whole
 from supernode.placement.shape import Task
-from supernode.placement.split import cheapest_split, even_split
+from supernode.placement.split import best_fit, cheapest_split, even_split, fewest
 from supernode.placement.tables import RoughError, Tables
 from supernode.topology.fleet import SuperNodeView
 
@@ -127,7 +127,7 @@ def _several(
     useful = np.flatnonzero(board.caps >= least).tolist()
     rows = [board.tables[index].row for index in useful]
     caps = board.caps[useful].tolist()
-    price, parts = cheapest_split(rows, caps, members, unit, board.coding.pack(floor))
+    price, parts = cheapest_split(rows, caps, members, unit, board.coding.pack(floor), board.coding.low)
     return price, [(useful[child], amount) for child, amount in parts]
 
 
@@ -145,21 +145,38 @@ def _descend(table: Tables, above: int, domain: int, members: int) -> list[Spot]
     else:
         row, children = table.rows(above)[domain], table.rows(above - 1)[start:end]
         price = int(row.prices[members // row.step])
-        _, parts = cheapest_split(children, caps, members, table.coding.unit(above - 1), price)
+        _, parts = cheapest_split(children, caps, members, table.coding.unit(above - 1), price, table.coding.low)
     return [spot for child, amount in parts for spot in _descend(table, above - 1, start + child, amount)]
 
 
 def _share_nodes(table: Tables, start: int, caps: list[int], members: int) -> list[Spot]:
-    """The fewest nodes, evenly used, those with the least room first; among equals those with fewest free cards."""
-    step = table.shape.steps[table.shape.profile.node_index]
+    """The fewest nodes, of these the fewest wholly free ones, evenly used, those with the least room first; of equals
+    those with fewest free cards."""
     nodes = table.view.nodes
     order = sorted(
         (node for node, cap in enumerate(caps) if cap), key=lambda node: (nodes[start + node].free.bit_count(), node)
     )
     if table.uniform:
         return sorted((node, table.uniform) for node in order[: members // table.uniform])
-    parts = even_split([caps[node] for node in order], members, step)
-    return sorted((order[at], amount) for at, amount in parts)
+    step = table.shape.steps[table.shape.profile.node_index]
+    if not table.coding.low:
+        return sorted((order[at], amount) for at, amount in even_split([caps[node] for node in order], members, step))
+    whole = [node for node in order if nodes[start + node].wholly_free]
+    partly = [node for node in order if not nodes[start + node].wholly_free]
+    count = fewest(sorted((caps[node] for node in order), reverse=True), members)
+    of_whole, of_partly = (np.array([caps[node] for node in part], np.int64) for part in (whole, partly))
+    taken = int(fewest_whole(of_whole, of_partly, np.array([members]), np.array([count]))[0])
+    pools = _roomiest(whole, caps, taken), _roomiest(partly, caps, count - taken)
+    amounts = level_out([caps[node] // step for pool in pools for node in pool], members // step)
+    shares = [amount * step for amount in amounts]
+    tightest = best_fit(partly + whole, caps, shares)
+    if sum(node in whole for node, _ in tightest) == taken:
+        return tightest
+    return sorted(best_fit(whole, caps, shares[:taken]) + best_fit(partly, caps, shares[taken:]))
+
+
+def _roomiest(nodes: Sequence[int], caps: Sequence[int], count: int) -> list[int]:
+    return sorted(nodes, key=lambda node: -caps[node])[:count]
 
 
 def _bounded(board: Board, task: Task, floor: list[int], exact: bool) -> Solution | None:

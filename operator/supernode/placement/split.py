@@ -17,13 +17,14 @@ _EVENNESS = 1 << 22
 
 
 def cheapest_split(
-    rows: Sequence[Row], caps: Sequence[int], total: int, unit: int, floor: int | None
+    rows: Sequence[Row], caps: Sequence[int], total: int, unit: int, floor: int | None, ties: int = 0
 ) -> tuple[int, list[tuple[int, int]]]:
     """The least price of `total` members over the children, and (child, members) of a split that has it.
 
     rows, caps: per child, its prices and what it could take. unit: price of touching a child. floor: a lower bound of
     the price; a split that meets it ends the search. total <= sum(caps), a multiple of the rows' step. Among splits of
-    the least price: the most even, then the one whose children have least left over, then the lowest indices.
+    the least price: the most even, then the one whose children have least left over, then the lowest indices. ties: low
+    bits of the prices that decide only between children that hold all; a price over several children is without them.
     """
     usable = [child for child, row in enumerate(rows) if caps[child] and row.most]
     step = rows[usable[0]].step
@@ -34,13 +35,13 @@ def cheapest_split(
         child = min((c for c in usable if caps[c] >= total), key=lambda c: (rows[c].prices[at], caps[c], c))
         return int(rows[child].prices[at]) + unit, [(child, total)]
     even = even_split(caps, total, step)
-    price = sum(int(rows[child].prices[members // step]) + unit for child, members in even)
-    if price == floor:
+    price = sum((int(rows[child].prices[members // step]) >> ties << ties) + unit for child, members in even)
+    if floor is not None and price == floor >> ties << ties:
         return price, even
     slack = sum(by_room[:count]) - total
     children = [child for child in usable if caps[child] >= by_room[count - 1] - slack]
     windows, bound = prune(
-        _options(rows, caps, children, slack, step, total // step, unit), count, total // step, price
+        _options(rows, caps, children, slack, step, total // step, unit, ties), count, total // step, price
     )
     if price <= bound:
         return price, even
@@ -48,7 +49,14 @@ def cheapest_split(
 
 
 def _options(
-    rows: Sequence[Row], caps: Sequence[int], children: Sequence[int], slack: int, step: int, size: int, unit: int
+    rows: Sequence[Row],
+    caps: Sequence[int],
+    children: Sequence[int],
+    slack: int,
+    step: int,
+    size: int,
+    unit: int,
+    ties: int,
 ) -> Options:
     """What each child may get: the fewest children leave `slack` unused between them, so each gives nearly all."""
     room = np.array([caps[child] for child in children], np.int64)
@@ -59,7 +67,7 @@ def _options(
     inside = steps >= low[:, None]
     steps = np.where(inside, steps, 0)
     offsets = np.cumsum([0, *(len(row) for row in prices[:-1])])
-    costs = np.concatenate(prices)[offsets[:, None] + steps] + unit
+    costs = (np.concatenate(prices)[offsets[:, None] + steps] >> ties << ties) + unit
     return Options(np.array(children), room, steps, np.where(inside, costs, FAR))
 
 

@@ -112,13 +112,21 @@ class Tables:
     def price(self, members: int, floor: int | None = None) -> int:
         """The price of this many members, at most `cap`, without those of other numbers where it can be had so.
 
-        floor: a lower bound of the price. Raises RoughError.
+        Wholly free nodes count where no level above the node is crossed; else an even split comes first. floor: a lower
+        bound of the price. Raises RoughError.
         """
-        if "row" in self.__dict__ or len(self.shape.above) < 2 or self._all_alike:
+        levels = len(self.shape.above)
+        if not levels:
+            return self.coding.whole * self.view.nodes[0].wholly_free
+        if levels == 1 or self._all_alike:
             row = self.row
-            return int(row.prices[members // row.step])
-        price, _ = self.split(members, floor)
-        return int(self.front.prices(members, members)[1]) if self._breaks_reserve(price) else price
+            price = int(row.prices[members // row.step])
+        else:
+            price, _ = self.split(members, floor)
+            if self._breaks_reserve(price):
+                price = int(self.front.prices(members, members)[1])
+        crossed = any(self.coding.digit(price, above) > 1 for above in range(1, levels))
+        return self.coding.vector(price) if crossed else price
 
     def place_reserved(self, members: int) -> Parts | None:
         """(node, members) where the reserve forbids the cheapest placement without it; else None. Raises RoughError."""
@@ -135,7 +143,9 @@ class Tables:
             if top == 1:
                 known = int(self.rows(1)[0].prices[members // self.shape.steps[-1]]), []
             else:
-                known = cheapest_split(self.rows(top - 1), caps, members, self.coding.unit(top - 1), floor)
+                known = cheapest_split(
+                    self.rows(top - 1), caps, members, self.coding.unit(top - 1), floor, self.coding.low
+                )
             self._splits[members] = known
         return known
 
@@ -147,13 +157,17 @@ class Tables:
 
     @cached_property
     def uniform(self) -> int:
-        """The members each usable node takes when all take as many and none is ever used for less; else 0.
+        """The members each usable node takes when all take as many, none is ever used for less, and no node is better
+        to take than another; else 0.
 
         Then the nodes a group touches are fixed by its size, and only the levels above are left to choose.
         """
-        held = self.caps[0][self.caps[0] > 0]
-        same = len(held) > 0 and held.min() == held.max() and self.shape.steps[self.shape.above[0]] % held[0] == 0
-        return int(held[0]) if same or (len(held) and held.max() == 1) else 0
+        used = self.caps[0] > 0
+        held = self.caps[0][used]
+        if not len(held) or (self.coding.low and len(set(self.view.census.wholly_free[used].tolist())) > 1):
+            return 0
+        same = held.min() == held.max() and self.shape.steps[self.shape.above[0]] % held[0] == 0
+        return int(held[0]) if same or held.max() == 1 else 0
 
     @property
     def _all_alike(self) -> bool:
@@ -168,8 +182,9 @@ class Tables:
     def _price_nodes(self) -> list[Row]:
         bounds, held = self.view.layout.bounds[0], self.caps[0].tobytes()
         step, unit, width = self.shape.steps[self.shape.above[0]], self.coding.unit(0), self.caps[0].itemsize
+        whole = self.view.census.wholly_free.tobytes() if self.coding.low else b""
         return [
-            node_row(held[start * width : end * width], unit, step, min(most, self.limit))
+            node_row(held[start * width : end * width], whole[start:end], unit, step, min(most, self.limit))
             for start, end, most in zip(bounds, bounds[1:], self.caps[1].tolist(), strict=False)
         ]
 
@@ -188,7 +203,8 @@ class Tables:
     def _price_uniform(self) -> list[Row]:
         """The second level above the node when nodes are uniform: the fewest children, any of them."""
         bounds, caps, step = self.view.layout.bounds[1], self.caps[1], self.shape.steps[self.shape.above[1]]
-        units = self.coding.unit(1), self.coding.unit(0)
+        whole = bool(self.view.census.wholly_free[self.caps[0] > 0].all())
+        units = self.coding.unit(1), self.coding.unit(0) + self.coding.whole * whole
         return [
             uniform_row(caps[start:end].tobytes(), *units, self.uniform, step, min(most, self.limit))
             for start, end, most in zip(bounds, bounds[1:], self.caps[2].tolist(), strict=False)
