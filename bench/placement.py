@@ -1,103 +1,206 @@
-"""Processor time of decisions on fleets of about 100 000 cards, half used and in steady churn.
+"""Processor time of decisions on fleets of about 100 000 cards, half used, fragmented and in steady churn.
 
-    python bench/placement.py [--decisions N]
+    python -m bench placement [--number DECISIONS]
 
-Each decision sees the few supernodes that the last ones changed. Prints, per fleet and size of the group, the median
-and 99th percentile of `plan`, and the first decision of that size.
+Each decision sees the supernodes that the last ones changed, as in a running operator. Groups of 1, 2 and 4 cards are
+one member; larger ones are whole nodes of 8. `refused` are groups that must lie in one supernode or rack and are one
+node too large for the best of them. The interpreter's full garbage collections, which walk the whole heap and come at
+any moment, are kept out of the decisions and measured apart. `growth` asks the same of fleets of 10 000 to 1 000 000
+cards.
 """
 
-import argparse
+from __future__ import annotations
+
+import gc
 import random
 import statistics
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Sequence
+from itertools import pairwise
 
-from supernode.placement import Placement, Request, plan
-from supernode.topology.fleet import Fleet, Member, Node, SuperNodeView
-from supernode.topology.profile import Level, Profile
+from bench.figures import Figure, percentile
+from bench.fleets import CARDS, SUPERNODES, T384, T15488, half_full
+from supernode.placement import Block, Placement, Refusal, Request, plan
+from supernode.topology.fleet import Fleet, Member
+from supernode.topology.profile import Profile
 
-SIZES = (1, 2, 4, 8, 16, 32, 48, 64, 128, 256, 512)
-WEIGHTS = (20, 15, 15, 15, 10, 8, 5, 4, 4, 2, 2)
+SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 384, 512, 1024, 2048, 4096, 8192, 15488)
+"""Cards of the groups asked for."""
 
+LARGE = 4096
+"""Up to so many cards a decision has the tighter bar."""
 
-def profile(name: str, racks: int, per_rack: int, cards: int, reserve: int) -> Profile:
-    node = Level("node", cards, cards)
-    rack = Level("rack", per_rack, per_rack * cards, node_label="rack")
-    top = Level("supernode", racks, racks * per_rack * cards, node_label="supernode")
-    return Profile(name, "example.com/card", (node, rack, top), whole_nodes_across_nodes=True, reserve=reserve)
+ENOUGH = 100
+"""Decisions beyond which the 99th percentile is not just the slowest of all."""
 
+BACKGROUND = (4, 8, 16, 32, 64, 128)
+"""Cards of the groups that come and go between measured decisions."""
 
-def fleet(shape: Profile, supernodes: int, rng: random.Random) -> Fleet:
-    """Half of the nodes are taken, in stretches of a rack or less."""
-    full = (1 << shape.cards_per_node) - 1
-    rack, top = shape.above
-    views = []
-    for index in range(supernodes):
-        name = f"sn-{index}"
-        nodes = [
-            Node(
-                f"{name}-n{r * rack.fan_out + n:04d}",
-                shape.cards_per_node,
-                full,
-                full if rng.random() < 0.5 else 0,
-                path=(name, f"{name}/r{r}"),
-            )
-            for r in range(top.fan_out)
-            for n in range(rack.fan_out)
-        ]
-        views.append(SuperNodeView(name, shape, nodes))
-    return Fleet(views, [shape])
+GROWTH_SIZES = (8, 64, 384, 4096)
+GROWTH_CARDS = (10_000, 30_000, 100_000, 300_000, 1_000_000)
 
 
-def churn(state: Fleet, shape: Profile, decisions: int, rng: random.Random) -> dict[int, list[float]]:
-    """Place groups from the mix and release the oldest, sixty at most running; seconds per decision by size."""
-    spent: dict[int, list[float]] = {size: [] for size in SIZES}
-    running: deque[tuple[Member, ...]] = deque()
-    for number in range(decisions):
-        size = rng.choices(SIZES, WEIGHTS)[0]
-        request = Request(f"g{number}", size, shape.cards_per_node)
-        start = time.process_time()
-        outcome = plan(state, request)
-        spent[size].append(time.process_time() - start)
+class Churn:
+    """A fleet in which groups come and go: never more than `most` cards in groups of its own, the oldest go first."""
+
+    def __init__(self, fleet: Fleet, most: int) -> None:
+        self.fleet = fleet
+        self.most = most
+        self.held = 0
+        self._running: deque[tuple[Member, ...]] = deque()
+
+    def ask(self, request: Request) -> tuple[float, bool]:
+        """Seconds of processor time of the decision, and whether it placed the group, which then stays."""
+        while self._running and self.held + request.cards > self.most:
+            members = self._running.popleft()
+            self.held -= sum(member.cards.bit_count() for member in members)
+            self.fleet = self.fleet.release(members)
+        spent, outcome = timed(self.fleet, request)
         if isinstance(outcome, Placement):
-            state = state.take(outcome.members)
-            running.append(outcome.members)
-        while running and (not isinstance(outcome, Placement) or len(running) > 60):
-            state = state.release(running.popleft())
-            outcome = plan(state, request)
+            self.fleet = self.fleet.take(outcome.members)
+            self.held += request.cards
+            self._running.append(outcome.members)
+        return spent, isinstance(outcome, Placement)
+
+
+def timed(fleet: Fleet, request: Request) -> tuple[float, Placement | Refusal]:
+    """Seconds of processor time of a decision, garbage collection aside, and the decision."""
+    gc.disable()
+    try:
+        start = time.process_time()
+        outcome = plan(fleet, request)
+        return time.process_time() - start, outcome
+    finally:
+        gc.enable()
+
+
+def request_of(cards: int, number: int, **rules: object) -> Request:
+    """A group of so many cards, as whole nodes if it is not smaller than one."""
+    each = min(cards, CARDS)
+    return Request(f"g{number}", cards // each, each, **rules)  # type: ignore[arg-type]
+
+
+def times_of(churn: Churn, cards: int, rounds: int, rng: random.Random) -> list[float]:
+    """Seconds per decision of one size, two smaller groups coming between any two; the first is left out."""
+    spent = []
+    for turn in range(rounds + 1):
+        for size in rng.sample(BACKGROUND, 2):
+            churn.ask(request_of(size, turn))
+        seconds, placed = churn.ask(request_of(cards, turn))
+        assert placed, f"{cards} cards found no place on a fleet that is half empty"
+        spent.append(seconds)
+    return spent[1:]
+
+
+def times_in_turn(churn: Churn, rounds: int, rng: random.Random) -> list[float]:
+    """Seconds per decision when every round asks each size once, so that between two of a size most supernodes change;
+    the first round is left out."""
+    spent = []
+    for turn in range(rounds + 1):
+        for size in rng.sample(SIZES, len(SIZES)):
+            seconds, _ = churn.ask(request_of(size, turn))
+            if turn:
+                spent.append(seconds)
     return spent
 
 
-def report(title: str, spent: dict[int, list[float]]) -> None:
-    print(title)
-    rows: list[tuple[str, list[float]]] = [(f"{size} nodes", times) for size, times in spent.items()]
-    rows.append(("all", [seconds for times in spent.values() for seconds in times]))
-    for label, times in rows:
-        if len(times) > 2:
-            warm = sorted(times[1:])
-            print(f"  {label:>10}: p50 {ms(statistics.median(warm))}  p99 {ms(percentile(warm))}  first {ms(times[0])}")
+def times_refused(churn: Churn, rounds: int, rng: random.Random) -> list[float]:
+    """Seconds per refusal, groups coming and going between them."""
+    spent = []
+    for turn in range(rounds):
+        churn.ask(request_of(rng.choice(BACKGROUND), turn))
+        seconds, outcome = timed(churn.fleet, _too_large(churn.fleet, rng.choice(("rack", "supernode"))))
+        assert not isinstance(outcome, Placement), "a group larger than every domain was placed"
+        spent.append(seconds)
+    return spent
 
 
-def percentile(ordered: list[float], share: float = 0.99) -> float:
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+def _too_large(fleet: Fleet, level: str) -> Request:
+    """One node more than the best domain of the level has wholly free, as nearly as its own size allows."""
+    best = 0
+    for view in fleet.supernodes.values():
+        free = view.census.wholly_free
+        bounds = view.layout.node_bounds[0] if level == "rack" else view.layout.node_bounds[-1]
+        best = max(best, max(int(free[a:b].sum()) for a, b in pairwise(bounds)))
+    return Request("refused", best + 1, CARDS, required=level)
 
 
-def ms(seconds: float) -> str:
-    return f"{seconds * 1000:8.3f} ms"
+def times_with_blocks(churn: Churn, rounds: int, rng: random.Random) -> list[float]:
+    """Seconds per decision for groups in blocks: pairs of nodes in a rack, and four times as many in a supernode."""
+    spent = []
+    for turn in range(rounds + 1):
+        churn.ask(request_of(rng.choice(BACKGROUND), turn))
+        blocks = (Block("rack", 2), Block("supernode", 8))
+        seconds, _ = churn.ask(request_of(rng.choice((128, 256, 512, 1024, 2048)), turn, blocks=blocks))
+        spent.append(seconds)
+    return spent[1:]
 
 
-def main(arguments: Iterable[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--decisions", type=int, default=600)
-    decisions = parser.parse_args(None if arguments is None else list(arguments)).decisions
-    for title, shape, supernodes in (
-        ("T384: 260 x 48 nodes", profile("t384", 12, 4, 8, 2), 260),
-        ("T15488: 6 x 1936 nodes", profile("t15488", 242, 8, 8, 0), 6),
-    ):
+def measure(shape: Profile, rounds: int) -> list[Figure]:
+    """The figures of one fleet."""
+    rng = random.Random(7)
+    churn = Churn(half_full(shape, SUPERNODES[shape.name], rng), 24_000)
+    first, _ = timed(churn.fleet, request_of(64, 0))
+    figures = [Figure(f"placement: {shape.name}: first decision after a start", first * 1000, "ms")]
+    by_size = {size: times_of(churn, size, rounds, rng) for size in SIZES}
+    for size, times in by_size.items():
+        figures += _figures(f"{shape.name}: {size} cards", times)
+    small = [seconds for size, times in by_size.items() if size <= LARGE for seconds in times]
+    large = [seconds for size, times in by_size.items() if size > LARGE for seconds in times]
+    figures += _figures(f"{shape.name}: up to {LARGE} cards", small)
+    figures += _figures(f"{shape.name}: over {LARGE} cards", large)
+    figures += _figures(f"{shape.name}: every size in turn", times_in_turn(churn, rounds // 4, rng))
+    start = time.process_time()
+    gc.collect()
+    figures.append(
+        Figure(f"placement: {shape.name}: full garbage collection", (time.process_time() - start) * 1000, "ms")
+    )
+    figures += _figures(f"{shape.name}: with blocks", times_with_blocks(churn, rounds, rng))
+    refused = times_refused(churn, rounds, rng)
+    figures.append(
+        Figure(f"placement: {shape.name}: refused: slowest, the first of its kind", max(refused) * 1000, "ms")
+    )
+    return figures + _figures(f"{shape.name}: refused", refused)
+
+
+def _figures(name: str, times: Sequence[float]) -> list[Figure]:
+    """The median, and the 99th percentile where enough was measured to have one."""
+    figures = [Figure(f"placement: {name}: p50", statistics.median(times) * 1000, "ms")]
+    if len(times) > ENOUGH:
+        figures.append(Figure(f"placement: {name}: p99", percentile(times, 0.99) * 1000, "ms"))
+    return figures
+
+
+def growth(rounds: int) -> dict[int, dict[int, float]]:
+    """Median milliseconds by cards of the fleet and cards of the group."""
+    found = {}
+    for cards in GROWTH_CARDS:
         rng = random.Random(7)
-        report(title, churn(fleet(shape, supernodes, rng), shape, decisions, rng))
+        supernodes = round(cards / T384.outermost.cards)
+        churn = Churn(half_full(T384, supernodes, rng), cards // 4)
+        sizes = [size for size in GROWTH_SIZES if size <= cards // 8]
+        found[cards] = {size: statistics.median(times_of(churn, size, rounds, rng)) * 1000 for size in sizes}
+    return found
 
 
-if __name__ == "__main__":
-    main()
+def growth_figures(found: dict[int, dict[int, float]]) -> list[Figure]:
+    """Each median, and how many times as long a decision takes at 1 000 000 cards as at 100 000."""
+    figures = [
+        Figure(f"growth: {size} cards of {cards}: p50", value, "ms")
+        for cards, by_size in found.items()
+        for size, value in by_size.items()
+    ]
+    ratios = {size: found[1_000_000][size] / found[100_000][size] for size in GROWTH_SIZES}
+    return figures + [Figure(f"growth: {size} cards: 1 000 000 over 100 000", ratio) for size, ratio in ratios.items()]
+
+
+def run(*, quick: bool = False, number: int | None = None) -> list[Figure]:
+    """number: decisions per size."""
+    rounds = number or (25 if quick else 120)
+    return [figure for shape in (T384, T15488) for figure in measure(shape, rounds)]
+
+
+def run_growth(*, quick: bool = False, number: int | None = None) -> list[Figure]:
+    """number: decisions per size."""
+    return growth_figures(growth(number or (25 if quick else 60)))

@@ -1,0 +1,49 @@
+"""python -m bench [study] [--number N] [--plots FOLDER]: measure, and compare with what is expected.
+
+Without a study all of them run in their quick form. The exit status is 1 when a limit of `expectations.yaml` is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from bench import day, placement, spans
+from bench.figures import Expectations, Figure, report, yardstick
+from bench.plots import draw_growth
+
+STUDIES: dict[str, tuple[Callable[..., list[Figure]], str]] = {
+    "placement": (placement.run, "decision times at 100 000 cards; N decisions per size"),
+    "growth": (placement.run_growth, "decision times from 10 000 to 1 000 000 cards; N decisions per size"),
+    "spans": (spans.run, "share of answers at the exact minimum, beside a best-fit greedy; N draws per setting"),
+    "day": (day.run, "a day of mixed load beside best fit and first fit; N hours"),
+}
+
+
+def main() -> int:
+    studies = "\n".join(f"  {name:10} {text}" for name, (_, text) in STUDIES.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m bench", description=studies, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("study", nargs="?", choices=STUDIES, help="run this one in full; all in quick form by default")
+    parser.add_argument("--number", type=int, help="N: how much to measure")
+    parser.add_argument("--plots", type=Path, default=Path(".cache/bench"), help="folder for plots (%(default)s)")
+    arguments = parser.parse_args()
+    known = Expectations.load()
+    kept = True
+    for name in [arguments.study] if arguments.study else STUDIES:
+        start = time.monotonic()
+        measure, _ = STUDIES[name]
+        before = yardstick()
+        figures = measure(quick=arguments.study is None, number=arguments.number)
+        print(f"\n{name}, {time.monotonic() - start:.0f} s")
+        kept = report(figures, known, (before + yardstick()) / 2) and kept
+        if name == "growth":
+            print(f"plot: {draw_growth(figures, arguments.plots)}")
+    return 0 if kept else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
