@@ -64,10 +64,12 @@ _children: dict[int, subprocess.Popen[bytes]] = {}
 def reap(process: ProcessId) -> int | None:
     """The exit code if the process is an ended child of ours, which it then stops being; else None."""
     child = _children.get(process.pid)
-    if child is None or child.poll() is None:
+    if child is None or process.alive():
         return None
+    # Of a program with threads the first may be dead while others still end; only then is there an exit code.
+    code = child.wait(timeout=30)
     del _children[process.pid]
-    return child.returncode
+    return code
 
 
 def end(processes: Iterable[ProcessId], grace: float = 5.0) -> None:

@@ -144,7 +144,8 @@ def test_no_cluster_is_told_in_one_line(run: Run, tmp_path: Path, command: list[
     assert len(ran.err.splitlines()) == 1
 
 
-def test_a_cluster_without_the_operator_is_told(run: Run, bed: Bed) -> None:
-    ran = run("map", "--kubeconfig", bed.kubeconfig)
+def test_a_cluster_without_the_operator_is_told(run: Run) -> None:
+    with testbed.start() as bare:
+        ran = run("map", "--kubeconfig", bare.kubeconfig)
     assert ran.code == 1
     assert "install the operator" in ran.err

@@ -200,10 +200,13 @@ def test_a_program_that_cannot_start_shows_its_log(small: Bed, program: str, fil
     good = config.read_text()
     small.stop_program(program)
     config.write_text("kind: Nonsense")
-    with pytest.raises(StartError, match=rf"{program} of bed {small.name} ended with code [1-9](.|\n)*end of its log"):
+    try:
+        expected = rf"{program} of bed {small.name} ended with code [1-9](.|\n)*end of its log"
+        with pytest.raises(StartError, match=expected):
+            small.start_program(program)
+    finally:
+        config.write_text(good)
         small.start_program(program)
-    config.write_text(good)
-    small.start_program(program)
     assert set(small.pids) == set(START_ORDER)
 
 
