@@ -1,6 +1,7 @@
 """The engine: caches, queue, allocator and job workers, wired together. It knows nothing of kopf or of HTTP probes."""
 
 import asyncio
+import gc
 import logging
 import time
 from typing import Any
@@ -117,6 +118,8 @@ class Engine:
                 tasks.create_task(reflector.run(), name=f"reflector-{reflector.resource.plural}")
             tasks.create_task(self.recorder.run(), name="events")
             await self.caches.synced()
+            gc.collect()
+            gc.freeze()  # the caches live as long as the process; full collections over them take tens of milliseconds
             _log.info(
                 "caches are filled: %s", ", ".join(f"{len(r.store)} {r.resource.plural}" for r in self.caches.all())
             )
