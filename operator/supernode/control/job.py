@@ -79,10 +79,11 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What to do, in this order: status, deletions, creations.
+    """What to do.
 
-    ``status`` is the whole status the job should have, ``None`` to leave it. The status is written before anything is
-    deleted, so that a failure is counted exactly once even if the operator ends in between.
+    ``status`` is the whole status the job should have, ``None`` to leave it. A step that :attr:`removes` something
+    writes the status first, then deletes, then creates, so that a failure is counted exactly once even if the operator
+    ends in between; any other creates at once.
     """
 
     status: Json | None = None
@@ -95,6 +96,11 @@ class Step:
     create_ranks: tuple[int, ...] = ()
     notices: tuple[Notice, ...] = ()
     again_after: float | None = None
+
+    @property
+    def removes(self) -> bool:
+        """Whether the step deletes anything."""
+        return bool(self.delete_pods or self.delete_group or self.delete_job)
 
 
 @dataclass(slots=True)

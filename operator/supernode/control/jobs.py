@@ -59,10 +59,13 @@ class JobController:
             return None
         view = self._view(job)
         step = decide(view)
+        if not step.removes:
+            await self._create(job, view, step)  # nobody should wait for a status before getting pods
         if step.status is not None and not await self._write_status(job, step):
             return 0.0  # the cache was behind; what it knows next decides again
-        await self._delete(job, view, step)
-        await self._create(job, view, step)
+        if step.removes:
+            await self._delete(job, view, step)
+            await self._create(job, view, step)
         return step.again_after
 
     def _view(self, job: Job) -> JobView:
