@@ -3,14 +3,17 @@
 import json
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import yaml
 
+from testbed import bed as testbed
 from testbed.bed import Bed
-from testbed.installation import Operator
+from testbed.installation import Operator, install
 
 Json = dict[str, Any]
 
@@ -94,6 +97,21 @@ class Cluster:
     def holders(self) -> set[str]:
         """Groups that any ledger names."""
         return {entry["group"] for entries in self.ledger().values() for entry in entries}
+
+
+@contextmanager
+def operated(fleet: Path, *, supernodes: int) -> Iterator[Cluster]:
+    """A bed with this fleet, its supernodes discovered and nothing held in reserve, and one running operator."""
+    with testbed.start(fleet=fleet) as running:
+        operator = Operator(running, install(running))
+        operator.start()
+        cluster = Cluster(running, operator)
+        cluster.wait("its supernodes are discovered", lambda: len(cluster.every("supernodes")) == supernodes)
+        for supernode in cluster.every("supernodes"):
+            name = supernode["metadata"]["name"]
+            cluster.kubectl("patch", "supernode", name, "--type=merge", "-p", '{"spec":{"reserve":0}}')
+        yield cluster
+        operator.stop()
 
 
 def training_job(name: str, namespace: str, *, replicas: int = 2, cards: int = 16, **spec: Any) -> Json:

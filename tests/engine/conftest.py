@@ -5,10 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cluster_view import Cluster
-
-from testbed import bed as testbed
-from testbed.installation import Operator, install
+from cluster_view import Cluster, operated
 
 ROOT = Path(__file__).parents[2]
 
@@ -16,17 +13,8 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """Two A3 supernodes of 8 nodes, nothing held in reserve, and one running operator."""
-    with testbed.start(fleet=ROOT / "examples" / "fleets" / "small.yaml") as running:
-        operator = Operator(running, install(running))
-        operator.start()
-        cluster = Cluster(running, operator)
-        cluster.wait("two supernodes are discovered", lambda: len(cluster.every("supernodes")) == 2)
-        for supernode in cluster.every("supernodes"):
-            cluster.kubectl(
-                "patch", "supernode", supernode["metadata"]["name"], "--type=merge", "-p", '{"spec":{"reserve":0}}'
-            )
+    with operated(ROOT / "examples" / "fleets" / "small.yaml", supernodes=2) as cluster:
         yield cluster
-        operator.stop()
 
 
 @pytest.fixture

@@ -6,10 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster_view import Cluster, training_job
-
-from testbed import bed as testbed
-from testbed.installation import Operator, install
+from cluster_view import Cluster, operated, training_job
 
 pytestmark = pytest.mark.cluster
 FLEET = Path(__file__).parents[2] / "examples" / "fleets" / "a3-8.yaml"
@@ -19,17 +16,8 @@ PODS = 384
 @pytest.fixture(scope="module")
 def superpods() -> Iterator[Cluster]:
     """Eight SuperPoDs of 48 nodes with nothing in reserve: 384 nodes that one job can fill."""
-    with testbed.start(fleet=FLEET) as running:
-        operator = Operator(running, install(running))
-        operator.start()
-        cluster = Cluster(running, operator)
-        cluster.wait("eight supernodes are discovered", lambda: len(cluster.every("supernodes")) == 8)
-        for supernode in cluster.every("supernodes"):
-            cluster.kubectl(
-                "patch", "sn", supernode["metadata"]["name"], "--type=merge", "-p", '{"spec":{"reserve":0}}'
-            )
+    with operated(FLEET, supernodes=8) as cluster:
         yield cluster
-        operator.stop()
 
 
 def _end_state(cluster: Cluster, name: str) -> dict[str, Any]:

@@ -129,7 +129,7 @@ def decide(view: JobView) -> Step:
     if job.model is None:
         return _stalled(view, Reason.INVALID_SPEC, job.error or "the spec cannot be read")
     spec = job.model.spec
-    if find(job.status, ConditionType.SUCCEEDED).get("status") in ("True", "False"):
+    if finished(job.status):
         return _after_the_end(view, spec)
     obstacle = view.obstacle
     if obstacle is not None and obstacle.final:
