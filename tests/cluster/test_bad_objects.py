@@ -3,7 +3,6 @@
 The tables are in `bad_objects/`; `tests/api/test_bad_manifests.py` puts the same objects before `parse`.
 """
 
-import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,11 @@ from typing import Any
 import pytest
 import pytest_asyncio
 import yaml
+from cluster_helpers import install_crds
+from object_tables import TABLES, merged, rows
 
 from supernode.cluster.errors import ApiError
-from supernode.cluster.resources import CARDGROUPS, CRDS, SUPERNODEPROFILES, SUPERNODES, TRAININGJOBS, Resource
+from supernode.cluster.resources import CARDGROUPS, SUPERNODEPROFILES, SUPERNODES, TRAININGJOBS
 from supernode.cluster.session import Session
 from testbed.bed import Bed
 
@@ -21,55 +22,18 @@ pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="module")]
 
 ROOT = Path(__file__).parents[2]
 RESOURCES = {resource.kind: resource for resource in (CARDGROUPS, SUPERNODEPROFILES, SUPERNODES, TRAININGJOBS)}
-TABLES = [yaml.safe_load(path.read_text()) for path in sorted((Path(__file__).parent / "bad_objects").glob("*.yaml"))]
 PROFILES = [yaml.safe_load(path.read_text()) for path in sorted((ROOT / "examples/profiles").glob("*.yaml"))]
 STRICT_DRY_RUN = {"dryRun": "All", "fieldValidation": "Strict"}
-
-
-def merged(base: Any, patch: Any) -> Any:
-    """RFC 7386: `patch` on `base`, null removes."""
-    if not isinstance(base, dict) or not isinstance(patch, dict):
-        return patch
-    result = dict(base)
-    for key, value in patch.items():
-        if value is None:
-            result.pop(key, None)
-        else:
-            result[key] = merged(result.get(key, {}), value)
-    return result
-
-
-def rows(part: str) -> list[Any]:
-    """A test case of (base, row) for every row of `part` in every table."""
-    return [
-        pytest.param(table["base"], row, id=f"{table['base']['kind']}: {row['name']}")
-        for table in TABLES
-        for row in table.get(part, ())
-    ]
-
-
-async def served(session: Session, resource: Resource) -> None:
-    """Returns when the API server serves `resource`."""
-    async with asyncio.timeout(30):
-        while True:
-            try:
-                await session.list(resource, limit=1)
-            except ApiError:
-                await asyncio.sleep(0.1)
-            else:
-                return
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def session(bed: Bed) -> AsyncIterator[Session]:
     """A session with the CRDs applied and every table's base created."""
     async with Session.connect(bed.kubeconfig) as session:
-        for path in sorted((ROOT / "crds").glob("*.yaml")):
-            await session.apply(CRDS, yaml.safe_load(path.read_text()))
+        await install_crds(session, *RESOURCES.values())
         created = []
         for table in TABLES:
             resource = RESOURCES[table["base"]["kind"]]
-            await served(session, resource)
             created.append((resource, await session.create(resource, table["base"])))
         yield session
         for resource, obj in created:

@@ -1,26 +1,23 @@
 """Every rule is written twice, in CEL and in Python: the real API server and `parse` agree on any object."""
 
-import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
-import yaml
+from cluster_helpers import install_crds
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from supernode.api.errors import InvalidObject
 from supernode.api.reading import parse
-from supernode.cluster.errors import ApiError, BadRequest, Invalid
-from supernode.cluster.resources import CARDGROUPS, CRDS, SUPERNODEPROFILES, TRAININGJOBS, Resource
+from supernode.cluster.errors import BadRequest, Invalid
+from supernode.cluster.resources import CARDGROUPS, SUPERNODEPROFILES, TRAININGJOBS, Resource
 from supernode.cluster.session import Session
 from testbed.bed import Bed
 
 pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="module")]
 
-CRD_FILES = [yaml.safe_load(path.read_text()) for path in sorted((Path(__file__).parents[2] / "crds").glob("*.yaml"))]
 EXAMPLES = settings(max_examples=150)
 
 
@@ -28,23 +25,8 @@ EXAMPLES = settings(max_examples=150)
 async def session(bed: Bed) -> AsyncIterator[Session]:
     """A session with the CRDs applied and served."""
     async with Session.connect(bed.kubeconfig) as session:
-        for crd in CRD_FILES:
-            await session.apply(CRDS, crd)
-        for resource in (CARDGROUPS, SUPERNODEPROFILES, TRAININGJOBS):
-            await served(session, resource)
+        await install_crds(session, CARDGROUPS, SUPERNODEPROFILES, TRAININGJOBS)
         yield session
-
-
-async def served(session: Session, resource: Resource) -> None:
-    """Returns when the API server serves `resource`."""
-    async with asyncio.timeout(30):
-        while True:
-            try:
-                await session.list(resource, limit=1)
-            except ApiError:
-                await asyncio.sleep(0.1)
-            else:
-                return
 
 
 def refused_by_parse(kind: str, obj: dict[str, Any]) -> str | None:
