@@ -123,6 +123,7 @@ class Engine:
             _log.info(
                 "caches are filled: %s", ", ".join(f"{len(r.store)} {r.resource.plural}" for r in self.caches.all())
             )
+            self.state.refresh()  # a job looked at before its ledger is read would seem to have lost its cards
             tasks.create_task(self.allocator.run(), name="allocator")
             for number in range(WORKERS):
                 tasks.create_task(self._work(), name=f"jobs-{number}")
