@@ -46,6 +46,22 @@ class ApiClient:
             raise ApiError(response.status, f"{method} {path}: {response.status} {answer.get('message')}")
         return answer
 
+    async def watch(self, path: str, revision: str) -> AsyncIterator[dict[str, Any]]:
+        """The events of a collection after ``revision``, bookmarks too, until the watch ends; raises ApiError."""
+        params = {"watch": "true", "allowWatchBookmarks": "true", "resourceVersion": revision}
+        endless = aiohttp.ClientTimeout(total=None)
+        try:
+            async with self._session.get(self._url + path, params=params, timeout=endless) as response:
+                if response.status >= 400:
+                    raise ApiError(response.status, f"watch {path}: {response.status} {await response.text()}")
+                rest = b""
+                async for part in response.content.iter_any():
+                    *lines, rest = (rest + part).split(b"\n")
+                    for line in lines:
+                        yield orjson.loads(line)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise ApiError(0, f"watch {path}: {self._url} cannot be reached: {error!r}") from error
+
 
 @asynccontextmanager
 async def connect(kubeconfig: Path) -> AsyncIterator[ApiClient]:

@@ -21,7 +21,7 @@ import aiohttp
 import yaml
 from aiohttp import web
 
-from testbed.faults import Dropped, DropRequest, Fault, Reply
+from testbed.faults import Dropped, DropRequest, Fault, Pause, Reply
 
 _LONGEST_LINE_BYTES = 64 << 20
 _HOP_BY_HOP = {"connection", "content-length", "host", "keep-alive", "transfer-encoding"}
@@ -91,6 +91,8 @@ class Proxy:
         self._port = port
         self._rules: list[_Rule] = []
         self._open: list[web.BaseRequest] = []
+        self._under_way = 0
+        self._settled = asyncio.Event()
 
     def inject(
         self,
@@ -119,6 +121,21 @@ class Proxy:
         for request in self._open:
             if isinstance(request.transport, asyncio.Transport):
                 request.transport.abort()
+
+    async def stop_at(self, nth: int, *, applied: bool) -> None:
+        """Let the `nth` write from now on be the last: wait until it comes and no earlier exchange is under way.
+
+        It is not forwarded, or ``applied`` and never answered; all later requests are dropped. That is what the server
+        sees of a client that crashes there.
+        """
+        pause = Pause(applied)
+        self.inject("*", "*", pause, nth=nth, when=lambda call: call.writes)
+        self.inject("*", "*", DropRequest(), nth=nth, times=None, when=lambda call: call.writes)
+        await pause.reached.wait()
+        self.unreachable = True
+        while self._under_way > 1:
+            self._settled.clear()
+            await self._settled.wait()
 
     def kubeconfig(self, path: Path) -> Path:
         """Write a kubeconfig that leads here, without credentials, to `path`; returns it."""
@@ -157,6 +174,7 @@ class Proxy:
         call = Call.of(request.method, request.path, dict(request.query))
         self.calls.append(call)
         self._open.append(request)
+        self._under_way += call.verb != "watch"
         try:
             return await self._exchange(request, call, self._fault(call))
         except (Dropped, aiohttp.ClientError):
@@ -165,6 +183,8 @@ class Proxy:
             return web.Response()
         finally:
             self._open.remove(request)
+            self._under_way -= call.verb != "watch"
+            self._settled.set()
 
     def _fault(self, call: Call) -> Fault:
         if self.unreachable:
