@@ -58,7 +58,10 @@ class ApiClient:
                 async for part in response.content.iter_any():
                     *lines, rest = (rest + part).split(b"\n")
                     for line in lines:
-                        yield orjson.loads(line)
+                        event = orjson.loads(line)
+                        if event["type"] == "ERROR":
+                            raise ApiError(event["object"].get("code", 0), f"watch {path}: {event['object']}")
+                        yield event
         except (aiohttp.ClientError, TimeoutError) as error:
             raise ApiError(0, f"watch {path}: {self._url} cannot be reached: {error!r}") from error
 

@@ -1,4 +1,4 @@
-"""The reference scenario and a crash at each of its calls: what is there afterwards is what would have been there anyway.
+"""The reference scenario, and a crash at each of its calls: what is there in the end is the same.
 
 A job of 48 pods over two supernodes starts, loses a pod, and is deleted. Only writes are counted as calls: a crash at a
 read leaves on the server what a crash at the next write leaves.
