@@ -69,6 +69,7 @@ class Level:
     name: str
     cards: int
     label: str | None
+    fabric: str = "switch"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ class Profile:
         spec = obj["spec"]
         sizes = [prod(level["fanOut"] for level in spec["levels"][: i + 1]) for i in range(len(spec["levels"]))]
         levels = [
-            Level(level["name"], size, level.get("nodeLabel"))
+            Level(level["name"], size, level.get("nodeLabel"), level.get("fabric", "switch"))
             for level, size in zip(spec["levels"], sizes, strict=True)
         ]
         at = [level.name for level in levels].index(NODE)
@@ -114,6 +115,13 @@ class Profile:
             pinning=spec.get("pinning", {}),
             rings=any(level.get("fabric") in ("ring", "torus") for level in spec["levels"][at + 1 :]),
         )
+
+    @property
+    def nests(self) -> tuple[tuple[int, int], ...]:
+        """Per level inside the node, inner to outer: the cards of a domain, and of the one around it if it is a ring,
+        else 0."""
+        around = (*self.inner, self.node)[1:]
+        return tuple((i.cards, o.cards if i.fabric == "ring" else 0) for i, o in zip(self.inner, around, strict=True))
 
     @property
     def counted(self) -> tuple[str, ...]:

@@ -42,19 +42,34 @@ class Claim:
     max_span: Mapping[str, int] = field(default_factory=dict)
 
 
-def aligned(cards: Iterable[int], sizes: Iterable[int]) -> bool:
+def aligned(cards: Iterable[int], nests: Iterable[tuple[int, int]]) -> bool:
     """Whether a card set breaks no more domains inside the node than it must.
 
-    ``sizes``: cards of one domain of each level inside the node. A set of k cards lies in one domain where k cards fit,
-    else touches ceil(k / size) domains and takes all but one of them wholly.
+    ``nests``: as ``Profile.nests``. A set of k cards lies in one domain where k cards fit, else touches ceil(k / size)
+    domains and takes all but one of them wholly; of rings it may instead take the same places in all that lie together.
     """
     chosen = set(cards)
-    for size in sizes:
+    for size, around in nests:
+        if around and len(chosen) > size:
+            splits = {_split(chosen, size, range(c - c % around, c - c % around + around, size)) for c in chosen}
+            if "uneven" in splits:
+                return False
+            if "even" in splits:
+                continue
         touched = {card // size for card in chosen}
         wholly = [d for d in touched if all(card in chosen for card in range(d * size, (d + 1) * size))]
         if len(touched) != ceil(len(chosen) / size) or (len(chosen) > size and len(touched) - len(wholly) > 1):
             return False
     return True
+
+
+def _split(cards: set[int], size: int, rings: range) -> str:
+    """How cards lie in the rings of ``size`` cards that start there: wholly in one or in whole ones, or how else."""
+    parts = [{card - first for card in cards if first <= card < first + size} for first in rings]
+    touched = [part for part in parts if part]
+    if len(touched) == 1 or all(len(part) == size for part in touched):
+        return "whole"
+    return "even" if all(part == parts[0] for part in parts) else "uneven"
 
 
 def minimum(
@@ -122,9 +137,8 @@ class _Search:
         return self.known[key]
 
     def _in_node(self, host: Host, free: Cards) -> _Ways:
-        sizes = tuple(level.cards for level in self.profile.inner)
         blocks = tuple((level.cards, self.claim.blocks.get(level.name, 0)) for level in self.profile.inner)
-        most = _capacity(self.profile.node.cards, sizes, blocks, self.claim.cards, free)
+        most = _capacity(self.profile.node.cards, self.profile.nests, blocks, self.claim.cards, free)
         whole = len(free) == host.cards
         key = (NODE, most, whole)
         if key not in self.known:
@@ -177,9 +191,11 @@ def _whole(host: Host, free: Mapping[str, Cards]) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def _capacity(count: int, sizes: tuple[int, ...], blocks: tuple[tuple[int, int], ...], cards: int, free: Cards) -> int:
+def _capacity(
+    count: int, nests: tuple[tuple[int, int], ...], blocks: tuple[tuple[int, int], ...], cards: int, free: Cards
+) -> int:
     """The most members of ``cards`` cards each that the free cards of a node take together."""
-    units = _units(count, sizes, blocks, cards)
+    units = _units(count, nests, blocks, cards)
     members = max((size for _, size in blocks), default=0) or 1
     if len(units) == comb(count, cards):  # any cards will do
         return len(free) // cards
@@ -187,9 +203,11 @@ def _capacity(count: int, sizes: tuple[int, ...], blocks: tuple[tuple[int, int],
 
 
 @lru_cache(maxsize=256)
-def _units(count: int, sizes: tuple[int, ...], blocks: tuple[tuple[int, int], ...], cards: int) -> tuple[int, ...]:
+def _units(
+    count: int, nests: tuple[tuple[int, int], ...], blocks: tuple[tuple[int, int], ...], cards: int
+) -> tuple[int, ...]:
     """The card sets (as bit masks) of one member, or of one block where blocks lie inside the node."""
-    units = [chosen for chosen in combinations(range(count), cards) if aligned(chosen, sizes)]
+    units = [chosen for chosen in combinations(range(count), cards) if aligned(chosen, nests)]
     per = 1
     for size, members in blocks:
         if members:

@@ -64,7 +64,7 @@ def _legal(profile: Profile, pod: Pod, report: Report) -> None:
     told = f"has {count} cards; {profile.name} allows {', '.join(map(str, sizes))}"
     report.expect(Rule.LEGAL, pod.title, not sizes or count in sizes, told)
     told = f"has the cards {sorted(pod.cards)}, which break more domains inside the node than they must"
-    report.expect(Rule.LEGAL, pod.title, aligned(pod.cards, [level.cards for level in profile.inner]), told)
+    report.expect(Rule.LEGAL, pod.title, aligned(pod.cards, profile.nests), told)
 
 
 def _once(cluster: Cluster, report: Report) -> None:

@@ -22,7 +22,9 @@ each_profile = pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILE
     [
         ("ascend-a1", 8, 1),
         ("ascend-a2", 8, 1),
+        ("ascend-a2-box16", 16, 1),
         ("ascend-a3-384", 16, 48),
+        ("ascend-350", 16, 1),
         ("ascend-850", 8, 16),
         ("ascend-950", 8, 128),
         ("ascend-960", 8, 1936),

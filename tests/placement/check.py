@@ -25,7 +25,7 @@ def violations(fleet: Fleet, request: Request, placement: Placement) -> list[str
             found.append(f"rank {member.rank} has {len(cards)} cards")
         if member.cards & ~(node.healthy & ~node.taken) or member.cards & held.get(key, 0):
             found.append(f"rank {member.rank} has cards that are not free")
-        if not is_aligned(cards, [level.cards for level in profile.inner]):
+        if not is_aligned(cards, profile.node_make):
             found.append(f"rank {member.rank} is not aligned: {cards}")
         if member.domains != view.domains(node):
             found.append(f"rank {member.rank} names the wrong domains")

@@ -9,32 +9,48 @@ from itertools import combinations
 
 from supernode.placement import Request
 from supernode.topology.fleet import Fleet, Node, SuperNodeView
-from supernode.topology.profile import Level, Profile
+from supernode.topology.profile import Level, NodeMake, Profile
 
 
-def is_aligned(cards: Sequence[int], inner: Sequence[int]) -> bool:
-    """Whether a card set obeys the alignment rule for every inner domain size."""
-    for size in inner:
+def is_aligned(cards: Sequence[int], make: NodeMake) -> bool:
+    """Whether a card set obeys the alignment rule at every level inside the node."""
+    for level, size in enumerate(make.sizes[:-1]):
         touched = {card // size for card in cards}
         if len(cards) <= size:
             if len(touched) > 1:
                 return False
             continue
+        if level in make.rings:
+            outer = make.sizes[level + 1]
+            parts = [[card for card in cards if card // outer == parent] for parent in {c // outer for c in cards}]
+            if not all(_over_rings(part, size, outer) for part in parts):
+                return False
+            if any(len(part) % size for part in parts if len(part) > size):
+                continue
         whole = [domain for domain in touched if sum(card // size == domain for card in cards) == size]
         if len(touched) != -(-len(cards) // size) or len(touched) - len(whole) > 1:
             return False
     return True
 
 
+def _over_rings(cards: Sequence[int], size: int, outer: int) -> bool:
+    """Whether the cards in one domain made of rings lie in one ring, are whole rings, or are alike in each ring."""
+    rings = {card // size: {c % size for c in cards if c // size == card // size} for card in cards}
+    if len(cards) <= size:
+        return len(rings) == 1
+    if len(cards) % size == 0:
+        return all(len(places) == size for places in rings.values())
+    return len(rings) == outer // size and len({frozenset(places) for places in rings.values()}) == 1
+
+
 @lru_cache(maxsize=100_000)
-def node_counts(free: int, cards: int, sizes: tuple[int, ...], blocks: tuple[tuple[int, int], ...]) -> frozenset[int]:
+def node_counts(free: int, cards: int, make: NodeMake, blocks: tuple[tuple[int, int], ...]) -> frozenset[int]:
     """Every number of members a node can take.
 
-    sizes: cards of the domains of each level inside the node and of the node itself; blocks: (size of a domain,
-    members) per level inside the node that blocks name.
+    blocks: (size of a domain, members) per level inside the node that blocks name.
     """
-    available = [card for card in range(sizes[-1]) if free >> card & 1]
-    sets = [chosen for chosen in combinations(available, cards) if is_aligned(chosen, sizes[:-1])]
+    available = [card for card in range(make.sizes[-1]) if free >> card & 1]
+    sets = [chosen for chosen in combinations(available, cards) if is_aligned(chosen, make)]
     return frozenset(len(chosen) for chosen in _disjoint(sets, 0, ()) if _blocks_hold(chosen, blocks))
 
 
@@ -86,7 +102,6 @@ def _options(view: SuperNodeView, node: Node, request: Request, profile: Profile
     if view.cordoned or not node.schedulable:
         return [0]
     free = node.healthy & ~node.taken
-    sizes = tuple(level.cards for level in profile.levels if level in profile.inner or level.name == "node")
     blocks = tuple(
         (profile.level(block.level).cards, block.members)
         for block in request.blocks
@@ -94,7 +109,7 @@ def _options(view: SuperNodeView, node: Node, request: Request, profile: Profile
     )
     if request.required is not None and profile.level(request.required) in profile.inner:
         blocks = (*blocks, (profile.level(request.required).cards, request.members))
-    return sorted(node_counts(free, request.cards_per_member, sizes, blocks))
+    return sorted(node_counts(free, request.cards_per_member, profile.node_make, blocks))
 
 
 def _spreads(options: Sequence[Sequence[int]], total: int) -> Iterator[tuple[int, ...]]:

@@ -19,9 +19,9 @@ from testbed.check.minimum import Claim, NotRecomputedError, Vector, aligned, mi
 Json = dict[str, Any]
 
 
-def described(inner: int, member_sizes: list[int], whole: bool) -> Json:
+def described(inner: int, member_sizes: list[int], whole: bool, fabric: str = "switch") -> Json:
     """A profile: packages of `inner` cards, 4 cards per node, racks, supernodes."""
-    levels: list[Json] = [{"name": "package", "fanOut": inner}] if inner > 1 else []
+    levels: list[Json] = [{"name": "package", "fanOut": inner, "fabric": fabric}] if inner > 1 else []
     levels += [
         {"name": "node", "fanOut": 4 // inner},
         {"name": "rack", "fanOut": 2, "nodeLabel": "example.com/rack"},
@@ -65,7 +65,7 @@ def fleets(draw: st.DrawFn, profile: Profile) -> Fleets:
 @st.composite
 def questions(draw: st.DrawFn) -> tuple[Json, Fleets, Claim]:
     inner, whole = draw(st.sampled_from([1, 2])), draw(st.booleans())
-    obj = described(inner, [], whole)
+    obj = described(inner, [], whole, draw(st.sampled_from(["switch", "ring"])))
     profile = Profile.of(obj)
     cards = draw(st.sampled_from([1, 2, 3, 4]))
     step = draw(st.sampled_from([1, 1, 2]))
@@ -79,7 +79,7 @@ def questions(draw: st.DrawFn) -> tuple[Json, Fleets, Claim]:
 def enumerated(profile: Profile, fleet: Fleets, claim: Claim) -> Vector | None:
     """The least vector among all ways to say how many members each node has, with nothing clever about it."""
     hosts, free, keep = fleet
-    most = [_most(free[host.name], claim.cards, [level.cards for level in profile.inner]) for host in hosts]
+    most = [_most(free[host.name], claim.cards, profile.nests) for host in hosts]
     vectors = []
     for counts in product(*(range(count + 1) for count in most)):
         if sum(counts) == claim.members and _legal(profile, hosts, free, keep, claim, counts):
@@ -116,8 +116,8 @@ def _legal(
     return True
 
 
-def _most(free: Cards, cards: int, sizes: list[int]) -> int:
-    sets = [frozenset(chosen) for chosen in combinations(sorted(free), cards) if aligned(chosen, sizes)]
+def _most(free: Cards, cards: int, nests: tuple[tuple[int, int], ...]) -> int:
+    sets = [frozenset(chosen) for chosen in combinations(sorted(free), cards) if aligned(chosen, nests)]
     return max(n for n in range(len(free) // cards + 1) if any(map(_disjoint, combinations(sets, n))))
 
 
@@ -203,7 +203,23 @@ def test_blocks_inside_a_node_keep_to_their_package() -> None:
     ],
 )
 def test_alignment_in_packages_of_two(cards: set[int], fits: bool) -> None:
-    assert aligned(cards, [2]) is fits
+    assert aligned(cards, [(2, 0)]) is fits
+
+
+@pytest.mark.parametrize(
+    ("cards", "fits"),
+    [
+        ({0, 1, 2}, True),
+        ({2, 3, 4}, False),
+        ({0, 1, 2, 3, 4, 5, 6, 7}, True),
+        ({0, 1, 3, 4, 5, 7}, True),
+        ({0, 1, 2, 3, 4, 5}, False),
+        ({0, 1, 2, 5, 6, 7}, False),
+        ({1, 5}, False),
+    ],
+)
+def test_alignment_in_two_rings_of_four(cards: set[int], fits: bool) -> None:
+    assert aligned(cards, [(4, 8)]) is fits
 
 
 def test_what_the_method_cannot_do_is_said() -> None:

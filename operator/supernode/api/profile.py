@@ -132,6 +132,10 @@ class Allocation(ApiModel):
     whole_nodes_across_nodes: bool = Field(
         default=False, description="A group that needs more than one node takes whole nodes only."
     )
+    match_positions: bool = Field(
+        default=False,
+        description="On several nodes, members take cards at the same positions where that costs no domain: rails.",
+    )
     block_multiple: int = Field(
         default=1, ge=1, le=65536, description="The cards of every block are a multiple of this number."
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from supernode.topology.cards import node_sizes, packing
+from supernode.topology.cards import legal_sizes, packing
 from supernode.topology.fleet import SuperNodeView
 from supernode.topology.profile import NODE
 
@@ -16,18 +16,18 @@ def largest_block(view: SuperNodeView) -> dict[str, int]:
     counts only when every node of it is free. Where no node is wholly free, it is what one node can give.
     """
     profile = view.profile
-    sizes = node_sizes(profile)
+    make = profile.node_make
     usable = 0 if view.cordoned else max(0, view.wholly_free - view.reserve)
     open_ = [] if view.cordoned else [node for node in view.nodes if usable or not node.wholly_free]
     masks = {node.free for node in open_}
-    legal = profile.member_sizes or tuple(range(1, profile.cards_per_node + 1))
+    legal = legal_sizes(profile)
     largest = {}
     for index, level in enumerate(profile.levels[: profile.node_index + 1]):
         fitting = (
             cards
             for cards in reversed(legal)
             if cards <= level.cards
-            and any(packing(sizes[: index + 1], cards).capacity(part) for part in _parts(masks, level.cards))
+            and any(packing(make.upto(index), cards).capacity(part) for part in _parts(masks, level.cards))
         )
         largest[level.name] = next(fitting, 0)
     best = largest[NODE]

@@ -8,6 +8,7 @@ from itertools import pairwise
 from operator import itemgetter
 
 from supernode.api.conditions import Reason
+from supernode.placement.alike import Parts, card_sets, exchanged
 from supernode.placement.board import board_of
 from supernode.placement.coding import Coding
 from supernode.placement.fronts import OverBudgetError
@@ -105,14 +106,17 @@ def _placement(solution: Solution, task: Task) -> Placement:
     profile, packing = task.profile, task.shape.packing
     members: list[Member] = []
     homes: list[Mapping[str, str]] = []
-    for index, spots in solution.spots:
-        view = solution.views[index]
-        for at, count in spots:
-            node = view.nodes[at]
-            domains = view.domains(node)
-            homes.append(domains)
-            for cards in packing.place(node.free, count):
-                members.append(Member(len(members), view.name, node.name, cards, domains))
+    parts: Parts = [(solution.views[index], spots) for index, spots in solution.spots]
+    alike = profile.match_positions and not task.shape.whole_nodes
+    if alike:
+        parts = exchanged(packing, parts)
+    nodes = [(view, view.nodes[at]) for view, spots in parts for at, _ in spots]
+    counts = [count for _, spots in parts for _, count in spots]
+    taken = card_sets(packing, [node.free for _, node in nodes], counts, alike=alike)
+    for (view, node), sets in zip(nodes, taken, strict=True):
+        domains = view.domains(node)
+        homes.append(domains)
+        members += [Member(len(members) + i, view.name, node.name, cards, domains) for i, cards in enumerate(sets)]
     levels = [level.name for level in profile.levels[profile.node_index :]]
     spans = {level: len(set(map(itemgetter(level), homes))) for level in reversed(levels)}
     minimal = dict(zip(reversed(levels), reversed(solution.counts), strict=True))

@@ -11,7 +11,7 @@ from math import lcm
 from supernode.api.conditions import Reason
 from supernode.placement.request import Block, Request
 from supernode.placement.result import Refusal
-from supernode.topology.cards import Packing, node_sizes, packing
+from supernode.topology.cards import Packing, legal_sizes, packing
 from supernode.topology.profile import Level, Profile, UnknownLevel
 
 
@@ -30,8 +30,8 @@ class Shape:
 
     @cached_property
     def packing(self) -> Packing:
-        sizes = node_sizes(self.profile)
-        return packing(sizes, self.cards, self.steps[: len(sizes)])
+        make = self.profile.node_make
+        return packing(make, self.cards, self.steps[: len(make.sizes)])
 
     @property
     def whole_nodes(self) -> bool:
@@ -155,11 +155,12 @@ def _check_member(request: Request, profile: Profile) -> None:
             Reason.ILLEGAL_MEMBER_SIZE,
             f"cardsPerMember is {cards}, but a node of profile {profile.name} has {most} cards; ask for at most {most}",
         )
-    if profile.member_sizes and cards not in profile.member_sizes:
-        legal = ", ".join(map(str, profile.member_sizes))
+    legal = legal_sizes(profile)
+    if cards not in legal:
         raise _BrokenRuleError(
             Reason.ILLEGAL_MEMBER_SIZE,
-            f"cardsPerMember is {cards}; profile {profile.name} allows {legal} cards per member: use one of them",
+            f"cardsPerMember is {cards}; profile {profile.name} allows {', '.join(map(str, legal))} cards per member: "
+            f"use one of them",
         )
 
 
@@ -259,7 +260,7 @@ def _whole_node_rules(request: Request, profile: Profile, own: dict[int, int]) -
         return
     steps = tuple(accumulate((own[index] for index in range(node + 1)), lcm))
     empty = (1 << profile.cards_per_node) - 1
-    if packing(node_sizes(profile), cards, steps).capacity(empty) < request.members:
+    if packing(profile.node_make, cards, steps).capacity(empty) < request.members:
         raise _BrokenRuleError(
             Reason.WHOLE_NODES_ONLY,
             f"{request.members} members of {cards} cards need more than one node, and profile {profile.name} gives "

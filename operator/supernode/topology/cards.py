@@ -4,25 +4,31 @@ A member of k cards is *aligned*: for each level inside the node with domains of
 when k <= s, and otherwise touches exactly ceil(k / s) domains, all but at most one of them wholly. Such a set is a
 number of whole domains of the level below its home level, and a remainder that is aligned in one further domain. Whole
 domains are alike, so counting how many sets fit together needs no search.
+
+Rings differ: cards that are more than a ring and not whole rings are split evenly over all rings of the next domain
+out, at the same positions of each.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, reduce
+from operator import and_
 
-from supernode.topology.profile import Profile
+from supernode.topology.profile import NodeMake, Profile
 
 _MEMO_LIMIT = 1 << 16
 
 
 class Packing:
-    """Members of one size in nodes of one shape.
+    """Members of one size in nodes of one make.
 
-    sizes: cards of one domain of each level inside the node and of the node itself, inner to outer. steps: for the same
-    levels, the members in one domain come in multiples of this (blocks); each step divides the next.
+    steps: for each level inside the node and the node itself, the members in one domain come in multiples of this
+    (blocks); each step divides the next.
     """
 
-    def __init__(self, sizes: tuple[int, ...], cards: int, steps: tuple[int, ...]) -> None:
+    def __init__(self, make: NodeMake, cards: int, steps: tuple[int, ...]) -> None:
+        sizes = make.sizes
+        self.make = make
         self.sizes = sizes
         self.cards = cards
         self.steps = steps
@@ -45,7 +51,7 @@ class Packing:
         """Card sets (bitmasks, lowest first) for `members` <= capacity, a multiple of the node's step.
 
         Best fit: the fewest wholly free domains are broken, outer levels first; then the fullest domain; then the
-        lowest index.
+        lowest index. Of rings, those first that leave whole pairs, then those that leave the fewest cards.
         """
         key = (free, members)
         known = self._places.get(key)
@@ -73,6 +79,11 @@ class Packing:
             count = sum(self._count(level - 1, child) for child in self._children(level, mask))
         return count - count % self.steps[level]
 
+    def _over_rings(self, level: int, cards: int) -> bool:
+        """Whether cards in a domain of this level are split evenly over its children."""
+        size = self.sizes[level - 1]
+        return level - 1 in self.make.rings and cards > size and cards % size > 0
+
     def _sets(self, level: int, cards: int, mask: int) -> int:
         """The most disjoint aligned sets of `cards` in one domain, blocks aside."""
         if mask.bit_count() < cards:
@@ -83,6 +94,9 @@ class Packing:
         children = self._children(level, mask)
         if cards <= size:
             return sum(self._sets(level - 1, cards, child) for child in children)
+        if self._over_rings(level, cards):
+            share, odd = divmod(cards, len(children))
+            return 0 if odd else self._sets(level - 1, share, reduce(and_, children))
         whole, rest = divmod(cards, size)
         full = (1 << size) - 1
         free = children.count(full)
@@ -123,6 +137,9 @@ class Packing:
         size = self.sizes[level - 1]
         full = (1 << size) - 1
         children = self._children(level, mask)
+        if self._over_rings(level, cards):
+            part = self._pick(level - 1, cards // len(children), reduce(and_, children))
+            return sum(part << i * size for i in range(len(children)))
         whole, rest = divmod(cards, size)
         chosen = 0
         if rest:
@@ -139,8 +156,16 @@ class Packing:
         return chosen
 
     def _damage(self, level: int, mask: int, taken: int, index: int) -> tuple[int, ...]:
-        """Wholly free domains that taking cards breaks, outer level first; then the cards free before; then index."""
+        """Wholly free domains that taking cards breaks, outer level first; then the cards free before; then index.
+
+        Of a ring, what it leaves counts: cards beyond whole pairs, then all. This is the order in which the vendor's
+        scheduler takes rings of four (Ascend/mind-cluster, affinity scheduling): with 1, 3, 2, 4 cards free for one
+        card, with 2, 4, 3 for two.
+        """
         after = mask & ~taken
+        if level in self.make.rings:
+            left = after.bit_count()
+            return (left % self.make.pair, left, index)
         broken = [self._whole(inner, mask) - self._whole(inner, after) for inner in range(level, -1, -1)]
         return (*broken, mask.bit_count(), index)
 
@@ -151,14 +176,20 @@ class Packing:
 
 
 @lru_cache(maxsize=1024)
-def packing(sizes: tuple[int, ...], cards: int, steps: tuple[int, ...] | None = None) -> Packing:
-    """The shared Packing of these sizes; no steps means no blocks inside the node."""
-    return Packing(sizes, cards, steps or (1,) * len(sizes))
+def packing(make: NodeMake, cards: int, steps: tuple[int, ...] | None = None) -> Packing:
+    """The shared Packing of these; no steps means no blocks inside the node."""
+    return Packing(make, cards, steps or (1,) * len(make.sizes))
 
 
-def node_sizes(profile: Profile) -> tuple[int, ...]:
-    """Cards of one domain of each level up to and including the node, inner to outer."""
-    return tuple(level.cards for level in profile.levels[: profile.node_index + 1])
+def legal_sizes(profile: Profile) -> tuple[int, ...]:
+    """The numbers of cards a member may have: those the profile lists, or all, of which there is an aligned set."""
+    return _legal_sizes(profile.node_make, profile.member_sizes)
+
+
+@lru_cache(maxsize=256)
+def _legal_sizes(make: NodeMake, listed: tuple[int, ...]) -> tuple[int, ...]:
+    cards = make.sizes[-1]
+    return tuple(k for k in listed or range(1, cards + 1) if packing(make, k).capacity((1 << cards) - 1))
 
 
 def _lowest(mask: int) -> int:

@@ -64,6 +64,23 @@ class Pinning:
     key: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class NodeMake:
+    """What a node is made of.
+
+    sizes: cards of one domain of each level inside the node and of the node itself, inner to outer. rings: which of
+    these levels are rings. pair: the smallest legal member of more than one card.
+    """
+
+    sizes: tuple[int, ...]
+    rings: frozenset[int] = frozenset()
+    pair: int = 2
+
+    def upto(self, level: int) -> NodeMake:
+        """One domain of a level inside the node, as if it were the node."""
+        return NodeMake(self.sizes[: level + 1], frozenset(ring for ring in self.rings if ring < level), self.pair)
+
+
 @dataclass(frozen=True)
 class Profile:
     """A supernode type. levels run inner to outer; exactly one is called `node`."""
@@ -75,6 +92,7 @@ class Profile:
     precisions: tuple[str, ...] = ()
     member_sizes: tuple[int, ...] = ()
     whole_nodes_across_nodes: bool = False
+    match_positions: bool = False
     block_multiple: int = 1
     reserve: int = 0
     node_selector: Mapping[str, str] = field(default_factory=dict, hash=False)
@@ -108,6 +126,7 @@ class Profile:
             precisions=tuple(spec.card.precisions),
             member_sizes=tuple(sorted(set(allocation.member_sizes))),
             whole_nodes_across_nodes=allocation.whole_nodes_across_nodes,
+            match_positions=allocation.match_positions,
             block_multiple=allocation.block_multiple,
             reserve=allocation.reserve,
             node_selector=dict(spec.node_selector),
@@ -135,6 +154,15 @@ class Profile:
     def inner(self) -> tuple[Level, ...]:
         """Levels inside the node, inner to outer."""
         return self.levels[: self.node_index]
+
+    @cached_property
+    def node_make(self) -> NodeMake:
+        """What its nodes are made of."""
+        return NodeMake(
+            tuple(level.cards for level in self.levels[: self.node_index + 1]),
+            frozenset(index for index, level in enumerate(self.inner) if level.fabric == "ring"),
+            next((size for size in self.member_sizes if size > 1), 2),
+        )
 
     @cached_property
     def above(self) -> tuple[Level, ...]:

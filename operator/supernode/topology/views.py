@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from supernode.api.names import ANNOTATION_UNHEALTHY_CARDS
-from supernode.topology.cards import node_sizes, packing
+from supernode.topology.cards import packing
 from supernode.topology.discovery import Discovery, Found, NodeFacts, known_value
 from supernode.topology.fleet import Fleet, Node, SuperNodeView
 from supernode.topology.ledger import LedgerEntry
@@ -145,7 +145,7 @@ def _with_foreign(profile: Profile, full: int, healthy: int, taken: int, pods: I
             taken |= pod.indices & full
             continue
         free = healthy & ~taken
-        shape = packing(node_sizes(profile), pod.cards)
+        shape = packing(profile.node_make, pod.cards)
         if pod.cards > 0 and shape.capacity(free):
             taken |= shape.place(free, 1)[0]
             continue
