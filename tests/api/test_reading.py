@@ -47,7 +47,7 @@ def test_the_template_stays_as_it_is_written() -> None:
 def test_all_problems_are_told_at_once() -> None:
     """One round of corrections is enough."""
     with pytest.raises(InvalidObject) as caught:
-        parse("TrainingJob", job(cards="768", prioritty=1, runtime="jax"))
+        parse("TrainingJob", job(cards="768", prioritty=1, runtime="tensorflow"))
     assert caught.value.kind == "TrainingJob"
     assert caught.value.name == "research/llama"
     assert {problem.path for problem in caught.value.problems} == {"spec.cards", "spec.prioritty", "spec.runtime"}

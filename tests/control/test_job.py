@@ -69,6 +69,7 @@ def pod(rank: int, phase: str = "Running", **fields: Any) -> PodRecord:
         job="j",
         rank=rank,
         cards=0xFFFF,
+        files=None,
         requests=(),
         reason="",
         message="",
@@ -208,6 +209,13 @@ def test_success_needs_every_rank() -> None:
     step = look(job(), group(MEMBERS), pod(0, "Succeeded"), pod(1, "Succeeded"))
     assert status_of(step)["phase"] == "Succeeded"
     assert is_true(status_of(step), ConditionType.READY)
+
+
+def test_an_mpi_job_ends_with_its_first_rank() -> None:
+    of = job(runtime="mpi")
+    assert status_of(look(of, group(MEMBERS), pod(0), pod(1, "Succeeded")))["phase"] == "Running"
+    step = look(of, group(MEMBERS), pod(0, "Succeeded"), pod(1))
+    assert status_of(step)["phase"] == "Succeeded"
 
 
 def test_the_running_deadline_counts_from_the_start() -> None:

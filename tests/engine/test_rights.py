@@ -17,6 +17,7 @@ ONLY_NOW_AND_THEN: set[Right] = {
     ("get", "supernode.io", "supernodes"),  # a ledger swap lost: what does it say now?
     ("update", "supernode.io", "trainingjobs/finalizers"),  # checked by an admission plugin, never a request
     ("patch", "events.k8s.io", "events"),  # the same Event again
+    ("patch", "", "configmaps"),  # a member moved: the others' files name its new node
 }
 
 
@@ -55,6 +56,7 @@ def test_rights_are_enough_and_each_is_used(cluster: Cluster, namespace: str) ->
     run, fail = {"testbed.supernode.io/run-seconds": "1"}, {"testbed.supernode.io/fail-seconds": "1"}
     cluster.apply(training_job("ends", namespace, annotations=run, ttlSecondsAfterFinished=0))
     cluster.apply(training_job("fails", namespace, annotations=fail, faultPolicy={"maxRestarts": 1}))
+    cluster.apply(training_job("ranks", namespace, runtime="mpi"))
     group = {"members": 1, "cardsPerMember": 16, "profile": "ascend-a3-384"}
     cluster.apply(
         {
@@ -71,6 +73,7 @@ def test_rights_are_enough_and_each_is_used(cluster: Cluster, namespace: str) ->
     cluster.kubectl("label", "node", node, "--overwrite", f"{label}=0")
     cluster.wait("it is gone", lambda: len(cluster.every("supernodes")) == 2)
     cluster.wait_phase("fails", namespace, "Failed")
+    cluster.wait_phase("ranks", namespace, "Running")
     cluster.wait("the ended job is gone", lambda: cluster.get("tj", "ends", namespace) is None)
     time.sleep(2)  # Events are posted after what they tell of
 

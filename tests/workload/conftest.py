@@ -7,7 +7,10 @@ import yaml
 
 from supernode.api.reading import parse
 from supernode.api.trainingjob import TrainingJob
+from supernode.topology.fleet import Member
+from supernode.topology.ledger import decode_placement
 from supernode.topology.profile import Profile
+from supernode.workload import PlacedGroup, derive_blocks, worker_shape
 
 PROFILES = Path(__file__).parents[2] / "examples" / "profiles"
 
@@ -43,3 +46,29 @@ def job() -> Callable[..., TrainingJob]:
         )
 
     return build
+
+
+@pytest.fixture(scope="session")
+def placed() -> Callable[..., PlacedGroup]:
+    """A job on machines of a profile, at `runs` of (supernode, ranks, nodes, card sets); by default on the nodes n0,
+    n1, ... of supernode sn, each member with the first cards of its node. A node's number says which domains it is in.
+    """
+
+    def place(job: TrainingJob, profile: Profile, *runs: Mapping[str, Any]) -> PlacedGroup:
+        shape = worker_shape(job, profile)
+        if not runs:
+            last, cards = shape.members - 1, f"0-{shape.cards_per_member - 1}"
+            runs = ({"supernode": "sn", "ranks": f"0-{last}", "nodes": f"n[0-{last}]", "cards": [cards]},)
+        members = []
+        for supernode, seat in decode_placement(runs):
+            domains, index = {"node": seat.node}, int("".join(filter(str.isdigit, seat.node.rpartition("-")[2])))
+            for level in profile.levels[profile.node_index + 1 : -1]:
+                index //= level.fan_out
+                domains[level.name] = f"{supernode}/{index}"
+            domains[profile.levels[-1].name] = supernode
+            members.append(Member(seat.rank, supernode, seat.node, seat.cards, domains))
+        degrees = job.spec.parallelism
+        blocks = derive_blocks(degrees, shape, profile) if degrees else ()
+        return PlacedGroup(job, "91ab4f0c", profile, tuple(members), blocks)
+
+    return place

@@ -2,18 +2,20 @@ from pathlib import Path
 
 import pytest
 
-from supernode.topology.ledger import Seat
-from supernode.workload import render_pod, worker_shape
+from supernode.api.trainingjob import Runtime
+from supernode.workload import render_files, render_pod
+from supernode.workload.ranktable import Device, Server
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "environment.md"
 
 
-@pytest.mark.parametrize("runtime", ["plain", "pytorch"])
-def test_every_variable_is_on_the_page(job, profile, runtime):
-    machine, one = profile("nvidia-nvl72"), job(cards=8, runtime=runtime)
-    shape = worker_shape(one, machine)
-    pod = render_pod(
-        one, Seat(0, "n", 0xF), domains={}, shape=shape, profile=machine, group_uid="91ab", predicate_time_ns=1
-    )
+@pytest.mark.parametrize("runtime", list(Runtime))
+def test_every_variable_and_file_is_on_the_page(job, profile, placed, runtime):
+    group = placed(job(cards=32, runtime=runtime), profile("ascend-a3-384"))
+    server = Server("10.0.0.1", {index: Device("10.1.0.1", index, ()) for index in range(16)})
+    files = render_files(group, {member.node: server for member in group.members})
+    pod = render_pod(group, 0, files, predicate_time_ns=1)
+    variables = [variable["name"] for variable in pod["spec"]["containers"][0]["env"]]
+    names = [name for name in variables if not name.startswith("SUPERNODE_DOMAIN_")] + files.names
     page = PAGE.read_text()
-    assert [v["name"] for v in pod["spec"]["containers"][0]["env"] if f"`{v['name']}`" not in page] == []
+    assert [name for name in names if f"`{name}`" not in page] == []

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supernode.api.reading import parse
-from supernode.topology.ledger import Seat
+from supernode.api.trainingjob import Runtime
+from supernode.topology.fleet import Member
 from supernode.topology.profile import Profile
-from supernode.topology.ranges import parse_cards
-from supernode.workload import InvalidSpec, WorkerShape, render_pod, render_service, worker_shape
+from supernode.workload import InvalidSpec, PlacedGroup, render_files, render_pod, render_service
 
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.yaml"))
 PLAIN = Profile.from_spec(
@@ -26,32 +26,23 @@ PLAIN = Profile.from_spec(
 )
 
 
-def render(job, profile=PLAIN, *, node="n3", cards=0xFF, rank=3, domains=None, time=1):
-    shape = WorkerShape(4, cards.bit_count())
-    member = Seat(rank, node, cards)
-    return render_pod(
-        job, member, domains=domains or {}, shape=shape, profile=profile, group_uid="91ab", predicate_time_ns=time
-    )
+def render(job, profile=PLAIN, *, cards=0xFF):
+    """Rank 3 of 4, on node n3 with these cards."""
+    members = tuple(Member(rank, "sn", f"n{rank}", cards, {"node": f"n{rank}"}) for rank in range(4))
+    group = PlacedGroup(job, "91ab", profile, members)
+    return render_pod(group, 3, render_files(group), predicate_time_ns=1)
 
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
-def test_golden_pods(path, profile):
-    """A file holds the job, the member it was given, and the pod and Service that come of it."""
-    given_, pod, service = yaml.safe_load_all(path.read_text())
+def test_golden_pods(path, profile, placed):
+    """A file holds the job, where it was placed, and what comes of it: one rank's pod, the Service, the files."""
+    given_, *rendered = yaml.safe_load_all(path.read_text())
     machine = profile(given_["profile"], **given_.get("profileChanges", {}))
     job = parse("TrainingJob", given_["job"])
-    seat = Seat(given_["member"]["rank"], given_["member"]["node"], parse_cards(given_["member"]["cards"]))
-    rendered = render_pod(
-        job,
-        seat,
-        domains=given_["member"]["domains"],
-        shape=worker_shape(job, machine),
-        profile=machine,
-        group_uid="91ab4f0c",
-        predicate_time_ns=1789000000000000000,
-    )
-    assert rendered == pod
-    assert render_service(job) == service
+    group = placed(job, machine, *given_["placement"])
+    files = render_files(group)
+    pod = render_pod(group, given_["rank"], files, predicate_time_ns=1789000000000000000)
+    assert [pod, render_service(job), *(files.config_maps() if files.names else ())] == rendered
 
 
 def test_rendering_is_repeatable_and_leaves_the_job_alone(job):
@@ -107,9 +98,7 @@ def test_a_value_of_the_users_wins_over_ours(job):
 def test_the_pinning_variable_is_not_the_users_to_set(job, profile):
     env = [{"name": "VISIBLE", "value": "all"}]
     machine = profile("ascend-950", pinning={"mode": "env", "key": "VISIBLE"})
-    rendered = render(
-        job({"containers": [{"name": "main", "image": "i", "env": env}]}, cards=32), machine, cards=0b1100
-    )
+    rendered = render(job({"containers": [{"name": "main", "image": "i", "env": env}]}, cards=8), machine, cards=0b1100)
     assert [v for v in rendered["spec"]["containers"][0]["env"] if v["name"] == "VISIBLE"] == [
         {"name": "VISIBLE", "value": "2,3"}
     ]
@@ -126,7 +115,8 @@ def test_a_term_that_matches_nothing_still_matches_nothing(job):
     assert terms == [{}, {"matchExpressions": [{"key": "zone", "operator": "Exists"}], "matchFields": here}]
 
 
-OURS = {"containers", "initContainers", "restartPolicy", "affinity", "hostname", "subdomain"}
+OURS = {"containers", "initContainers", "volumes", "restartPolicy", "affinity", "hostname", "subdomain"}
+RUNS = ("env", "resources", "volumeMounts", "command", "args")
 texts = st.text("abc./-", max_size=6)
 words = st.text("abcXYZ", min_size=1, max_size=5)
 values = st.recursive(
@@ -179,7 +169,7 @@ containers = st.builds(
     labels=st.dictionaries(
         st.sampled_from(["app", "team", "supernode.io/rank"]), st.text("abc", max_size=4), max_size=3
     ),
-    runtime=st.sampled_from(["plain", "pytorch"]),
+    runtime=st.sampled_from(list(Runtime)),
 )
 def test_what_the_user_wrote_survives(job, pod, workers, inits, labels, runtime):
     named = [{"name": f"c{index}", **container} for index, container in enumerate(workers)]
@@ -187,7 +177,10 @@ def test_what_the_user_wrote_survives(job, pod, workers, inits, labels, runtime)
     base = job(template, cards=32, runtime=runtime).model_dump(mode="json", by_alias=True, exclude_none=True)
     base["spec"]["workers"]["template"] = {"metadata": {"labels": labels}, "spec": template}
     rendered = render(parse("TrainingJob", base))
-    assert {key: value for key, value in rendered["spec"].items() if key not in OURS} == pod
+    theirs = {key: value for key, value in pod.items() if key != "volumes"}
+    assert {key: value for key, value in rendered["spec"].items() if key not in OURS} == theirs
+    volumes = pod.get("volumes", [])
+    assert rendered["spec"]["volumes"][: len(volumes)] == volumes
     assert (
         labels.items() - {("supernode.io/rank", labels.get("supernode.io/rank"))}
         <= rendered["metadata"]["labels"].items()
@@ -195,9 +188,12 @@ def test_what_the_user_wrote_survives(job, pod, workers, inits, labels, runtime)
     assert rendered["metadata"]["labels"]["supernode.io/rank"] == "3"
     for kind in ("containers", "initContainers"):
         for wrote, got in zip(template[kind], rendered["spec"][kind], strict=True):
-            assert {k: v for k, v in got.items() if k not in ("env", "resources")} == {
-                k: v for k, v in wrote.items() if k not in ("env", "resources")
-            }
+            assert {k: v for k, v in got.items() if k not in RUNS} == {k: v for k, v in wrote.items() if k not in RUNS}
+            assert got["volumeMounts"][: len(wrote.get("volumeMounts", []))] == wrote.get("volumeMounts", [])
+            if runtime != "mpi" or kind == "initContainers" or got is not rendered["spec"]["containers"][0]:
+                assert [got.get(part) for part in ("command", "args")] == [
+                    wrote.get(part) for part in ("command", "args")
+                ]
             assert wrote["resources"]["limits"].items() <= got["resources"]["limits"].items()
             assert [variable for variable in got["env"] if variable in wrote["env"]] == wrote["env"]
             assert len({variable["name"] for variable in got["env"]}) == len(got["env"])

@@ -158,6 +158,16 @@ class Reason(StrEnum):
         "The API server refused a pod of the job; correct the pod template.",
     )
 
+    ENVIRONMENT_OVERRIDDEN = (
+        "EnvironmentOverridden",
+        ReasonKind.PROGRESS,
+        "The pod template sets variables the group has other values for; the template's count.",
+    )
+    RANK_TABLE_MISSING = (
+        "RankTableMissing",
+        ReasonKind.PROGRESS,
+        "The workers got no rank table, because a node does not publish its devices' addresses.",
+    )
     POD_FAILED = (
         "PodFailed",
         ReasonKind.FAILED,

@@ -19,6 +19,8 @@ ANNOTATION_GROUP_UID: Final = f"{GROUP}/group-uid"
 """On pods: the uid of their CardGroup, which tells an old group's pod from a new one of the same name."""
 ANNOTATION_CARDS: Final = f"{GROUP}/cards"
 """On pods: the cards they use as indices within the node, in compact ranges ("0-7,9")."""
+ANNOTATION_FILES: Final = f"{GROUP}/files"
+"""On pods: which files of their group they have mounted."""
 ANNOTATION_UNHEALTHY_CARDS: Final = f"{GROUP}/unhealthy-cards"
 """On nodes, set by anyone: indices of cards that must not be used ("3,7")."""
 

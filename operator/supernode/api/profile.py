@@ -48,6 +48,14 @@ class PinningMode(StrEnum):
     NONE = "none"
 
 
+class RankTableFormat(StrEnum):
+    """Formats of HCCL's rank table."""
+
+    V1_0 = "1.0"
+    V1_2 = "1.2"
+    V2_0 = "2.0"
+
+
 class Card(ApiModel):
     """One schedulable device: what the node's extended resource counts."""
 
@@ -231,6 +239,12 @@ class SuperNodeProfileSpec(ApiModel):
     )
     allocation: Allocation = Field(default_factory=Allocation, description="What the machine allows a group to take.")
     pinning: Pinning = Field(default_factory=Pinning, description="How a pod is told which cards are its own.")
+    rank_table: RankTableFormat | None = Field(
+        default=None,
+        description="Format of the HCCL rank table that groups of more than one member get, made from what the "
+        "vendor's device plugin publishes on the nodes: 1.0 servers, 1.2 servers in supernodes, 2.0 network layers. "
+        "Absent: none.",
+    )
 
     @property
     def _node_index(self) -> int:

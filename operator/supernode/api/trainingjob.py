@@ -21,10 +21,13 @@ _RECREATE = "delete the job and create a new one"
 
 
 class Runtime(StrEnum):
-    """Which variables a pod finds its peers by."""
+    """By what a worker finds its peers."""
 
     PLAIN = "plain"
     PYTORCH = "pytorch"
+    MINDSPORE = "mindspore"
+    JAX = "jax"
+    MPI = "mpi"
 
 
 class JobPhase(StrEnum):
@@ -129,7 +132,8 @@ class TrainingJobSpec(ApiModel):
     )
     runtime: Runtime = Field(
         default=Runtime.PLAIN,
-        description="plain: variables of the project only; pytorch: also what torchrun reads.",
+        description="What else workers are told, besides the project's own variables and files: what torchrun, msrun "
+        "or JAX reads; with mpi, rank 0 runs the command and reaches the others by ssh.",
     )
     objective: Objective = Field(
         default=Objective.BANDWIDTH, description="What to favour where the fewest domains leave a choice."

@@ -17,6 +17,7 @@ from supernode.control.conditions import State, find, is_true, timestamp, update
 from supernode.control.records import Custom, PodRecord, parse_time
 from supernode.topology.fleet import Member
 from supernode.topology.ranges import format_nodes, natural_key
+from supernode.workload import LAUNCHERS
 
 Json = dict[str, Any]
 
@@ -246,8 +247,8 @@ def _run(view: JobView, spec: TrainingJobSpec, group: GroupView, members: tuple[
     seats = {member.rank: member for member in members}
     current = {p.rank: p for p in view.pods if _in_place(p, group.uid, seats)}
     stale = tuple(p for p in view.pods if not p.deleting and current.get(p.rank) is not p)
-    if len(current) == len(members) and all(p.phase == "Succeeded" for p in current.values()):
-        return _end(view, Reason.ALL_SUCCEEDED, f"all {len(members)} pods succeeded", succeeded=True)
+    if (done := _succeeded(spec, current, len(members))) is not None:
+        return _end(view, Reason.ALL_SUCCEEDED, done, succeeded=True)
     started = parse_time(view.job.status.get("startTime")) or view.now
     remaining = _remaining(started, spec.active_deadline_seconds, view.now)
     if remaining is not None and remaining <= 0:
@@ -280,6 +281,15 @@ def _run(view: JobView, spec: TrainingJobSpec, group: GroupView, members: tuple[
         notices=tuple(Notice(Reason.POD_FAILED, f"restarts after: {_failure(p)}", warning=True) for p in fresh[:3]),
         again_after=remaining,
     )
+
+
+def _succeeded(spec: TrainingJobSpec, pods: Mapping[int | None, PodRecord], members: int) -> str | None:
+    """Why the job has succeeded, None if it has not."""
+    if LAUNCHERS[spec.runtime].first_decides:
+        first = pods.get(0)
+        return "rank 0 succeeded" if first is not None and first.phase == "Succeeded" else None
+    done = len(pods) == members and all(pod.phase == "Succeeded" for pod in pods.values())
+    return f"all {members} pods succeeded" if done else None
 
 
 def _in_place(pod: PodRecord, group_uid: str, seats: Mapping[int, Member]) -> bool:

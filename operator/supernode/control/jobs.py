@@ -18,12 +18,13 @@ from supernode.control.caches import Caches
 from supernode.control.fleet import FleetState
 from supernode.control.grouping import group_for, profiles_for
 from supernode.control.job import OBSTACLE_INTERVAL, GroupView, JobView, Notice, Obstacle, Step, decide, finished
+from supernode.control.launch import Launch
 from supernode.control.observer import Observer
 from supernode.control.records import Custom, Key, PodRecord, convert_pod, parse_time
 from supernode.control.status import difference
 from supernode.topology.fleet import Member
 from supernode.topology.profile import Profile
-from supernode.workload import InvalidSpec, WorkerShape, render_pod, render_service
+from supernode.workload import InvalidSpec, PlacedGroup, render_service
 
 _log = logging.getLogger(__name__)
 
@@ -50,6 +51,7 @@ class JobController:
         self._allocator = allocator
         self._recorder = recorder
         self._observer = observer
+        self._launch = Launch(session, writer)
         self._obstacles: dict[str, tuple[Obstacle, float]] = {}
 
     async def reconcile(self, key: Key) -> float | None:
@@ -180,8 +182,7 @@ class JobController:
         if step.create_service:
             work.append(self._create_service(job))
         if step.create_ranks and view.group is not None and view.group.members is not None:
-            members = [view.group.members[rank] for rank in step.create_ranks]
-            work.append(self._create_pods(job, view.group, members))
+            work.append(self._create_pods(job, view, view.group, step.create_ranks))
         for outcome in await asyncio.gather(*work, return_exceptions=True):
             if isinstance(outcome, BaseException):
                 raise outcome
@@ -204,31 +205,23 @@ class JobController:
             message = f"Service {job.key[1]} exists and is not this job's; its pods have no names in DNS"
             self._record(job, Notice(Reason.NAME_CONFLICT, message, warning=True))
 
-    async def _create_pods(self, job: Job, group: GroupView, members: list[Member]) -> None:
+    async def _create_pods(self, job: Job, view: JobView, group: GroupView, ranks: tuple[int, ...]) -> None:
         assert job.model is not None
         assert group.members is not None
-        profile = self._profile_of(members[0])
+        profile = self._profile_of(group.members[0])
         if profile is None:
             return  # deleted while in use; its return is an event
-        shape = WorkerShape(len(group.members), members[0].cards.bit_count())
-        clock = time.time_ns()
+        claim = self._caches.groups.store.get(job.key)
+        topology = claim.model.spec.topology if claim and claim.model else None
+        placed = PlacedGroup(job.model, group.uid, profile, group.members, topology.blocks if topology else ())
         try:
-            pods = [
-                render_pod(
-                    job.model,
-                    member,
-                    domains=member.domains,
-                    shape=shape,
-                    profile=profile,
-                    group_uid=group.uid,
-                    predicate_time_ns=clock,
-                )
-                for member in members
-            ]
+            pods, notices = await self._launch.prepare(placed, ranks, view.pods)
         except InvalidSpec as problem:
             self._met(job, problem.reason, str(problem), final=True)
             await self._look_again(job)
             return
+        for notice in notices:
+            self._record(job, notice)
 
         def keep(_: int, result: Any) -> None:
             if not isinstance(result, ApiError):

@@ -81,8 +81,9 @@ def custom_converter(parse: Callable[[Json], M]) -> Callable[[Json], Custom[M]]:
 class PodRecord:
     """A pod as the engine sees it.
 
-    ``cards`` is the bitmask of node-local card indices its annotation names, ``None`` without one. ``requests`` are its
-    extended resources, summed over containers. ``rank`` is ``None`` for pods that are not a member of a group.
+    ``cards`` is the bitmask of node-local card indices its annotation names, ``None`` without one. ``files`` says which
+    files of its group it has mounted. ``requests`` are its extended resources, summed over containers. ``rank`` is
+    ``None`` for pods that are not a member of a group.
     """
 
     key: Key
@@ -97,6 +98,7 @@ class PodRecord:
     job: str | None
     rank: int | None
     cards: int | None
+    files: str | None
     requests: tuple[tuple[str, int], ...]
     reason: str
     message: str
@@ -164,6 +166,7 @@ def convert_pod(obj: Json) -> PodRecord:
         job=labels.get(names.LABEL_JOB),
         rank=int(rank) if rank.isdigit() else None,
         cards=_cards(annotations.get(names.ANNOTATION_CARDS)),
+        files=annotations.get(names.ANNOTATION_FILES),
         requests=tuple(sorted(_extended_requests(spec).items())),
         reason=_reason(status)[0],
         message=_reason(status)[1],

@@ -97,6 +97,7 @@ class Profile:
     reserve: int = 0
     node_selector: Mapping[str, str] = field(default_factory=dict, hash=False)
     pinning: Pinning = Pinning()
+    rank_table: str | None = None
     uplink_bandwidth_gbps: float | None = None
     uplink_latency_us: float | None = None
 
@@ -131,6 +132,7 @@ class Profile:
             reserve=allocation.reserve,
             node_selector=dict(spec.node_selector),
             pinning=Pinning(str(pinning.mode), pinning.key),
+            rank_table=str(spec.rank_table) if spec.rank_table else None,
             uplink_bandwidth_gbps=uplink.bandwidth if uplink else None,
             uplink_latency_us=uplink.latency if uplink else None,
         )

@@ -1,23 +1,41 @@
-"""From a placement to what runs it: pods, their Service, their environment. Pure: no I/O and no clock.
+"""From a placement to what runs it: pods, their Service, files and environment. Pure: no I/O and no clock.
 
-A job's workers are shaped (`worker_shape`), its parallelism becomes blocks (`derive_blocks`), and once placed each
-member is rendered (`render_pod`) next to the Service they find each other by (`render_service`).
+A job's workers are shaped (`worker_shape`), its parallelism becomes blocks (`derive_blocks`), and once placed
+(`PlacedGroup`) its files (`render_files`) and each member (`render_pod`) are rendered next to the Service they find
+each other by (`render_service`).
 """
 
 from supernode.workload.blocks import derive_blocks
+from supernode.workload.communicators import communicators
+from supernode.workload.environment import contradicted
 from supernode.workload.errors import InvalidSpec
+from supernode.workload.files import GroupFiles
 from supernode.workload.identity import pod_name
-from supernode.workload.pod import render_pod
+from supernode.workload.placed import PlacedGroup
+from supernode.workload.pod import render_files, render_pod
+from supernode.workload.ranktable import AddressesMissing, Server, server_of
+from supernode.workload.runtimes import LAUNCHERS
 from supernode.workload.service import render_service
 from supernode.workload.shape import WorkerShape, natural_worker, worker_shape
+from supernode.workload.ssh import render_ssh_secret
 
 __all__ = [
+    "LAUNCHERS",
+    "AddressesMissing",
+    "GroupFiles",
     "InvalidSpec",
+    "PlacedGroup",
+    "Server",
     "WorkerShape",
+    "communicators",
+    "contradicted",
     "derive_blocks",
     "natural_worker",
     "pod_name",
+    "render_files",
     "render_pod",
     "render_service",
+    "render_ssh_secret",
+    "server_of",
     "worker_shape",
 ]

@@ -35,14 +35,9 @@ def derive_blocks(parallelism: Parallelism, shape: WorkerShape, profile: Profile
 
     Raises `InvalidSpec` when the degrees do not multiply to the group's cards.
     """
-    data = _data_degree(parallelism, shape.cards)
+    data = data_degree(parallelism, shape.cards)
     tensor, context, expert = parallelism.tensor, parallelism.context, parallelism.expert
     dense = tensor * context
-    if (context * data) % expert:
-        raise InvalidSpec(
-            f"{FIELD}.expert",
-            f"{expert} does not divide context x data = {context} x {data}; expert groups are formed from these ranks",
-        )
     runs = [(tensor, 1), (dense, 1), (lcm(dense, tensor * expert), 1)]
     if parallelism.pipeline > 1:
         runs.append((dense * data, 2))
@@ -58,23 +53,31 @@ def derive_blocks(parallelism: Parallelism, shape: WorkerShape, profile: Profile
     return tuple(blocks.values())
 
 
-def _data_degree(parallelism: Parallelism, cards: int) -> int:
-    """The data-parallel degree: as written, or what the other degrees leave of the cards."""
-    model = parallelism.tensor * parallelism.context * parallelism.pipeline
-    product = f"tensor x context x pipeline = {parallelism.tensor} x {parallelism.context} x {parallelism.pipeline}"
-    if parallelism.data is None:
-        if cards % model:
-            raise InvalidSpec(
-                FIELD, f"{product} = {model} does not divide the job's {cards} cards; change a degree or the cards"
-            )
-        return cards // model
-    if model * parallelism.data != cards:
+def data_degree(parallelism: Parallelism, cards: int) -> int:
+    """The data-parallel degree: as written, or what the other degrees leave of the cards.
+
+    Raises `InvalidSpec` when the degrees do not multiply to the cards, or expert groups cannot be formed from them.
+    """
+    context, expert = parallelism.context, parallelism.expert
+    model = parallelism.tensor * context * parallelism.pipeline
+    product = f"tensor x context x pipeline = {parallelism.tensor} x {context} x {parallelism.pipeline}"
+    if parallelism.data is None and cards % model:
+        raise InvalidSpec(
+            FIELD, f"{product} = {model} does not divide the job's {cards} cards; change a degree or the cards"
+        )
+    data = parallelism.data or cards // model
+    if model * data != cards:
         raise InvalidSpec(
             FIELD,
-            f"{product}, times data = {parallelism.data}, is {model * parallelism.data}, but the job has {cards} "
+            f"{product}, times data = {data}, is {model * data}, but the job has {cards} "
             "cards; correct a degree, or leave data out",
         )
-    return parallelism.data
+    if (context * data) % expert:
+        raise InvalidSpec(
+            f"{FIELD}.expert",
+            f"{expert} does not divide context x data = {context} x {data}; expert groups are formed from these ranks",
+        )
+    return data
 
 
 def _home_level(profile: Profile, cards: int) -> str | None:

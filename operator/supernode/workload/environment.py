@@ -15,18 +15,12 @@ SUPERNODE_MASTER_ADDR
 SUPERNODE_DOMAIN_<LEVEL>
     the domain of that level this member lies in: SUPERNODE_DOMAIN_RACK, SUPERNODE_DOMAIN_SUPERNODE
 
-The runtime `pytorch` adds:
+SUPERNODE_GROUP_FILE
+    where the group's document is mounted, in groups of more than one member (`supernode.workload.document`)
+RANK_TABLE_FILE
+    where HCCL's rank table is mounted, if the profile names its format and the nodes publish the addresses
 
-MASTER_ADDR, MASTER_PORT
-    rank 0 and port 29500: what `init_method="env://"` reads
-WORLD_SIZE, RANK
-    members and rank, right for one process per pod; torchrun sets them anew in the processes it starts
-NNODES, NODE_RANK, NPROC_PER_NODE
-    members, rank and cards per member, for scripts that hand them to torchrun as options
-PET_NNODES, PET_NODE_RANK, PET_NPROC_PER_NODE, PET_MASTER_ADDR, PET_MASTER_PORT
-    the same under the names torchrun takes its own options from (`torch/distributed/argparse_util.py`), so that a bare
-    `torchrun train.py` is enough. They refer to the plain ones and stand after the user's: a MASTER_PORT of the user's
-    reaches torchrun too
+What each runtime adds is in `supernode.workload.runtimes`.
 
 What the user sets through `envFrom` cannot be seen here, and Kubernetes lets `env` win over it.
 """
@@ -35,49 +29,33 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from supernode.api.trainingjob import Runtime
+from supernode.topology.ranges import format_cards
+from supernode.workload.document import DOCUMENT
+from supernode.workload.files import GroupFiles
+from supernode.workload.placed import PlacedGroup
+from supernode.workload.ranktable import RANK_TABLE
+from supernode.workload.runtimes import LAUNCHERS
+from supernode.workload.template import all_containers, pod_template
 
 Json = dict[str, Any]
 
-MASTER_PORT = 29500
-"""torchrun's own default."""
 
-_TORCHRUN = ("NNODES", "NODE_RANK", "NPROC_PER_NODE", "MASTER_ADDR", "MASTER_PORT")
-
-
-def group_env(
-    *, job: str, rank: int, members: int, cards: str, cards_per_member: int, master: str, domains: Mapping[str, str]
-) -> dict[str, str]:
-    """The SUPERNODE_ variables of one member. cards: indices as ranges; domains: level to domain name."""
+def worker_env(group: PlacedGroup, rank: int, files: GroupFiles) -> tuple[dict[str, str], dict[str, str]]:
+    """(the variables of a rank that stand before the user's own, those that refer to others and stand after)."""
+    member, launcher = group.members[rank], LAUNCHERS[group.job.spec.runtime]
     env = {
-        "SUPERNODE_JOB": job,
+        "SUPERNODE_JOB": group.job.metadata.name,
         "SUPERNODE_RANK": str(rank),
-        "SUPERNODE_WORLD_SIZE": str(members),
-        "SUPERNODE_CARDS": cards,
-        "SUPERNODE_CARDS_PER_MEMBER": str(cards_per_member),
-        "SUPERNODE_MASTER_ADDR": master,
+        "SUPERNODE_WORLD_SIZE": str(len(group.members)),
+        "SUPERNODE_CARDS": format_cards(member.cards),
+        "SUPERNODE_CARDS_PER_MEMBER": str(group.cards_per_member),
+        "SUPERNODE_MASTER_ADDR": group.master,
     }
-    return env | {f"SUPERNODE_DOMAIN_{_variable(level)}": name for level, name in domains.items()}
-
-
-def runtime_env(runtime: Runtime, *, rank: int, members: int, cards_per_member: int, master: str) -> dict[str, str]:
-    """What the runtime's launcher reads, besides the SUPERNODE_ variables."""
-    if runtime is not Runtime.PYTORCH:
-        return {}
-    return {
-        "MASTER_ADDR": master,
-        "MASTER_PORT": str(MASTER_PORT),
-        "NNODES": str(members),
-        "NODE_RANK": str(rank),
-        "NPROC_PER_NODE": str(cards_per_member),
-        "WORLD_SIZE": str(members),
-        "RANK": str(rank),
-    }
-
-
-def derived_env(runtime: Runtime) -> dict[str, str]:
-    """Variables that refer to others by `$(NAME)`; they stand after the user's own, whose values they then take."""
-    return {f"PET_{name}": f"$({name})" for name in _TORCHRUN} if runtime is Runtime.PYTORCH else {}
+    env |= {f"SUPERNODE_DOMAIN_{_variable(level)}": name for level, name in member.domains.items()}
+    for variable, name in (("SUPERNODE_GROUP_FILE", DOCUMENT), ("RANK_TABLE_FILE", RANK_TABLE)):
+        if name in files.names:
+            env[variable] = files.path(name)
+    return env | launcher.environment(group, rank, files), dict(launcher.derived)
 
 
 def merge_env(user: Iterable[Json], *, before: Mapping[str, str], after: Mapping[str, str]) -> list[Json]:
@@ -89,6 +67,21 @@ def merge_env(user: Iterable[Json], *, before: Mapping[str, str], after: Mapping
         return [{"name": name, "value": value} for name, value in variables.items() if name not in taken]
 
     return [*ours(before), *own, *ours(after)]
+
+
+def contradicted(group: PlacedGroup, files: GroupFiles) -> list[str]:
+    """Variables the user sets to another value than some rank would be given, by name. Theirs count."""
+    ranks = {0, len(group.members) - 1}
+    ours = [before | after for before, after in (worker_env(group, rank, files) for rank in sorted(ranks))]
+    return sorted(
+        {
+            entry["name"]
+            for _, container in all_containers(pod_template(group.job)["spec"])
+            for entry in container.get("env") or ()
+            for env in ours
+            if entry.get("name") in env and entry.get("value") != env[entry["name"]]
+        }
+    )
 
 
 def _variable(level: str) -> str:

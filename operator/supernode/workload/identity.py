@@ -6,15 +6,15 @@ from supernode.api import names
 from supernode.api.trainingjob import TrainingJob
 
 
-def pod_name(job: str, rank: int) -> str:
+def pod_name(job: str, rank: int | str) -> str:
     """The same for every incarnation of a rank, so that creating a member twice is harmless."""
     return f"{job}-{rank}"
 
 
-def master_address(job: TrainingJob) -> str:
-    """DNS name of rank 0, resolvable before any pod is ready."""
+def pod_address(job: TrainingJob, rank: int | str) -> str:
+    """DNS name of a rank, resolvable before its pod is ready and the same for every incarnation of it."""
     name = job.metadata.name
-    return f"{pod_name(name, 0)}.{name}.{job.metadata.namespace}.svc"
+    return f"{pod_name(name, rank)}.{name}.{job.metadata.namespace}.svc"
 
 
 def owner_reference(job: TrainingJob) -> dict[str, Any]:

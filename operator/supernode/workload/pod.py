@@ -5,49 +5,73 @@ from typing import Any
 
 from supernode.api import names
 from supernode.api.trainingjob import TrainingJob
-from supernode.topology.ledger import Located
 from supernode.topology.profile import Profile
 from supernode.topology.ranges import format_cards
 from supernode.workload.affinity import on_node
-from supernode.workload.environment import derived_env, group_env, merge_env, runtime_env
+from supernode.workload.document import DOCUMENT, group_document
+from supernode.workload.environment import merge_env, worker_env
 from supernode.workload.errors import InvalidSpec
-from supernode.workload.identity import master_address, owner_reference, pod_name
+from supernode.workload.files import GroupFiles
+from supernode.workload.identity import owner_reference, pod_name
 from supernode.workload.pinning import pinning_annotations, pinning_env
-from supernode.workload.shape import WorkerShape
+from supernode.workload.placed import PlacedGroup
+from supernode.workload.ranktable import RANK_TABLE, Server, rank_table
+from supernode.workload.runtimes import LAUNCHERS
+from supernode.workload.ssh import mount_ssh
 from supernode.workload.template import PATH, all_containers, card_container, pod_template
 
 Json = dict[str, Any]
 
 
-def render_pod(
-    job: TrainingJob,
-    member: Located,
-    *,
-    domains: Mapping[str, str],
-    shape: WorkerShape,
-    profile: Profile,
-    group_uid: str,
-    predicate_time_ns: int,
-) -> Json:
-    """The pod that runs `member` of `job` on exactly its node and cards.
+def render_files(group: PlacedGroup, servers: Mapping[str, Server] | None = None) -> GroupFiles:
+    """What the workers of a group find as files; none where a group of one has no peers to learn of.
 
-    domains: level to name of the member's domains, as far as known; group_uid: uid of the job's CardGroup;
-    predicate_time_ns: wall clock in nanoseconds, used by annotation pinning only.
+    servers: by node, of every node of the group, for its rank table; None for no table. Raises AddressesMissing.
+    """
+    launcher = LAUNCHERS[group.job.spec.runtime]
+    files = launcher.files(group)
+    if len(group.members) > 1:
+        files[DOCUMENT] = group_document(group)
+    if servers is not None:
+        files[RANK_TABLE] = rank_table(group, servers)
+    return GroupFiles.of(group.job, files)
+
+
+def render_pod(group: PlacedGroup, rank: int, files: GroupFiles, *, predicate_time_ns: int) -> Json:
+    """The pod that runs a rank of the group on exactly its node and cards.
+
+    files: what `render_files` made of the same group; predicate_time_ns: wall clock in nanoseconds, used by annotation
+    pinning only.
 
     What the user wrote in the template stays, except for what the group rests on: name, hostname and subdomain (by
-    which members find each other), this project's labels and annotations, the count of cards, and their pinning.
-    The job's CardGroup bears the job's name.
+    which members find each other), this project's labels and annotations, the count of cards, and their pinning; and
+    the command of MPI workers, which is the ssh daemon.
     Raises `InvalidSpec` when the template cannot be run as a member.
     """
+    job, member = group.job, group.members[rank]
+    launcher = LAUNCHERS[job.spec.runtime]
     template = pod_template(job)
     metadata: Json = template.get("metadata") or {}
     spec: Json = template["spec"]
-    name = pod_name(job.metadata.name, member.rank)
+    name = pod_name(job.metadata.name, rank)
     _set_restart_policy(spec)
-    _give_cards(spec, profile, member.cards, shape.cards_per_member)
-    _set_environment(spec, job, member, domains, shape)
+    container = card_container(spec, group.profile.resource)
+    _give_cards(container, group.profile, member.cards)
+    if command := launcher.command(rank):
+        container.pop("args", None)
+        container["command"] = command
+    before, after = worker_env(group, rank, files)
+    for _, each in all_containers(spec):
+        each["env"] = merge_env(each.get("env") or (), before=before, after=after)
+    if files.names:
+        files.mount(spec, container["image"])
+    if launcher.ssh:
+        mount_ssh(spec, job)
     spec["affinity"] = on_node(spec.get("affinity"), member.node)
     spec["hostname"], spec["subdomain"] = name, job.metadata.name
+    annotations = {names.ANNOTATION_GROUP_UID: group.uid, names.ANNOTATION_CARDS: format_cards(member.cards)}
+    if files.names:
+        annotations[names.ANNOTATION_FILES] = files.digest
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -55,10 +79,10 @@ def render_pod(
             **metadata,
             "name": name,
             "namespace": job.metadata.namespace,
-            "labels": (metadata.get("labels") or {}) | _labels(job, member.rank),
+            "labels": (metadata.get("labels") or {}) | _labels(job, rank),
             "annotations": (metadata.get("annotations") or {})
-            | {names.ANNOTATION_GROUP_UID: group_uid, names.ANNOTATION_CARDS: format_cards(member.cards)}
-            | pinning_annotations(profile, member.cards, predicate_time_ns),
+            | annotations
+            | pinning_annotations(group.profile, member.cards, predicate_time_ns),
             "ownerReferences": [owner_reference(job)],
         },
         "spec": spec,
@@ -78,35 +102,13 @@ def _set_restart_policy(spec: Json) -> None:
         )
 
 
-def _give_cards(spec: Json, profile: Profile, cards: int, count: int) -> None:
+def _give_cards(container: Json, profile: Profile, cards: int) -> None:
     """Requests and limits stay on the pod, so that scheduler and kubelet account for the cards as for anyone's."""
-    container = card_container(spec, profile.resource)
     resources = dict(container.get("resources") or {})
     for part in ("requests", "limits"):
-        resources[part] = {**(resources.get(part) or {}), profile.resource: str(count)}
+        resources[part] = {**(resources.get(part) or {}), profile.resource: str(cards.bit_count())}
     container["resources"] = resources
     pinned = pinning_env(profile, cards)
     if pinned:
         keys = {variable["name"] for variable in pinned}
         container["env"] = [*pinned, *(entry for entry in container.get("env") or () if entry.get("name") not in keys)]
-
-
-def _set_environment(
-    spec: Json, job: TrainingJob, member: Located, domains: Mapping[str, str], shape: WorkerShape
-) -> None:
-    master = master_address(job)
-    runtime = job.spec.runtime
-    before = group_env(
-        job=job.metadata.name,
-        rank=member.rank,
-        members=shape.members,
-        cards=format_cards(member.cards),
-        cards_per_member=shape.cards_per_member,
-        master=master,
-        domains=domains,
-    ) | runtime_env(
-        runtime, rank=member.rank, members=shape.members, cards_per_member=shape.cards_per_member, master=master
-    )
-    after = derived_env(runtime)
-    for _, container in all_containers(spec):
-        container["env"] = merge_env(container.get("env") or (), before=before, after=after)

@@ -1,0 +1,131 @@
+"""Makes what a job's pods need before they are there, and the pods' manifests.
+
+Files of the group are made from its placement and, for a rank table, from what the vendor's device plugin publishes on
+its nodes; these are read when they are needed and not kept: for a whole fleet they would fill the memory.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from supernode.api.conditions import Reason
+from supernode.api.trainingjob import TrainingJob
+from supernode.cluster import resources
+from supernode.cluster.errors import AlreadyExists, ApiError, NotFound
+from supernode.cluster.session import Session
+from supernode.cluster.writer import Writer
+from supernode.control.job import Notice
+from supernode.control.records import Key, PodRecord
+from supernode.workload import (
+    LAUNCHERS,
+    AddressesMissing,
+    GroupFiles,
+    PlacedGroup,
+    contradicted,
+    render_files,
+    render_pod,
+    render_ssh_secret,
+    server_of,
+)
+from supernode.workload.files import object_name
+
+Json = dict[str, Any]
+
+SLICE = 100
+"""Pods rendered before others get their turn: some milliseconds."""
+
+
+class Launch:
+    """Turns placed groups into manifests. Used by many jobs side by side."""
+
+    def __init__(self, session: Session, writer: Writer) -> None:
+        self._session = session
+        self._writer = writer
+
+    async def prepare(
+        self, group: PlacedGroup, ranks: Sequence[int], running: Sequence[PodRecord]
+    ) -> tuple[list[Json], list[Notice]]:
+        """(the pods of these ranks, what the user should know). Everything they mount is there when this returns.
+
+        running: the group's other pods; the files they have mounted are renewed. Raises ApiError, and `InvalidSpec`
+        when the template cannot be run.
+        """
+        key = (group.job.metadata.namespace or "", group.job.metadata.name)
+        files, notices = await self._files(group)
+        clock = time.time_ns()
+        pods = []
+        for rank in ranks:
+            pods.append(render_pod(group, rank, files, predicate_time_ns=clock))
+            if len(pods) % SLICE == 0:
+                await asyncio.sleep(0)
+        if len(ranks) == len(group.members) and (names := contradicted(group, files)):
+            text = f"the template sets {', '.join(names)} to other values than the group's; the template's count"
+            notices.append(Notice(Reason.ENVIRONMENT_OVERRIDDEN, text, warning=True))
+        await self._provide(key, group.job, files, running)
+        return pods, notices
+
+    async def _files(self, group: PlacedGroup) -> tuple[GroupFiles, list[Notice]]:
+        if group.profile.rank_table is None or len(group.members) == 1:
+            return render_files(group), []
+        try:
+            nodes = await self._nodes(group)
+            return await asyncio.to_thread(_with_rank_table, group, nodes), []
+        except AddressesMissing as problem:
+            return render_files(group), [Notice(Reason.RANK_TABLE_MISSING, f"no rank table: {problem}", warning=True)]
+
+    async def _nodes(self, group: PlacedGroup) -> list[Json]:
+        """Of all members. The first is read alone: where it publishes nothing, the others need not be asked."""
+        first, *rest = dict.fromkeys(member.node for member in group.members)
+        nodes = await self._read(group, [first])
+        server_of(nodes[0])
+        return nodes + await self._read(group, rest)
+
+    async def _read(self, group: PlacedGroup, names: list[str]) -> list[Json]:
+        found = await self._writer.run(("nodes", group.uid), [partial(_read_node, name) for name in names])
+        for name, answer in zip(names, found, strict=True):
+            if isinstance(answer, NotFound):
+                raise AddressesMissing(f"node {name} does not exist any more")
+            if isinstance(answer, ApiError):
+                raise answer
+        return [answer for answer in found if isinstance(answer, dict)]
+
+    async def _provide(self, key: Key, job: TrainingJob, files: GroupFiles, running: Sequence[PodRecord]) -> None:
+        """Create the objects; those that are there already hold the same, by their name."""
+        stale = {pod.files for pod in running if pod.files} - {files.digest}
+        renewed = [partial(_renew, key[0], object_name(job, digest), files) for digest in sorted(stale)]
+        secrets = [await asyncio.to_thread(_key_pair, job)] if LAUNCHERS[job.spec.runtime].ssh else []
+        results = [
+            *await self._writer.create_many(key, resources.CONFIGMAPS, files.config_maps() if files.names else []),
+            *await self._writer.create_many(key, resources.SECRETS, secrets),
+            *await self._writer.run(key, renewed),
+        ]
+        for result in results:
+            if isinstance(result, ApiError) and not isinstance(result, AlreadyExists | NotFound):
+                raise result
+
+
+def _with_rank_table(group: PlacedGroup, nodes: Sequence[Json]) -> GroupFiles:
+    """A second of work for the largest groups, so it is done beside the event loop."""
+    return render_files(group, {node["metadata"]["name"]: server_of(node) for node in nodes})
+
+
+async def _read_node(name: str, session: Session) -> Json:
+    return await session.get(resources.NODES, ("", name))
+
+
+async def _renew(namespace: str, name: str, files: GroupFiles, session: Session) -> Json:
+    return await session.merge_patch(resources.CONFIGMAPS, (namespace, name), {"data": dict(files.plain)})
+
+
+def _key_pair(job: TrainingJob) -> Json:
+    key = Ed25519PrivateKey.generate()
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
+    )
+    public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+    return render_ssh_secret(job, private.decode(), public.decode() + "\n")

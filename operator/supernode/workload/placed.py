@@ -1,0 +1,50 @@
+"""A placed group as its workers need to know it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+from supernode.api.topology import Block
+from supernode.api.trainingjob import TrainingJob
+from supernode.topology.ledger import Homed
+from supernode.topology.profile import Profile
+from supernode.workload.identity import pod_address
+
+
+class Placed(Homed, Protocol):
+    """A member with the domains it lies in, by level, the node and each level above."""
+
+    @property
+    def domains(self) -> Mapping[str, str]: ...
+
+
+@dataclass(frozen=True)
+class PlacedGroup:
+    """All that is rendered for a job comes from this and the job's own spec.
+
+    uid: of the CardGroup, which bears the job's name. members: all of them, in rank order. revision: counts up
+    whenever members move.
+    """
+
+    job: TrainingJob
+    uid: str
+    profile: Profile
+    members: tuple[Placed, ...]
+    blocks: tuple[Block, ...] = ()
+    revision: int = 0
+
+    @cached_property
+    def cards_per_member(self) -> int:
+        """Cards of each member."""
+        return self.members[0].cards.bit_count()
+
+    @property
+    def cards(self) -> int:
+        """Cards of the whole group."""
+        return len(self.members) * self.cards_per_member
+
+    @property
+    def master(self) -> str:
+        """DNS name of rank 0."""
+        return pod_address(self.job, 0)

@@ -1,0 +1,174 @@
+"""HCCL rank tables: which rank is which device at which address, in the three formats of Huawei's collective library.
+
+1.0 (servers), 1.2 (servers in supernodes) and 2.0 (network layers per rank), as hicann/hccl describes them in
+`docs/zh/user_guide/cluster_info_config`. Addresses come from the annotation in which the vendor's device plugin
+publishes them on its node (Ascend/mind-cluster, `NpuBaseInfo`): per device its IP, its id in the supernode and, from
+the 950 generation on, its addresses per network layer. One rank is one card; ranks follow members, and within a member
+the cards.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import orjson
+
+from supernode.api.errors import SupernodeError
+from supernode.api.profile import RankTableFormat
+from supernode.topology.ranges import card_indices
+from supernode.workload.placed import Placed, PlacedGroup
+
+Json = dict[str, Any]
+
+RANK_TABLE = "ranktable.json"
+
+ANNOTATIONS = ("huawei.com/npu.base-device-infos", "baseDeviceInfos")
+"""Where the device plugin publishes its devices: its present name for the annotation, then the old one."""
+
+MAX_RANKS = 65536
+"""The most ranks a table of format 2.0 may have."""
+
+_NETS = ("UB", "UBG", "UBOE", "ROCE")
+"""Kinds of network, in order of preference where a layer can be reached over several."""
+
+
+class AddressesMissing(SupernodeError):  # noqa: N818 - the name of the reason it becomes
+    """A node does not say what a rank table needs; the text names the node and what is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """One card as its node publishes it. layers: what format 2.0 calls level_list, ascending by net_layer."""
+
+    ip: str
+    super_device_id: int | None
+    layers: tuple[Json, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A node's address and its devices by index within the node."""
+
+    address: str
+    devices: Mapping[int, Device]
+
+
+def server_of(node: Json) -> Server:
+    """A Node object as rank tables need it. Raises AddressesMissing."""
+    name = node["metadata"]["name"]
+    annotations = node["metadata"].get("annotations") or {}
+    text = next((annotations[key] for key in ANNOTATIONS if annotations.get(key)), None)
+    if text is None:
+        raise AddressesMissing(
+            f"node {name} has no annotation {ANNOTATIONS[0]}; is the vendor's device plugin running?"
+        )
+    addresses = (node.get("status") or {}).get("addresses") or ()
+    internal = next((entry["address"] for entry in addresses if entry.get("type") == "InternalIP"), name)
+    try:
+        devices = {int(key.rpartition("-")[2]): _device(value) for key, value in orjson.loads(text).items()}
+    except (ValueError, TypeError, KeyError, AttributeError) as problem:
+        raise AddressesMissing(f"node {name}: annotation {ANNOTATIONS[0]} cannot be read: {problem}") from None
+    return Server(internal, devices)
+
+
+def _device(info: Json) -> Device:
+    layers = []
+    for level in sorted(info.get("levelList") or (), key=lambda level: int(level["level"])):
+        nets = level.get("info") or {}
+        found = next((nets[net] for net in _NETS if nets.get(net)), None)
+        if found is not None:
+            layers.append(found)
+    identity = info.get("SuperDeviceID")
+    return Device(info.get("IP") or "", None if identity is None else int(identity), tuple(layers))
+
+
+def rank_table(group: PlacedGroup, servers: Mapping[str, Server]) -> str:
+    """The table as JSON text, in the format the group's profile names; the same input gives the same text.
+
+    servers: by node, of every node of the group. The profile must name a format. Raises AddressesMissing.
+    """
+    assert group.profile.rank_table is not None
+    tables = {RankTableFormat.V1_0: _table_1, RankTableFormat.V1_2: _table_1_2, RankTableFormat.V2_0: _table_2}
+    if group.cards > MAX_RANKS:
+        raise AddressesMissing(f"a rank table has at most {MAX_RANKS} ranks, the group {group.cards}")
+    table = tables[RankTableFormat(group.profile.rank_table)](group, servers)
+    return orjson.dumps(table, option=orjson.OPT_APPEND_NEWLINE).decode()
+
+
+def _table_1(group: PlacedGroup, servers: Mapping[str, Server]) -> Json:
+    listed = [
+        {"server_id": servers[node].address, "device": [_device_1(*entry) for entry in devices]}
+        for node, devices in _by_server(group, servers)
+    ]
+    return {"status": "completed", "version": "1.0", "server_count": str(len(listed)), "server_list": listed}
+
+
+def _device_1(rank: int, index: int, device: Device, node: str) -> Json:
+    if not device.ip:
+        raise AddressesMissing(f"node {node}: device {index} has no IP")
+    return {"device_id": str(index), "device_ip": device.ip, "rank_id": str(rank)}
+
+
+def _table_1_2(group: PlacedGroup, servers: Mapping[str, Server]) -> Json:
+    listed = [
+        {
+            "server_id": servers[node].address,
+            "host_ip": servers[node].address,
+            "device": [_device_1_2(*entry) for entry in devices],
+        }
+        for node, devices in _by_server(group, servers)
+    ]
+    pods = [
+        {
+            "super_pod_id": supernode,
+            "server_list": [{"server_id": servers[node].address} for node in dict.fromkeys(m.node for m in members)],
+        }
+        for supernode, members in groupby(group.members, key=lambda member: member.supernode)
+    ]
+    head = {"status": "completed", "version": "1.2", "server_count": str(len(listed))}
+    return {**head, "server_list": listed, "super_pod_list": pods}
+
+
+def _device_1_2(rank: int, index: int, device: Device, node: str) -> Json:
+    if device.super_device_id is None:
+        raise AddressesMissing(f"node {node}: device {index} has no SuperDeviceID")
+    address = {"device_ip": device.ip} if device.ip else {}
+    identity = {"device_id": str(index), "super_device_id": str(device.super_device_id)}
+    return {**identity, **address, "rank_id": str(rank)}
+
+
+def _table_2(group: PlacedGroup, servers: Mapping[str, Server]) -> Json:
+    ranks = [
+        _rank_2(rank, index, device, node)
+        for node, devices in _by_server(group, servers)
+        for rank, index, device, _ in devices
+    ]
+    return {"status": "completed", "version": "2.0", "rank_count": len(ranks), "rank_list": ranks}
+
+
+def _rank_2(rank: int, index: int, device: Device, node: str) -> Json:
+    if not device.layers:
+        raise AddressesMissing(f"node {node}: device {index} has no levelList")
+    return {"rank_id": rank, "local_id": index, "device_id": index, "level_list": list(device.layers)}
+
+
+def _by_server(
+    group: PlacedGroup, servers: Mapping[str, Server]
+) -> Iterator[tuple[str, list[tuple[int, int, Device, str]]]]:
+    """Each node with its devices in rank order: (rank, index within the node, device, node)."""
+    rank = 0
+    for node, members in groupby(group.members, key=lambda member: member.node):
+        devices = []
+        for index in _cards(members):
+            device = servers[node].devices.get(index)
+            if device is None:
+                raise AddressesMissing(f"node {node} publishes no device {index}")
+            devices.append((rank, index, device, node))
+            rank += 1
+        yield node, devices
+
+
+def _cards(members: Iterator[Placed]) -> Iterator[int]:
+    for member in members:
+        yield from card_indices(member.cards)

@@ -1,0 +1,34 @@
+"""What a runtime adds to the workers of a group."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from supernode.workload.files import GroupFiles
+from supernode.workload.placed import PlacedGroup
+
+
+def _nothing(_: PlacedGroup) -> dict[str, str]:
+    return {}
+
+
+def _same_command(_: int) -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Launcher:
+    """A runtime, as functions of the placed group.
+
+    environment: the variables of one rank, given where the files are. derived: variables that refer to others by
+    `$(NAME)`; they stand after the user's own, whose values they then take. files: name to content of what all workers
+    find beside the group's document. command: what the card container of a rank runs instead of the user's command,
+    None to leave it. ssh: workers get a key pair by which they reach each other. first_decides: the job ends when rank
+    0 ends.
+    """
+
+    environment: Callable[[PlacedGroup, int, GroupFiles], dict[str, str]]
+    derived: Mapping[str, str] = field(default_factory=dict)
+    files: Callable[[PlacedGroup], dict[str, str]] = _nothing
+    command: Callable[[int], list[str] | None] = _same_command
+    ssh: bool = False
+    first_decides: bool = False

@@ -1,0 +1,78 @@
+"""MPI: rank 0 runs the user's command (`mpirun ...`), the other workers an ssh daemon by which it reaches them.
+
+The host files list the workers in placement order with one slot per card, so that consecutive ranks are neighbours in
+the fabric. Open MPI 4 and 5 and Hydra (MPICH, Intel MPI) find host file and ssh options in their own variables; mpirun
+needs no option but the command. The image brings the MPI, `ssh` and `sshd`. Key and configuration are the job's own:
+no host is reached that is not a worker of it. The daemon listens above 1024, so that it needs no root.
+"""
+
+from supernode.workload.files import GroupFiles
+from supernode.workload.identity import pod_address
+from supernode.workload.layout import GROUP_DIRECTORY, SSH_DIRECTORY
+from supernode.workload.placed import PlacedGroup
+from supernode.workload.runtimes.launcher import Launcher
+
+SSH_PORT = 2222
+
+_CLIENT = f"""Host *
+  Port {SSH_PORT}
+  IdentityFile {SSH_DIRECTORY}/id_ed25519
+  IdentitiesOnly yes
+  BatchMode yes
+  StrictHostKeyChecking no
+  UserKnownHostsFile /dev/null
+  ConnectTimeout 10
+  ConnectionAttempts 60
+  LogLevel ERROR
+"""
+# The host key of every worker is the one that the Secret holds and that only these workers have; names of pods come
+# and go, so a list of known hosts would say nothing more.
+
+_DAEMON = f"""Port {SSH_PORT}
+HostKey {SSH_DIRECTORY}/id_ed25519
+AuthorizedKeysFile {SSH_DIRECTORY}/authorized_keys
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+PermitRootLogin prohibit-password
+StrictModes no
+UsePAM no
+PidFile none
+"""
+
+_RUN_DAEMON = (
+    # Debian's sshd refuses to start as root without its directory for privilege separation.
+    f'mkdir -p /run/sshd 2>/dev/null; exec "$(command -v sshd || echo /usr/sbin/sshd)" -De '
+    f"-f {GROUP_DIRECTORY}/sshd_config"
+)
+
+
+def _environment(_group: PlacedGroup, _rank: int, files: GroupFiles) -> dict[str, str]:
+    ssh, hosts = f"-F {files.path('ssh_config')}", files.path("hostfile")
+    return {
+        "OMPI_MCA_orte_default_hostfile": hosts,
+        "OMPI_MCA_orte_keep_fqdn_hostnames": "true",
+        "OMPI_MCA_plm_rsh_args": ssh,
+        "PRTE_MCA_prte_default_hostfile": hosts,
+        "PRTE_MCA_prte_keep_fqdn_hostnames": "true",
+        "PRTE_MCA_plm_ssh_args": ssh,
+        "HYDRA_HOST_FILE": files.path("hostfile.hydra"),
+        "HYDRA_LAUNCHER_EXTRA_ARGS": ssh,
+    }
+
+
+def _files(group: PlacedGroup) -> dict[str, str]:
+    hosts = [pod_address(group.job, rank) for rank in range(len(group.members))]
+    slots = group.cards_per_member
+    return {
+        "hostfile": "".join(f"{host} slots={slots}\n" for host in hosts),
+        "hostfile.hydra": "".join(f"{host}:{slots}\n" for host in hosts),
+        "ssh_config": _CLIENT,
+        "sshd_config": _DAEMON,
+    }
+
+
+def _command(rank: int) -> list[str] | None:
+    return ["sh", "-c", _RUN_DAEMON] if rank else None
+
+
+LAUNCHER = Launcher(_environment, files=_files, command=_command, ssh=True, first_decides=True)

@@ -1,0 +1,122 @@
+"""The files of a group: what is in them, how large they are, and what of them changes when a member moves."""
+
+import base64
+import gzip
+import json
+from dataclasses import replace
+
+import pytest
+
+from supernode.topology.ranges import parse_ints
+from supernode.workload import PlacedGroup, contradicted, render_files, render_pod
+from supernode.workload.files import PART_BYTES, GroupFiles, object_name
+
+LIMIT = 1 << 20
+"""What the API server takes as one object, in bytes of JSON."""
+
+
+def document(group):
+    return json.loads(render_files(group).plain["group.json"])
+
+
+def test_the_document_says_where_every_rank_is(job, profile, placed):
+    found = document(placed(job(cards=768, parallelism={"tensor": 16, "data": 48}), profile("ascend-a3-384")))
+    assert found["placement"] == [{"supernode": "sn", "ranks": "0-47", "nodes": "n[0-47]", "cards": ["0-15"]}]
+    assert [(d["name"], d["ranks"]) for d in found["domains"]["rack"]][:2] == [("sn/0", "0-3"), ("sn/1", "4-7")]
+    assert sum(len(parse_ints(d["ranks"])) for d in found["domains"]["supernode"]) == 48
+    assert found["address"] == "llama-<rank>.llama.team-a.svc"
+    assert found["communicators"] == {
+        "tensor": {"size": 16, "stride": 1, "starts": "0,16," + ",".join(str(16 * i) for i in range(2, 48))},
+        "data": {"size": 48, "stride": 16, "starts": "0-15"},
+    }
+    assert found["levels"][0]["bandwidthGBps"] == 210
+
+
+@pytest.mark.parametrize("runtime", ["plain", "mpi"])
+@pytest.mark.parametrize("per_worker", [8, 1])
+def test_15488_cards_fit_objects_the_api_server_takes(job, profile, placed, runtime, per_worker):
+    split = {"tensor": 8, "expert": 22, "pipeline": 8, "data": 242}
+    group = placed(
+        job(cards=15488, workers={"cardsPerWorker": per_worker}, runtime=runtime, parallelism=split),
+        profile("ascend-960"),
+        *(
+            [{"supernode": "sn", "ranks": "0-15487", "nodes": "n[0-1935]", "cards": [str(i) for i in range(8)]}]
+            if per_worker == 1
+            else []
+        ),
+    )
+    files = render_files(group)
+    assert all(len(json.dumps(each)) < LIMIT for each in files.config_maps())
+    assert len(files.plain["group.json"]) < 64 * 1024
+
+
+def test_a_file_too_large_is_packed_and_put_together_again(job):
+    text = "".join(f"{number * 7919 % 1_000_003:07}" for number in range(400_000))
+    files = GroupFiles.of(job(cards=8), {"big": text, "small": "x"})
+    maps = files.config_maps()
+    parts = {name: base64.b64decode(part) for each in maps for name, part in each.get("binaryData", {}).items()}
+    assert len(parts) > 1
+    assert all(len(part) <= PART_BYTES for part in parts.values())
+    assert gzip.decompress(b"".join(parts[name] for name in sorted(parts))).decode() == text
+    assert maps[0]["data"] == {"small": "x"}
+    assert files.path("big") == "/run/supernode/big"
+    spec = {"containers": [{"name": "main", "image": "i"}]}
+    files.mount(spec, "i")
+    assert (
+        "cat /etc/supernode/group/big.gz.* | gzip -dc > /run/supernode/big" in spec["initContainers"][0]["command"][2]
+    )
+    assert spec["containers"][0]["volumeMounts"] == spec["initContainers"][0]["volumeMounts"]
+
+
+def test_only_what_a_move_changes_changes(job, profile, placed):
+    """A worker moves within its rack: its own pod has another node; everyone's variables and host names stay."""
+    machine = profile("ascend-a3-384")
+    before = placed(job(cards=128, runtime="mpi"), machine)
+    moved = replace(before.members[0], node="n63", domains={**before.members[0].domains, "node": "n63"})
+    after = replace(before, members=(moved, *before.members[1:]), revision=1)
+    old, new = render_files(before), render_files(after)
+    assert old.digest != new.digest
+    assert {name for name in old.plain if old.plain[name] != new.plain[name]} == {"group.json"}
+    assert "n63" in new.plain["group.json"]
+    for rank in range(8):
+        was = render_pod(before, rank, old, predicate_time_ns=1)
+        now = render_pod(after, rank, new, predicate_time_ns=1)
+        env = [{v["name"]: v["value"] for v in pod["spec"]["containers"][0]["env"]} for pod in (was, now)]
+        assert {name for name in env[0] if env[0][name] != env[1][name]} == (
+            {"SUPERNODE_DOMAIN_NODE"} if rank == 0 else set()
+        )
+    assert object_name(after.job, old.digest) == old.objects[0]
+
+
+def test_a_group_of_one_has_nobody_to_learn_of(job, profile, placed):
+    files = render_files(placed(job(cards=8), profile("ascend-a3-384")))
+    assert files.names == []
+
+
+def test_a_file_of_the_same_name_of_another_job_is_another_object(job, profile, placed):
+    group = placed(job(cards=32), profile("ascend-a3-384"))
+    other = group.job.model_copy(update={"metadata": group.job.metadata.model_copy(update={"uid": "other"})})
+    assert render_files(group).objects != render_files(replace(group, job=other)).objects
+
+
+def test_what_the_user_mounts_there_stays(job, profile, placed):
+    mine = {"name": "mine", "mountPath": "/etc/supernode/group"}
+    template = {"containers": [{"name": "main", "image": "i", "volumeMounts": [mine]}]}
+    group = placed(job(template, cards=32), profile("ascend-a3-384"))
+    pod = render_pod(group, 0, render_files(group), predicate_time_ns=1)
+    assert pod["spec"]["containers"][0]["volumeMounts"] == [mine]
+
+
+@pytest.mark.parametrize(
+    ("env", "expected"),
+    [
+        ([{"name": "MASTER_PORT", "value": "29500"}], []),
+        ([{"name": "MASTER_PORT", "value": "1"}, {"name": "MINE", "value": "x"}], ["MASTER_PORT"]),
+        ([{"name": "NODE_RANK", "value": "0"}], ["NODE_RANK"]),
+        ([{"name": "RANK", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}], ["RANK"]),
+    ],
+)
+def test_contradictions_are_named(job, profile, placed, env, expected):
+    template = {"containers": [{"name": "main", "image": "i", "env": env}]}
+    group: PlacedGroup = placed(job(template, cards=32, runtime="pytorch"), profile("ascend-a3-384"))
+    assert contradicted(group, render_files(group)) == expected

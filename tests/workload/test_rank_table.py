@@ -1,0 +1,148 @@
+"""Rank tables as the vendor's documents want them, for every generation, held against the placement they come from."""
+
+import json
+from itertools import pairwise
+
+import pytest
+from hccl_reader import Wrong, read
+
+from supernode.topology.ranges import card_indices
+from supernode.workload import AddressesMissing, render_files, server_of
+from supernode.workload.ranktable import ANNOTATIONS, rank_table
+
+CASES = {
+    "A2: two servers": ("ascend-a2", 16, ()),
+    "A2: part of a server": ("ascend-a2", 4, ()),
+    "A3: a supernode of 48 servers": ("ascend-a3-384", 768, ()),
+    "A3: two supernodes": (
+        "ascend-a3-384",
+        96,
+        [("sn-1", "0-2", "a-[5-7]", ["0-15"]), ("sn-4", "3-5", "b-[0-2]", ["0-15"])],
+    ),
+    "A3: 2 + 14 cards of two servers": ("ascend-a3-384", 28, [("sn", "0-1", "a-[3-4]", ["2-15"])]),
+    "950: 1024": ("ascend-950", 1024, ()),
+    "960-like: 15488": ("ascend-960", 15488, ()),
+}
+
+
+def annotation(node: str, index: int, cards: int = 16) -> str:
+    """What the vendor's device plugin writes on a node (Ascend/mind-cluster, NpuBaseInfo)."""
+    devices = {}
+    for card in range(cards):
+        instance = {0: f"pod_{node}", 1: "pod", 3: "cluster"}
+        layers = [
+            {
+                "level": layer,
+                "info": {
+                    net: {
+                        "net_layer": layer,
+                        "net_instance_id": instance[layer],
+                        "net_type": "TOPO_FILE_DESC" if layer == 0 else "CLOS",
+                        "net_attr": "",
+                        "rank_addr_list": [
+                            {
+                                "addr_type": "EID",
+                                "addr": f"{(index * 16 + card) << 8 | port:032x}",
+                                "ports": [f"0/{port}"],
+                                "plane_id": f"plane{port}",
+                            }
+                            for port in range(ports)
+                        ],
+                    }
+                },
+            }
+            for layer, net, ports in ((0, "UB", 7), (1, "UB", 2), (3, "ROCE", 1))
+        ]
+        address = f"10.{index >> 8 & 255}.{index & 255}.{card + 1}"
+        devices[f"Ascend910-{card}"] = {"IP": address, "SuperDeviceID": index * 16 + card, "levelList": layers}
+    return json.dumps(devices)
+
+
+def node(name: str, index: int, cards: int, key: str = ANNOTATIONS[0]):
+    return {
+        "metadata": {"name": name, "annotations": {key: annotation(name, index, cards)}},
+        "status": {"addresses": [{"type": "InternalIP", "address": f"192.168.{index >> 8}.{index & 255}"}]},
+    }
+
+
+def servers_of(group, **changes):
+    names = list(dict.fromkeys(member.node for member in group.members))
+    return {
+        name: server_of(node(name, index, group.profile.cards_per_node, **changes)) for index, name in enumerate(names)
+    }
+
+
+@pytest.fixture(params=CASES, name="group")
+def group_(request, job, profile, placed):
+    machine, cards, runs = CASES[request.param]
+    per_worker = {"cardsPerWorker": 14} if cards == 28 else {}
+    placement = [dict(zip(("supernode", "ranks", "nodes", "cards"), run, strict=True)) for run in runs]
+    return placed(job(cards=cards, workers=per_worker), profile(machine), *placement)
+
+
+def test_ranks_follow_the_placement(group):
+    servers = servers_of(group)
+    seats = read(rank_table(group, servers))
+    name = {member.node: servers[member.node].address for member in group.members}
+    if group.profile.rank_table == "2.0":
+        name = {node: f"pod_{node}" for node in name}
+    assert seats == [(name[member.node], index) for member in group.members for index in card_indices(member.cards)]
+
+
+def test_blocks_stay_runs_of_ranks_of_one_domain(job, profile, placed):
+    """16 cards of tensor parallelism lie in one server; the table keeps them together and in order."""
+    group = placed(job(cards=768, parallelism={"tensor": 16, "data": 48}), profile("ascend-a3-384"))
+    seats = read(rank_table(group, servers_of(group)))
+    for start in range(0, 768, 16):
+        assert len({server for server, _ in seats[start : start + 16]}) == 1
+        assert all(after[1] == before[1] + 1 for before, after in pairwise(seats[start : start + 16]))
+
+
+def test_the_old_name_of_the_annotation_is_read(job, profile, placed):
+    group = placed(job(cards=32), profile("ascend-a3-384"))
+    assert read(rank_table(group, servers_of(group, key="baseDeviceInfos")))
+
+
+def test_a_large_table_is_packed(job, profile, placed):
+    group = placed(job(cards=15488), profile("ascend-960"))
+    files = render_files(group, servers_of(group))
+    assert files.path("ranktable.json") == "/run/supernode/ranktable.json"
+    assert all(len(json.dumps(each)) < 1 << 20 for each in files.config_maps())
+
+
+BROKEN = {
+    "no annotation": ({"metadata": {"name": "n0"}}, "node n0 has no annotation huawei.com/npu.base-device-infos"),
+    "no JSON": ({"metadata": {"name": "n0", "annotations": {ANNOTATIONS[0]: "{"}}}, "node n0.*cannot be read"),
+    "a list": ({"metadata": {"name": "n0", "annotations": {ANNOTATIONS[0]: "[1]"}}}, "node n0.*cannot be read"),
+    "no device": ({"metadata": {"name": "n0", "annotations": {ANNOTATIONS[0]: "{}"}}}, "publishes no device 0"),
+    "no id in the supernode": (
+        {"metadata": {"name": "n0", "annotations": {ANNOTATIONS[0]: json.dumps({f"x-{i}": {} for i in range(16)})}}},
+        "device 0 has no SuperDeviceID",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_what_a_node_does_not_say_is_named(job, profile, placed, case):
+    broken, message = BROKEN[case]
+    group = placed(job(cards=32), profile("ascend-a3-384"))
+    with pytest.raises(AddressesMissing, match=message):
+        rank_table(group, servers_of(group) | {"n0": server_of(broken)})
+
+
+@pytest.mark.parametrize(
+    "break_it",
+    [
+        lambda table: table["server_list"].reverse(),
+        lambda table: table["server_list"][0]["device"].reverse(),
+        lambda table: table["server_list"][0]["device"][0].update(rank_id="5"),
+        lambda table: table["super_pod_list"][0]["server_list"].pop(),
+        lambda table: table["server_list"][1]["device"][0].update(super_device_id="0"),
+    ],
+)
+def test_the_reader_sees_what_is_wrong(job, profile, placed, break_it):
+    group = placed(job(cards=32), profile("ascend-a3-384"))
+    table = json.loads(rank_table(group, servers_of(group)))
+    break_it(table)
+    with pytest.raises(Wrong):
+        read(json.dumps(table))
