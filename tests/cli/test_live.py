@@ -29,7 +29,7 @@ def live() -> Iterator[Bed]:
         operator = Operator(bed, install(bed))
         operator.start()
         apply(bed, [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "research"}}])
-        runs = small.job("runs", cards=48, profile=PROFILE)
+        runs = small.job("runs", cards=48, profile=PROFILE, parallelism={"tensor": 8, "context": 2, "data": 3})
         waits = small.job("waits", cards=192, profile=PROFILE)
         _until(bed, "sn", lambda found: len(found) == 2)
         apply(bed, [runs])
@@ -90,6 +90,21 @@ def test_why_tells_conditions_spans_and_placement(on: Run) -> None:
     assert ["TrainingJob", "research/runs:", "Running"] in words
     assert ["CardGroup", "research/runs:", "Allocated"] in words
     assert ["rack", "1", "1"] in words
+    assert [
+        "tensor",
+        "8",
+        "one",
+        "node",
+        "inside",
+        "one",
+        "worker,",
+        "whose",
+        "cards",
+        "are",
+        "in",
+        "one",
+        "node",
+    ] in words
     assert [f"{PROFILE}-0", "0", "a3-0-n[000-002]", "0-2", "0-15"] in words
     assert on("why", "runs", "-n", "research").out == on("why", "research/runs").out
 

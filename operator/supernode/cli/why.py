@@ -10,6 +10,8 @@ from rich.text import Text
 
 from supernode.api.conditions import Reason
 from supernode.api.errors import SupernodeError
+from supernode.api.reading import parse
+from supernode.api.trainingjob import TrainingJob
 from supernode.cli.documents import Json
 from supernode.cli.errors import NotThere
 from supernode.cli.inventory import Snapshot
@@ -20,6 +22,7 @@ from supernode.cluster import resources
 from supernode.cluster.resources import Key
 from supernode.topology.fleet import Member
 from supernode.topology.ledger import decode_placement
+from supernode.workload import explain_blocks, worker_shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,20 +47,44 @@ async def read_case(reader: Reader, key: Key) -> Case:
 def print_case(out: Console, case: Case, snapshot: Snapshot) -> None:
     """The job, then its group: state, conditions, spans against the minimum, and where the members lie."""
     if case.job is not None:
-        _print_job(out, case.job)
+        _print_job(out, case.job, snapshot)
     if case.group is not None:
         if case.job is not None:
             out.print()
         _print_group(out, case.group, snapshot)
 
 
-def _print_job(out: Console, job: Json) -> None:
+def _print_job(out: Console, job: Json, snapshot: Snapshot) -> None:
     status = job.get("status", {})
     _title(out, "TrainingJob", job)
     pods = ", ".join(f"{number} {state}" for state, number in status.get("pods", {}).items() if number)
     members = f", {status['members']} members" if "members" in status else ""
     _line(out, f"{cards_of(job)} cards{members}; {status.get('restarts', 0)} restarts; pods: {pods or 'none'}")
     _conditions(out, status)
+    if job["spec"].get("parallelism"):
+        _parallelism(out, job, snapshot)
+
+
+def _parallelism(out: Console, job: Json, snapshot: Snapshot) -> None:
+    """How each kind of group is kept together, or what is wrong with the degrees."""
+    profile = snapshot.profiles.get(job.get("status", {}).get("profile") or job["spec"].get("profile") or "")
+    if profile is None:
+        return
+    if job["spec"].get("topology", {}).get("blocks"):
+        _line(out, "topology.blocks says what stays together; parallelism adds nothing to it")
+        return
+    try:
+        wanted: TrainingJob = parse("TrainingJob", job)
+        assert wanted.spec.parallelism is not None
+        kept = explain_blocks(wanted.spec.parallelism, worker_shape(wanted, profile), profile)
+    except SupernodeError as problem:
+        _line(out, str(problem))
+        return
+    rows = [[each.groups, str(each.cards), f"one {each.level}" if each.level else "-", each.why] for each in kept]
+    out.print()
+    out.print(
+        Padding(table(["GROUPS", "CARDS", "KEPT IN", "WHY"], rows, numbers=["CARDS"]), (0, 0, 0, 2), expand=False)
+    )
 
 
 def _print_group(out: Console, group: Json, snapshot: Snapshot) -> None:

@@ -5,7 +5,7 @@ A job's workers are shaped (`worker_shape`), its parallelism becomes blocks (`de
 each other by (`render_service`).
 """
 
-from supernode.workload.blocks import derive_blocks
+from supernode.workload.blocks import derive_blocks, explain_blocks
 from supernode.workload.communicators import communicators
 from supernode.workload.environment import contradicted
 from supernode.workload.errors import InvalidSpec
@@ -30,6 +30,7 @@ __all__ = [
     "communicators",
     "contradicted",
     "derive_blocks",
+    "explain_blocks",
     "natural_worker",
     "pod_name",
     "render_files",

@@ -19,6 +19,7 @@ domains are sought all the same), and a pipeline stage that would fill more than
 node in each domain would keep the job waiting for ever.
 """
 
+from dataclasses import dataclass
 from math import lcm
 
 from supernode.api.topology import Block
@@ -30,27 +31,55 @@ from supernode.workload.shape import WorkerShape
 FIELD = "spec.parallelism"
 
 
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """What is done to keep one kind of group whole.
+
+    groups: which, in words. cards: of one of them. level: whose domain each of them lies in, None where nothing demands
+    it. members: in a block of that level, 0 where no block is needed. why: the rule that decided.
+    """
+
+    groups: str
+    cards: int
+    level: str | None
+    members: int
+    why: str
+
+
 def derive_blocks(parallelism: Parallelism, shape: WorkerShape, profile: Profile) -> tuple[Block, ...]:
     """The blocks that keep the groups of `parallelism` whole: inner to outer, each level at most once, sizes nested.
 
     Raises `InvalidSpec` when the degrees do not multiply to the group's cards.
     """
+    kept = [each for each in explain_blocks(parallelism, shape, profile) if each.level and each.members]
+    return tuple({each.level: Block(level=each.level, members=each.members) for each in kept if each.level}.values())
+
+
+def explain_blocks(parallelism: Parallelism, shape: WorkerShape, profile: Profile) -> tuple[Keeping, ...]:
+    """How each kind of group is kept whole, innermost first. Raises as `derive_blocks` does."""
     data = data_degree(parallelism, shape.cards)
     tensor, context, expert = parallelism.tensor, parallelism.context, parallelism.expert
     dense = tensor * context
-    runs = [(tensor, 1), (dense, 1), (lcm(dense, tensor * expert), 1)]
+    runs = [("tensor", tensor, 1), ("tensor x context", dense, 1), ("expert", lcm(dense, tensor * expert), 1)]
     if parallelism.pipeline > 1:
-        runs.append((dense * data, 2))
-    blocks: dict[str, Block] = {}
-    for cards, at_least in runs:
-        if shape.cards_per_member % cards == 0:
-            continue  # inside one worker, whose cards are in one node
-        # A run may end inside a worker; the smallest block of whole workers and whole runs tears neither.
-        block = lcm(cards, shape.cards_per_member, profile.block_multiple)
-        level = _home_level(profile, block * at_least)
-        if level is not None:
-            blocks[level] = Block(level=level, members=block // shape.cards_per_member)
-    return tuple(blocks.values())
+        runs.append(("pipeline stage", dense * data, 2))
+    found: dict[int, Keeping] = {}
+    for groups, cards, at_least in runs:
+        if cards > 1 and cards not in found:
+            found[cards] = _keep(groups, cards, at_least, shape, profile)
+    return tuple(found.values())
+
+
+def _keep(groups: str, cards: int, at_least: int, shape: WorkerShape, profile: Profile) -> Keeping:
+    if shape.cards_per_member % cards == 0:
+        return Keeping(groups, cards, "node", 0, "inside one worker, whose cards are in one node")
+    # A run may end inside a worker; the smallest block of whole workers and whole runs tears neither.
+    block = lcm(cards, shape.cards_per_member, profile.block_multiple)
+    level = _home_level(profile, block * at_least)
+    if level is None:
+        rule = "no level holds them" if at_least == 1 else "they would fill more than half of any domain"
+        return Keeping(groups, cards, None, 0, f"{rule}; the fewest domains are sought all the same")
+    return Keeping(groups, cards, level, block // shape.cards_per_member, "the innermost level that holds them")
 
 
 def data_degree(parallelism: Parallelism, cards: int) -> int:
