@@ -1,4 +1,4 @@
-"""python -m bench [study] [--number N] [--plots FOLDER]: measure, and compare with what is expected.
+"""python -m bench [study [name...]] [--number N] [--plots FOLDER]: measure, and compare with what is expected.
 
 Without a study all of them run in their quick form. The exit status is 1 when a limit of `expectations.yaml` is missed.
 """
@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import day, placement, spans
+from bench import day, loads, placement, spans
 from bench.figures import Expectations, Figure, report, yardstick
 from bench.plots import draw_growth
 
@@ -19,6 +19,7 @@ STUDIES: dict[str, tuple[Callable[..., list[Figure]], str]] = {
     "growth": (placement.run_growth, "decision times from 10 000 to 1 000 000 cards; N decisions per size"),
     "spans": (spans.run, "share of answers at the exact minimum, beside a best-fit greedy; N draws per setting"),
     "day": (day.run, "a day of mixed load beside best fit and first fit; N hours"),
+    "load": (loads.run, f"the engine on a real control plane: {', '.join(loads.LOADS)}"),
 }
 
 
@@ -28,6 +29,8 @@ def main() -> int:
         prog="python -m bench", description=studies, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("study", nargs="?", choices=STUDIES, help="run this one in full; all in quick form by default")
+    parser.add_argument("names", nargs="*", metavar="name", help="of load: only these")
+    parser.add_argument("--quick", action="store_true", help="the quick form, also of one study")
     parser.add_argument("--number", type=int, help="N: how much to measure")
     parser.add_argument("--plots", type=Path, default=Path(".cache/bench"), help="folder for plots (%(default)s)")
     arguments = parser.parse_args()
@@ -37,7 +40,8 @@ def main() -> int:
         start = time.monotonic()
         measure, _ = STUDIES[name]
         before = yardstick()
-        figures = measure(quick=arguments.study is None, number=arguments.number)
+        options = {"names": arguments.names} if arguments.names else {}
+        figures = measure(quick=arguments.quick or arguments.study is None, number=arguments.number, **options)
         print(f"\n{name}, {time.monotonic() - start:.0f} s")
         kept = report(figures, known, (before + yardstick()) / 2) and kept
         if name == "growth":

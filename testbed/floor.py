@@ -108,17 +108,15 @@ async def _until_bound(
     seen = await _request(http, "GET", path)
     if seen["items"]:
         raise TestbedError(f"{len(seen['items'])} pods with {selector} are in {namespace} already; delete them first")
-    watch = f"{path}&watch=true&resourceVersion={seen['metadata']['resourceVersion']}"
+    revision = seen["metadata"]["resourceVersion"]
     bound: set[str] = set()
     try:
-        async with asyncio.timeout(BOUND_WITHIN), http.get(watch) as events:
+        async with asyncio.timeout(BOUND_WITHIN):
             began = time.monotonic()
             acting = asyncio.ensure_future(act())
             try:
-                async for line in events.content:
-                    bound |= _bound(orjson.loads(line))
-                    if len(bound) == pods:
-                        break
+                while len(bound) != pods:
+                    revision = await _watch(http, f"{path}&watch=true&resourceVersion={revision}", bound, pods)
                 seconds = time.monotonic() - began
             finally:
                 await acting
@@ -127,9 +125,27 @@ async def _until_bound(
     return seconds
 
 
-def _bound(event: Json) -> set[str]:
-    pod = event["object"]
-    return {pod["metadata"]["name"]} if event["type"] != "DELETED" and pod.get("spec", {}).get("nodeName") else set()
+async def _watch(http: aiohttp.ClientSession, path: str, bound: set[str], pods: int) -> str:
+    """Keep ``bound``, by uid, until it has that many or the watch ends; the revision to go on from.
+
+    The server ends the watch of whoever reads too slowly on a busy machine, long before all pods are bound.
+    """
+    revision = path.rpartition("=")[2]
+    async with http.get(path) as events:
+        async for line in events.content:
+            event = orjson.loads(line)
+            pod = event["object"]
+            if event["type"] == "ERROR":
+                raise ApiError(pod.get("code", 0), f"the watch of pods broke: {pod.get('message')}")
+            revision = pod["metadata"]["resourceVersion"]
+            uid = pod["metadata"]["uid"]
+            if event["type"] != "DELETED" and pod.get("spec", {}).get("nodeName"):
+                bound.add(uid)
+            else:
+                bound.discard(uid)
+            if len(bound) == pods:
+                break
+    return str(revision)
 
 
 async def _delete(http: aiohttp.ClientSession, namespace: str, selector: str) -> None:

@@ -1,0 +1,58 @@
+"""What the load table stands on: the count of bound pods, the reading of metrics, the pods of the floor."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from bench.loadapi import PodWatch
+from bench.loadbed import A3, Metrics
+from bench.loadjobs import Work
+from testbed.errors import TestbedError
+
+
+def event(kind: str, uid: str, node: str | None = None, phase: str = "Pending") -> dict[str, Any]:
+    spec = {"nodeName": node} if node else {}
+    pod = {"metadata": {"uid": uid, "name": f"pod-{uid}", "resourceVersion": "7"}, "spec": spec}
+    return {"type": kind, "object": pod | {"status": {"phase": phase}}}
+
+
+async def test_a_pod_counts_as_bound_while_it_is_there_and_has_a_node() -> None:
+    watch = PodWatch()
+    for uid in "ab":
+        watch.take(event("ADDED", uid))
+    both = asyncio.create_task(watch.until(2, seconds=5))
+    watch.take(event("MODIFIED", "a", "n1"))
+    watch.take(event("DELETED", "a", "n1"))
+    watch.take(event("ADDED", "a2"))  # a pod of the same name that took its place and has no node yet
+    watch.take(event("MODIFIED", "b", "n2", "Running"))
+    await asyncio.sleep(0)
+    assert not both.done()
+    assert (watch.pods, watch.bound, watch.running, watch.deleted) == (2, 1, 1, 1)
+    watch.take(event("MODIFIED", "a2", "n1"))
+    assert await both > 0
+    with pytest.raises(TestbedError, match="1 pods of 2 run, 2 are bound"):
+        await watch.until(2, running=True, seconds=0.01)
+
+
+def test_what_a_scrape_says_of_writes_and_lag() -> None:
+    lag = 'supernode_loop_lag_seconds_bucket{{le="0.01"}} {}\nsupernode_loop_lag_seconds_bucket{{le="+Inf"}} {}\n'
+    requests = 'supernode_api_requests_total{{verb="{}",resource="{}",code="200"}} {}\n'
+    before = Metrics.parse(lag.format(100, 100))
+    text = "".join(
+        requests.format(*what) for what in (("patch", "pods", 3), ("get", "pods", 9), ("update", "leases", 5))
+    )
+    after = Metrics.parse(lag.format(199, 200) + text)
+    assert after.writes == 3
+    assert after.since(before) == {("patch", "pods"): 3, ("get", "pods"): 9, ("update", "leases"): 5}
+    assert after.lag_ms(before) == 10
+    assert after.lag_ms(before, 0.999) == float("inf")
+
+
+def test_the_jobs_ask_for_what_the_load_says() -> None:
+    work = Work(3, 8, A3, 16, required="rack")
+    jobs = work.documents()
+    assert work.pods == 24
+    assert len({job["metadata"]["name"] for job in jobs}) == 3
+    assert {job["spec"]["workers"]["replicas"] for job in jobs} == {8}
+    assert {job["spec"]["topology"]["required"] for job in jobs} == {"rack"}
