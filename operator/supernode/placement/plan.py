@@ -79,7 +79,8 @@ def _plan_on(fleet: Fleet, request: Request, profile: Profile) -> Placement | Re
         return over_budget(task)
     if solution is not None:
         return _placement(solution, task)
-    refused = board.notes[key] = refusal(views, task, never=_never_fits(fleet, views, task, coding))
+    never = _never_fits(fleet, views, task, coding) if task.spans else None
+    refused = board.notes[key] = refusal(views, task, never=never)
     return refused
 
 

@@ -1,7 +1,8 @@
-"""Refusals with numbers: what was needed, the best any domain could offer, and what stands in the way."""
+"""Refusals with numbers: what was needed, the best any domain offers, what stands in the way, and what would help."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -9,13 +10,14 @@ from functools import partial
 import numpy as np
 
 from supernode.api.conditions import Reason
-from supernode.placement.result import Refusal
-from supernode.placement.rows import Ints
-from supernode.placement.shape import Shape, Task
-from supernode.placement.tables import caps_of, node_caps
+from supernode.placement.change import Change, smallest_change
+from supernode.placement.result import Opening, Refusal
+from supernode.placement.shape import Task
+from supernode.placement.shortfall import Shortfall
 from supernode.topology.fleet import Census, SuperNodeView
 
-_NONE_BLOCKED = np.zeros(0, np.intp)
+SHOWN = 3
+"""Domains and groups a message names before it only counts the others."""
 
 Counts = tuple[int, int, int]
 
@@ -33,26 +35,38 @@ class _Best:
 @dataclass(frozen=True, slots=True)
 class _Cause:
     reason: Reason
-    level: str | None
+    level: int | None
     best: int
     text: str
 
 
-def refusal(views: Sequence[SuperNodeView], task: Task, *, never: bool) -> Refusal:
-    """Why a legal request has no place. never: it would have none with every card healthy and free either."""
+def refusal(views: Sequence[SuperNodeView], task: Task, *, never: bool | None = None) -> Refusal:
+    """Why a legal request has no place. never: it would have none with every card healthy and free either; counted
+    here where it is not given, which maxSpan on an inner level forbids."""
+    prices = Shortfall(views, task.shape)
+    if never is None:
+        never = not _could_ever(prices, task)
     if never:
         views = emptied(views, task)
+        prices = Shortfall(views, task.shape)
     open_ = [view for view in views if not view.cordoned]
-    loose = task.shape.without(0)
-    room = sum(view.memo(("loose", loose), partial(_room, view, loose)) for view in open_)
-    cause = _too_few(open_, task, room) if room < task.request.members else _too_scattered(open_, task)
-    reason, text = cause.reason, cause.text
+    room = prices.room()
+    cause = _too_few(open_, task, room) if room < task.request.members else _too_scattered(prices, task)
+    level = None if cause.level is None else task.profile.levels[cause.level].name
+    refused = partial(Refusal, level=level, needed=task.request.members, best=cause.best)
     if never:
-        reason = Reason.NEVER_FITS
-        text += "; this is with every card healthy and free, so ask for less or loosen the topology"
-    elif len(open_) < len(views):
+        text = f"{cause.text}; this is with every card healthy and free, so ask for less or loosen the topology"
+        return refused(Reason.NEVER_FITS, text, stalled=True)
+    text = cause.text
+    if len(open_) < len(views):
         text += f"; {len(views) - len(open_)} of {len(views)} supernodes are cordoned"
-    return Refusal(reason, text, cause.level, task.request.members, cause.best, stalled=never)
+    change = smallest_change(prices, task)
+    if change is None:
+        return refused(cause.reason, text)
+    index = len(task.profile.levels) - 1 if cause.level is None else max(cause.level, task.profile.node_index)
+    openings = _openings(prices.views, change, task.profile.levels[index].name)
+    text += _remedy(prices.views, change, openings)
+    return refused(cause.reason, text, change=openings, least=change.least)
 
 
 def emptied(views: Sequence[SuperNodeView], task: Task) -> list[SuperNodeView]:
@@ -73,11 +87,13 @@ def over_budget(task: Task) -> Refusal:
     return Refusal(Reason.NO_DOMAIN_FITS, text, level, task.request.members, proven=False)
 
 
-def _room(view: SuperNodeView, shape: Shape) -> int:
-    """Members a supernode could take if blocks did not matter, its reserve kept where that is a matter of counting."""
-    members = sum(capacity * count for capacity, count in node_caps(view, shape))
-    usable = max(0, view.wholly_free - view.reserve)
-    return min(members, usable) if view.reserve and shape.whole_nodes else members
+def _could_ever(prices: Shortfall, task: Task) -> bool:
+    """Whether there would be a place with everything healthy and free, maxSpan on inner levels aside."""
+    rooms = np.sort(prices.most())[::-1]
+    return int(rooms[: task.most_supernodes].sum()) >= task.request.members
+
+
+# What is missing.
 
 
 def _too_few(open_: Sequence[SuperNodeView], task: Task, room: int) -> _Cause:
@@ -90,7 +106,8 @@ def _too_few(open_: Sequence[SuperNodeView], task: Task, room: int) -> _Cause:
     )
     if cards < task.request.cards:
         return _Cause(Reason.INSUFFICIENT_CARDS, None, room, text)
-    return _Cause(Reason.NO_DOMAIN_FITS, "node", room, f"{text}; {cards} cards are free, but scattered over nodes")
+    text += f"; {cards} cards are free, but scattered over nodes"
+    return _Cause(Reason.NO_DOMAIN_FITS, task.profile.node_index, room, text)
 
 
 def _free_cards(view: SuperNodeView) -> int:
@@ -103,15 +120,15 @@ def _free_cards(view: SuperNodeView) -> int:
     return view.free_cards - kept
 
 
-def _too_scattered(open_: Sequence[SuperNodeView], task: Task) -> _Cause:
+def _too_scattered(prices: Shortfall, task: Task) -> _Cause:
     """Enough is free, but not together: the tightest level decides what the message counts."""
     request, profile = task.request, task.profile
-    index = max(task.tightest, profile.node_index)
+    index = max(task.tightest, profile.node_index, *task.shape.whole)
     name = profile.levels[index].name
-    best = _best_of(open_, task, index)
+    best = _best_of(prices, task, index)
     if task.spans or (task.most_supernodes or 1) > 1:
         text = f"needs {_units(task, request.members)} within {_limits(task)}; no choice of domains holds them"
-        return _Cause(Reason.NO_DOMAIN_FITS, name, min(best.members, request.members), text)
+        return _Cause(Reason.NO_DOMAIN_FITS, index, min(best.members, request.members), text)
     whole = index == len(profile.levels) - 1 and task.most_supernodes == 1
     together = request.members if whole else task.shape.steps[index]
     reserved = min(best.view.reserve, len(best.view.nodes))
@@ -123,26 +140,22 @@ def _too_scattered(open_: Sequence[SuperNodeView], task: Task) -> _Cause:
         text = f"needs {request.members // together} times {_units(task, together)} in one {name}; {has}"
     else:
         text = f"needs {_units(task, request.members)} in one {name}; {has}"
-    return _Cause(Reason.NO_DOMAIN_FITS, name, min(best.members, request.members), text)
+    return _Cause(Reason.NO_DOMAIN_FITS, index, min(best.members, request.members), text)
 
 
-def _best_of(views: Sequence[SuperNodeView], task: Task, index: int) -> _Best:
+def _best_of(prices: Shortfall, task: Task, index: int) -> _Best:
     """The domain of a level that holds most, blocks further in kept; the first of equals."""
+    free = prices.free(index)
+    at = int(free.argmax())
     depth = index - task.profile.node_index
-    shape = task.shape.without(index)
-    missing = [view for view in views if not view.remembers(("room", shape))]
-    for view, caps in zip(missing, caps_of(missing, shape, _NONE_BLOCKED), strict=True):
-        view.memo(("room", shape), partial(tuple, caps))
-    rooms: list[Ints] = [view.memo(("room", shape), tuple)[depth] for view in views]
-    most, first = max(((int(caps.max(initial=0)), -i) for i, caps in enumerate(rooms)), default=(0, 0))
-    view = views[-first]
-    if not len(rooms[-first]):
-        return _Best(0, view.name, view, view.census)
-    at = int(rooms[-first].argmax())
+    domains = [len(view.layout.names[depth - 1]) if depth else len(view.nodes) for view in prices.views]
+    ends = np.cumsum(domains)
+    owner = int(np.searchsorted(ends, at, side="right"))
+    view, local = prices.views[owner], at - int(ends[owner]) + domains[owner]
     if depth == 0:
-        return _Best(most, view.nodes[at].name, view, view.census.part(at, at + 1))
-    start, end = view.layout.node_bounds[depth - 1][at : at + 2]
-    return _Best(most, view.layout.names[depth - 1][at], view, view.census.part(start, end))
+        return _Best(int(free[at]), view.nodes[local].name, view, view.census.part(local, local + 1))
+    start, end = view.layout.node_bounds[depth - 1][local : local + 2]
+    return _Best(int(free[at]), view.layout.names[depth - 1][local], view, view.census.part(start, end))
 
 
 def _units(task: Task, members: int) -> str:
@@ -157,6 +170,9 @@ def _limits(task: Task) -> str:
     if task.most_supernodes is not None:
         limits.append(f"{task.most_supernodes} {task.profile.outermost.name} domains")
     return " and ".join(limits) + " (maxSpan)"
+
+
+# What stands in the way.
 
 
 def _in_the_way(view: SuperNodeView) -> Counts:
@@ -183,3 +199,61 @@ def _obstacles(counts: Iterable[Counts], reserved: int, of: int) -> str:
         f", {ill} {'has' if ill == 1 else 'have'} unhealthy cards" if ill else "",
     ]
     return "".join(parts)
+
+
+# What would help.
+
+
+def _openings(views: Sequence[SuperNodeView], change: Change, level: str) -> tuple[Opening, ...]:
+    """The change by domain of a level, in the order of the fleet."""
+    found: dict[tuple[str, str], dict[str, int]] = {}
+    for index, nodes in sorted(change.opened.items()):
+        view = views[index]
+        for at, mask in sorted(nodes.items()):
+            node = view.nodes[at]
+            found.setdefault((view.domains(node)[level], view.name), {})[node.name] = mask
+    return tuple(Opening(domain, supernode, nodes) for (domain, supernode), nodes in found.items())
+
+
+def _remedy(views: Sequence[SuperNodeView], change: Change, openings: Sequence[Opening]) -> str:
+    """The change in words: how many cards of how many nodes, where, and who or what has them."""
+    nodes = sum(len(opening.nodes) for opening in openings)
+    where = _listed(
+        [f"{opening.domain} ({len(opening.nodes)})" for opening in openings]
+        if len(openings) > 1
+        else [openings[0].domain]
+    )
+    held, unnamed, ill, closed = _who(views, change)
+    why = [f"{count} of {group}" for group, count in held.most_common(SHOWN)]
+    if more := sum(held.values()) - sum(count for _, count in held.most_common(SHOWN)):
+        why.append(f"{more} of {len(held) - SHOWN} more groups")
+    why += [
+        f"{count} {what}"
+        for count, what in ((unnamed, "in use"), (ill, "unhealthy"), (closed, "cordoned or not ready"))
+        if count
+    ]
+    cards = f"{change.cards} more card{'' if change.cards == 1 else 's'}"
+    cards = f"it takes {cards}" if change.least else f"{cards} would do"
+    return f"; {cards}, on {nodes} node{'' if nodes == 1 else 's'} in {where}: {', '.join(why)}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    if len(names) <= SHOWN:
+        return ", ".join(names)
+    return f"{', '.join(names[:SHOWN])} and {len(names) - SHOWN} more"
+
+
+def _who(views: Sequence[SuperNodeView], change: Change) -> tuple[Counter[str], int, int, int]:
+    """(cards of the change by the group that holds them, taken by others, unhealthy, neither but not schedulable)."""
+    held: Counter[str] = Counter()
+    taken = ill = closed = 0
+    for index, nodes in change.opened.items():
+        view = views[index]
+        held.update(view.holders({view.nodes[at].name: mask & view.nodes[at].taken for at, mask in nodes.items()}))
+        for at, mask in nodes.items():
+            node = view.nodes[at]
+            used = mask & node.taken
+            taken += used.bit_count()
+            ill += (mask & ~used & ~node.healthy).bit_count()
+            closed += (mask & ~used & node.healthy).bit_count()
+    return held, taken - sum(held.values()), ill, closed

@@ -26,12 +26,28 @@ class Placement:
 
 
 @dataclass(frozen=True, slots=True)
+class Opening:
+    """Cards of one domain that would have to come free: node name to bitmask, of nodes under it."""
+
+    domain: str
+    supernode: str
+    nodes: Mapping[str, int] = field(hash=False)
+
+    @property
+    def cards(self) -> int:
+        return sum(mask.bit_count() for mask in self.nodes.values())
+
+
+@dataclass(frozen=True, slots=True)
 class Refusal:
     """Why a group has no place.
 
     level: the level that failed, if one did. needed, best: members that had to lie together and the most that could; 0
     where no count applies. stalled: true when waiting cannot help, because the request breaks a rule or would not fit
     the fleet with every card healthy and free. proven: false when a search budget ended the search.
+
+    change: cards that, once free, healthy and schedulable, would give the group its place; empty when none is known.
+    least: no change of fewer cards would do.
     """
 
     reason: Reason
@@ -41,3 +57,5 @@ class Refusal:
     best: int = 0
     stalled: bool = False
     proven: bool = True
+    change: tuple[Opening, ...] = ()
+    least: bool = False

@@ -265,11 +265,6 @@ def caps_of(views: Sequence[SuperNodeView], shape: Shape, blocked: NDArray[np.in
     return found
 
 
-def node_caps(view: SuperNodeView, shape: Shape) -> list[tuple[int, int]]:
-    """(members that fit, how many such nodes) by kind of node, reserves aside."""
-    return [(shape.packing.capacity(kind.free), count) for kind, count in view.census.counts()]
-
-
 def _node_caps(view: SuperNodeView, shape: Shape, blocked: NDArray[np.intp] | None) -> Ints:
     census = view.census
     nodes = np.array([shape.packing.capacity(kind.free) for kind in census.kinds], np.int64)[census.each]

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import pairwise
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from supernode.topology.ledger import LedgerEntry
 from supernode.topology.profile import Profile
 from supernode.topology.ranges import natural_key
 
@@ -72,10 +74,11 @@ class Layout:
     `names[l]` are the domains of `profile.above[l]`. `bounds[l]` (one longer) says which children, by index one level
     further in, each has: domain i holds children bounds[l][i] to bounds[l][i + 1]; level 0's children are nodes.
     `starts[l]` is bounds[l] as an array, without the end. `node_bounds[l]` says the same as bounds[l] in nodes.
-    `domains` remembers what `SuperNodeView.domains` answers, by index of the node.
+    `widths[l]` is how many children each has. `domains` remembers what `SuperNodeView.domains` answers, by index of the
+    node.
     """
 
-    __slots__ = ("bounds", "domains", "index", "names", "node_bounds", "starts")
+    __slots__ = ("bounds", "domains", "index", "names", "node_bounds", "starts", "widths")
 
     def __init__(self, nodes: tuple[Node, ...], depth: int) -> None:
         self.index = {node.name: i for i, node in enumerate(nodes)}
@@ -83,6 +86,7 @@ class Layout:
         self.bounds: list[tuple[int, ...]] = []
         self.node_bounds: list[tuple[int, ...]] = []
         self.starts: list[NDArray[np.intp]] = []
+        self.widths: list[NDArray[np.intp]] = []
         self.domains: dict[int, Mapping[str, str]] = {}
         children = [node.path for node in nodes]
         spans = list(range(len(nodes) + 1))
@@ -92,15 +96,17 @@ class Layout:
             self.names.append(tuple(children[i][keep - 1] for i in starts))
             self.bounds.append((*starts, len(children)))
             self.starts.append(np.array(starts, np.intp))
+            self.widths.append(np.array([end - start for start, end in pairwise(self.bounds[-1])], np.intp))
             spans = [spans[i] for i in self.bounds[-1]]
             self.node_bounds.append(tuple(spans))
             children = [children[i][:keep] for i in starts]
 
 
 class Kind(NamedTuple):
-    """What a node offers and what stands in its way. free: bitmask. used: some cards are taken. closed: not schedulable
-    and unused. ill: schedulable, with unhealthy cards."""
+    """What a node offers and what stands in its way. cards: how many it has. free: bitmask. used: some cards are taken.
+    closed: not schedulable and unused. ill: schedulable, with unhealthy cards."""
 
+    cards: int
     free: int
     wholly_free: bool
     used: bool
@@ -111,7 +117,7 @@ class Kind(NamedTuple):
     def of(cls, node: Node) -> Kind:
         free, full = node.free, node.all_cards
         closed, ill = not node.schedulable and not node.taken, node.schedulable and node.healthy != full
-        return cls(free, node.cards > 0 and free == full, node.taken != 0, closed, ill)
+        return cls(node.cards, free, node.cards > 0 and free == full, node.taken != 0, closed, ill)
 
 
 class Census:
@@ -156,6 +162,7 @@ class SuperNodeView:
     """One supernode at one moment. Immutable; compare by identity.
 
     nodes are in depth-first natural order. reserve: wholly free nodes it keeps back. cordoned: it gives nothing new.
+    ledger: which groups hold its cards, for those who explain; what is free is in the nodes alone.
     """
 
     def __init__(
@@ -166,6 +173,7 @@ class SuperNodeView:
         *,
         cordoned: bool = False,
         reserve: int | None = None,
+        ledger: Iterable[LedgerEntry] = (),
     ) -> None:
         key = natural_key
         self._set(
@@ -175,6 +183,7 @@ class SuperNodeView:
             cordoned,
             profile.reserve if reserve is None else reserve,
         )
+        self.ledger = tuple(ledger)
 
     def _set(self, name: str, profile: Profile, nodes: tuple[Node, ...], cordoned: bool, reserve: int) -> None:
         self.name = name
@@ -222,6 +231,15 @@ class SuperNodeView:
             known = self.layout.domains[at] = dict(zip(levels, (node.name, *node.path[::-1]), strict=True))
         return known
 
+    def holders(self, cards: Mapping[str, int]) -> dict[str, int]:
+        """Group (`namespace/name`) to how many of these cards (node name to bitmask) it holds by the ledger."""
+        held: dict[str, int] = {}
+        for entry in self.ledger:
+            count = sum((cards.get(seat.node, 0) & seat.cards).bit_count() for seat in entry.seats())
+            if count:
+                held[entry.group] = held.get(entry.group, 0) + count
+        return held
+
     def with_nodes(self, changed: Mapping[str, Node]) -> SuperNodeView:
         """The same supernode with some nodes in another state; names and paths must not change. O(nodes)."""
         index = self.layout.index
@@ -261,6 +279,7 @@ class SuperNodeView:
     def _copy(self, nodes: tuple[Node, ...], cordoned: bool) -> SuperNodeView:
         view = SuperNodeView.__new__(SuperNodeView)
         view._set(self.name, self.profile, nodes, cordoned, self.reserve)
+        view.ledger = self.ledger
         view.__dict__["layout"] = self.layout
         return view
 

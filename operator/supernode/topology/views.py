@@ -40,7 +40,8 @@ def build_view(
     node that is gone stay booked on a node without cards. Raises RangeError on a malformed ledger.
     """
     own = set(found.nodes)
-    taken = held_cards(ledger)
+    entries = tuple(ledger)
+    taken = held_cards(entries)
     for name, mask in (held_elsewhere or {}).items():
         if name in own:
             taken[name] = taken.get(name, 0) | mask
@@ -53,7 +54,7 @@ def build_view(
     built = [_node(node, profile, paths[node.name], taken.get(node.name, 0), pods.get(node.name, ())) for node in facts]
     gone = sorted(taken.keys() - {node.name for node in facts})
     built += [Node(name, 0, 0, taken[name], False, _lone_path(profile, found.name, name)) for name in gone]
-    return SuperNodeView(found.name, profile, built, cordoned=found.cordoned, reserve=found.reserve)
+    return SuperNodeView(found.name, profile, built, cordoned=found.cordoned, reserve=found.reserve, ledger=entries)
 
 
 def build_fleet(

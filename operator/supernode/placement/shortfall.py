@@ -1,0 +1,250 @@
+"""What more steps would cost: the cards that would have to come free, in every domain of every level at once.
+
+A *step* is as many members as a domain must hold together. Its price is the number of its cards that are not available
+now: taken, unhealthy, or on a cordoned node or supernode. Each domain offers its steps cheapest first, so that sorting
+is enough: at each level that binds members together, the children's steps are sorted inside each domain and joined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from functools import partial
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from supernode.placement.rows import Ints
+from supernode.placement.shape import Shape
+from supernode.topology.cards import Packing
+from supernode.topology.fleet import Kind, SuperNodeView
+from supernode.topology.missing import missing
+
+NEVER = 1 << 22
+"""The price of a step that no change can give; more cards than any fleet has."""
+
+
+class Keep(Enum):
+    """What of each supernode is left out for its reserve."""
+
+    NOTHING = auto()
+    WHOLE = auto()
+    DEAREST = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """The steps of one level. Step i costs prices[i], and lies in domain homes[i]. It joins `size` steps of the level
+    before, which are order[first[i]] and those that follow."""
+
+    prices: Ints
+    homes: Ints
+    order: Ints
+    first: Ints
+    size: int
+
+    def parts(self, chosen: Ints) -> Ints:
+        """The steps of the level before that these steps join."""
+        at: Ints = (self.first[chosen][:, None] + np.arange(self.size)).ravel()
+        return self.order[at]
+
+
+class Shortfall:
+    """The steps of all domains, for one shape. Supernodes without nodes are left out.
+
+    keep: what to price as never to be had. Nothing; or the wholly free nodes that reserves keep now, where a supernode
+    that has fewer of them than its reserve offers no whole node at all; or of each supernode as many nodes as its
+    reserve, the dearest, so that these are left to be opened for it. convex: no step is cheaper than one that its node
+    offers before.
+    """
+
+    def __init__(self, views: Sequence[SuperNodeView], shape: Shape, keep: Keep = Keep.NOTHING) -> None:
+        self.views = [view for view in views if view.nodes]
+        self.shape = shape
+        packing = shape.packing
+        nodes = [_prices_of(view, packing, keep if view.reserve else Keep.NOTHING) for view in self.views]
+        table = np.concatenate([prices for prices, _ in nodes]) if nodes else np.zeros((0, 1), np.int64)
+        self.convex = all(convex for _, convex in nodes)
+        self.per_node = table.shape[1]
+        self.first_node = np.cumsum([0, *(len(view.nodes) for view in self.views)])
+        self._each = table.ravel()
+        self._widths = [
+            np.concatenate([view.layout.widths[depth] for view in self.views] or [np.zeros(0, np.int64)])
+            for depth in range(len(shape.above))
+        ]
+        self.levels = self._join_all()
+
+    @property
+    def members(self) -> int:
+        """Members of a step of a whole supernode."""
+        return self.shape.steps[-1]
+
+    @property
+    def prices(self) -> Ints:
+        """What each step of a whole supernode costs; those of one supernode are together, cheapest first."""
+        return self.levels[-1].prices if self.levels else self._each
+
+    @property
+    def homes(self) -> Ints:
+        """The supernode of each of these steps, as an index into `views`."""
+        return self.levels[-1].homes if self.levels else self._node_homes
+
+    @property
+    def _node_homes(self) -> Ints:
+        return np.repeat(np.arange(self.first_node[-1]), self.per_node)
+
+    def _join_all(self) -> list[Steps]:
+        steps, found = self.shape.steps, []
+        prices, homes = self._each, self._node_homes
+        step = steps[self.shape.profile.node_index]
+        for depth, index in enumerate(self.shape.above):
+            homes = self._parents(depth)[homes]
+            if steps[index] == step and index not in self.shape.whole and index != self.shape.above[-1]:
+                continue
+            joined = _joined(prices, homes, len(self._widths[depth]), steps[index] // step)
+            if index in self.shape.whole:
+                joined.prices[~self._nominal(depth, index)[joined.homes]] = NEVER
+            found.append(joined)
+            prices, homes, step = joined.prices, joined.homes, steps[index]
+        return found
+
+    def _parents(self, depth: int) -> Ints:
+        return np.repeat(np.arange(len(self._widths[depth])), self._widths[depth])
+
+    def _nominal(self, depth: int, index: int) -> NDArray[np.bool_]:
+        """Which domains of a level have exactly the nodes the profile says."""
+        profile = self.shape.profile
+        want = profile.levels[index].cards // profile.cards_per_node
+        sizes = np.concatenate([np.diff(view.layout.node_bounds[depth]) for view in self.views])
+        return np.asarray(sizes == want)
+
+    def free(self, index: int) -> Ints:
+        """Members that are healthy and free in each domain of a level, blocks of that level and further out and all
+        reserves aside. Below the node level blocks are those of the node."""
+        steps = self.shape.steps
+        step = steps[self.shape.profile.node_index]
+        prices, homes, joined = self._each, self._node_homes, iter(self.levels)
+        count = int(self.first_node[-1])
+        for depth, level in enumerate(self.shape.above):
+            if level > index:
+                break
+            homes, count = self._parents(depth)[homes], len(self._widths[depth])
+            if level < index and (steps[level] != step or level in self.shape.whole):
+                found = next(joined)
+                prices, homes, step = found.prices, found.homes, steps[level]
+        return np.bincount(homes[prices == 0], minlength=count) * step
+
+    def most(self) -> Ints:
+        """Members that each supernode could take with everything healthy and free."""
+        members = np.bincount(self.homes[self.prices < NEVER], minlength=len(self.views)) * self.members
+        if self.shape.whole_nodes:
+            for at, view in enumerate(self.views):
+                if view.reserve:
+                    usable = max(0, sum(count for kind, count in view.census.counts() if kind.cards) - view.reserve)
+                    members[at] = min(int(members[at]), usable - usable % self.members)
+        return members
+
+    def room(self) -> int:
+        """Members that all supernodes together could take now if blocks did not matter, reserves kept."""
+        if not self.shape.whole_nodes:
+            loose = self.shape.without(0)
+            return sum(view.memo(("room", loose), partial(_room, view, loose)) for view in self.views)
+        free = np.add.reduceat(self._each == 0, self.first_node[:-1]) if self.views else np.zeros(0, np.int64)
+        kept = {at: max(0, view.wholly_free - view.reserve) for at, view in enumerate(self.views) if view.reserve}
+        return sum(min(count, kept.get(at, count)) for at, count in enumerate(free.tolist()))
+
+    def nodes(self, chosen: Ints) -> list[tuple[int, int, int]]:
+        """(view, node, members) of steps of whole supernodes."""
+        for level in reversed(self.levels):
+            chosen = level.parts(chosen)
+        found, counts = np.unique(chosen // self.per_node, return_counts=True)
+        views = np.searchsorted(self.first_node, found, side="right") - 1
+        each = self.shape.steps[self.shape.profile.node_index]
+        return list(
+            zip(views.tolist(), (found - self.first_node[views]).tolist(), (counts * each).tolist(), strict=True)
+        )
+
+
+def _joined(prices: Ints, homes: Ints, domains: int, size: int) -> Steps:
+    """Join the cheapest `size` steps in each domain, then the next."""
+    order = _sorted(homes, prices)
+    counts = np.bincount(homes, minlength=domains)
+    groups = counts // size
+    joined = np.repeat(np.arange(domains), groups)
+    within = np.arange(len(joined)) - np.repeat(np.cumsum(groups) - groups, groups)
+    first = (np.cumsum(counts) - counts)[joined] + within * size
+    reach = np.concatenate([[0], np.cumsum(prices[order])])
+    return Steps(np.minimum(reach[first + size] - reach[first], NEVER), joined, order, first, size)
+
+
+def _sorted(homes: Ints, prices: Ints) -> Ints:
+    """Indices by (home, price, index): one sort of plain integers, which is several times as fast as a sort by keys."""
+    bits = max(1, len(prices) - 1).bit_length()
+    keys = (homes << NEVER.bit_length() | prices) << bits | np.arange(len(prices))
+    keys.sort()
+    return keys & ((1 << bits) - 1)
+
+
+Prices = tuple[Ints, bool]
+
+
+def _prices_of(view: SuperNodeView, packing: Packing, keep: Keep) -> Prices:
+    """prices[i, j] of the j-th step of node i, and whether none is cheaper than the one before."""
+    return view.memo(("prices", packing, keep.value), partial(_prices, view, packing, keep))
+
+
+def _prices(view: SuperNodeView, packing: Packing, keep: Keep) -> Prices:
+    census = view.census
+    rows = [_row(kind, packing, cordoned=view.cordoned) for kind in census.kinds]
+    table = np.array([row for row, _ in rows], np.int64)[census.each]
+    if keep is Keep.WHOLE:
+        _keep_whole(table, view)
+    elif keep is Keep.DEAREST:
+        table[np.argsort(table[:, 0], kind="stable")[len(table) - view.reserve :]] = NEVER
+    return table, all(convex for _, convex in rows)
+
+
+def _keep_whole(table: Ints, view: SuperNodeView) -> None:
+    whole = np.zeros(len(view.nodes), np.bool_) if view.cordoned else view.census.wholly_free
+    kept = np.flatnonzero(whole)
+    if len(kept) >= view.reserve:
+        capacity = (table[kept] < NEVER).sum(axis=1)
+        table[kept[np.argsort(capacity, kind="stable")[: view.reserve]]] = NEVER
+        return
+    table[kept] = NEVER
+    for at, node in enumerate(view.nodes):
+        closed = (0 if view.cordoned else node.free) ^ node.all_cards
+        full = closed.bit_count()
+        reach = np.cumsum(table[at])
+        table[at, reach >= full] = NEVER
+
+
+def _row(kind: Kind, packing: Packing, *, cordoned: bool) -> tuple[list[int], bool]:
+    """The prices of a node's steps, none less than the one before, and whether that changed none."""
+    masks = missing(packing, 0 if cordoned else kind.free, kind.cards)
+    most = len(missing(packing, 0, packing.sizes[-1])) - 1
+    prices, last, convex = [], 0, True
+    for before, after in pairwise(masks):
+        price = after.bit_count() - before.bit_count()
+        convex = convex and price >= last
+        last = max(last, price)
+        prices.append(last)
+    return prices + [NEVER] * (most - len(prices)), convex
+
+
+def _room(view: SuperNodeView, shape: Shape) -> int:
+    """Members a supernode could take, its reserve kept."""
+    members, whole = 0, []
+    usable = 0 if view.cordoned else max(0, view.wholly_free - view.reserve)
+    for kind, count in view.census.counts():
+        capacity = 0 if view.cordoned else shape.packing.capacity(kind.free)
+        if kind.wholly_free:
+            whole.append((capacity, count))
+        else:
+            members += capacity * count
+    for capacity, count in sorted(whole, reverse=True):
+        members += capacity * min(count, usable)
+        usable -= min(count, usable)
+    return members
