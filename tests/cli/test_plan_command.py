@@ -55,6 +55,7 @@ def test_a_result_has_exactly_the_documented_form(plan: Plan) -> None:
         "proven": True,
         "reason": None,
         "message": None,
+        "change": [],
     }
     assert list(result["spans"]) == ["supernode", "rack", "node"], "outermost first"
 

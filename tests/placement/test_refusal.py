@@ -8,9 +8,11 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from supernode.placement import Placement, Refusal, Request, plan
-from supernode.topology.fleet import Fleet, SuperNodeView
+from supernode.placement.result import Opening
+from supernode.topology.fleet import Fleet, Node, SuperNodeView
+from supernode.topology.ledger import LedgerEntry, Run
 from supernode.topology.ranges import card_indices
-from tests.placement.fleets import fleets, requests, scattered
+from tests.placement.fleets import fleets, profile_of, requests, scattered
 
 Cards = Mapping[tuple[str, str], int]
 """(supernode, node) to cards (bitmask) that come free."""
@@ -88,6 +90,36 @@ def assert_helps(fleet: Fleet, request: Request, refusal: Refusal) -> None:
         smaller = list(combinations(single, cost - 1)) if cost <= 3 else []
     for some in smaller:
         assert not fits(fleet, request, some), some
+
+
+def entry(group: str, node: str, cards: str) -> LedgerEntry:
+    return LedgerEntry(group, group, (Run("0", node, (cards,)),))
+
+
+def test_a_message_names_where_who_and_what() -> None:
+    profile = profile_of("p", ("node", 4), ("rack", 4), ("supernode", 2))
+    states = {"n0": (0b1111, 0b0011), "n1": (0b1100, 0), "n2": (0b1111, 0), "n3": (0b1111, 0), "n4": (0b1111, 0b1111)}
+    nodes = [
+        Node(name, 4, healthy, taken, name != "n2", ("s", f"s/{int(name[1]) // 4}"))
+        for name, (healthy, taken) in states.items()
+    ]
+    ledger = [entry("research/a", "n0", "0"), entry("research/b", "n4", "0-3")]
+    view = SuperNodeView("s", profile, nodes, ledger=ledger)
+    refusal = plan(Fleet([view]), Request("r", 4, 4, required="rack"))
+    assert isinstance(refusal, Refusal)
+    assert refusal.change == (Opening("s/0", "s", {"n0": 0b0011, "n1": 0b0011, "n2": 0b1111}),)
+    assert refusal.message.endswith(
+        "it takes 8 more cards, on nodes n0, n1, n2 in s/0: "
+        "1 of research/a, 1 in use, 2 unhealthy, 4 cordoned or not ready"
+    )
+
+
+def test_what_cannot_be_gives_no_advice() -> None:
+    profile = profile_of("p", ("node", 4), ("supernode", 2), reserve=1)
+    view = SuperNodeView("s", profile, [Node(f"n{i}", 4, 15, path=("s",)) for i in range(2)])
+    refusal = plan(Fleet([view]), Request("r", 2, 4))
+    assert isinstance(refusal, Refusal)
+    assert (refusal.stalled, refusal.change, refusal.least) == (True, (), False)
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))

@@ -123,6 +123,13 @@ def to_document(results: Sequence[Result]) -> dict[str, Any]:
     return {"results": [_to_dict(result) for result in results]}
 
 
+def _change(refused: Refusal) -> list[dict[str, Any]]:
+    return [
+        {"domain": opening.domain, "nodes": {name: list(card_indices(mask)) for name, mask in opening.nodes.items()}}
+        for opening in refused.change
+    ]
+
+
 def _to_dict(result: Result) -> dict[str, Any]:
     answer = result.answer
     placed = answer if isinstance(answer, Placement) else None
@@ -146,5 +153,6 @@ def _to_dict(result: Result) -> dict[str, Any]:
         "proven": answer.proven,
         "reason": str(refused.reason) if refused else None,
         "message": refused.message if refused else None,
+        "change": _change(refused) if refused else [],
         "decisionSeconds": round(result.seconds, 6),
     }

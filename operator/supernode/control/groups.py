@@ -6,7 +6,7 @@ The decisions of one pass are collected in a :class:`Draft`; the allocator write
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -259,7 +259,7 @@ def _decide(fleet: Fleet, group: Group, waited: float) -> tuple[Placement | Refu
         return (wide if isinstance(narrow, Refusal) else narrow), None
     rest = preferred.wait_seconds - waited
     message = f"waits for one domain of level {preferred.level}, at most {preferred.wait}: {narrow.message}"
-    return Refusal(Reason.PREFERRED_LEVEL_WAIT, message, level=preferred.level), rest
+    return replace(narrow, reason=Reason.PREFERRED_LEVEL_WAIT, message=message, level=preferred.level), rest
 
 
 def _turn(group: Group) -> tuple[int, datetime, Key]:

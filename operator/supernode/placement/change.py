@@ -14,7 +14,7 @@ from supernode.placement.fronts import OverBudgetError
 from supernode.placement.rows import Ints
 from supernode.placement.search import fits
 from supernode.placement.shape import Task
-from supernode.placement.shortfall import NEVER, Keep, Shortfall
+from supernode.placement.shortfall import NEVER, Keep, Shortfall, ascending
 from supernode.topology.fleet import SuperNodeView
 from supernode.topology.missing import missing
 
@@ -130,7 +130,7 @@ class _Search:
         else:
             exact = False
         if best is None:
-            return self._kept() if self.reserve.any() else None
+            return self._kept() if self.need == 1 and self.reserve.any() else None
         return Change(best.opened, least=exact)
 
     @property
@@ -159,7 +159,8 @@ class _Search:
         if chosen is None:
             return None
         if not self.reserve.any():
-            return self._with_reserve(self.relaxed, chosen)
+            dear = chosen[self.relaxed.prices[chosen] > 0] if self.shape.whole_nodes else chosen
+            return self._with_reserve(self.relaxed, dear)
         kept = self._kept()
         if kept is not None and kept.least:
             return kept
@@ -195,8 +196,6 @@ class _Search:
     def _kept(self) -> Change | None:
         """On nodes that no reserve keeps."""
         table = Shortfall(self.views, self.shape, Keep.WHOLE)
-        if self.need > 1 and self.limit == 1:
-            return None
         chosen = _cheapest(table.prices, self.need)
         found = None if chosen is None else self._with_reserve(table, chosen)
         if chosen is None or found is None:
@@ -248,7 +247,7 @@ def _cheapest(prices: Ints, count: int) -> Ints | None:
     """Indices of the cheapest, the first of equals; None where there are too few to be had."""
     if len(prices) < count:
         return None
-    chosen = np.argsort(prices, kind="stable")[:count]
+    chosen = ascending(np.zeros(len(prices), np.int64), prices)[:count]
     return None if prices[chosen[-1]] >= NEVER else chosen
 
 

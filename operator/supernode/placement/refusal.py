@@ -19,6 +19,9 @@ from supernode.topology.fleet import Census, SuperNodeView
 SHOWN = 3
 """Domains and groups a message names before it only counts the others."""
 
+ASKED = 8
+"""Supernodes whose ledgers are read for who holds the cards; with more, a message only counts them."""
+
 Counts = tuple[int, int, int]
 
 
@@ -47,23 +50,22 @@ def refusal(views: Sequence[SuperNodeView], task: Task, *, never: bool | None = 
     if never is None:
         never = not _could_ever(prices, task)
     if never:
-        views = emptied(views, task)
-        prices = Shortfall(views, task.shape)
-    open_ = [view for view in views if not view.cordoned]
+        prices = Shortfall(views, task.shape, empty=True)
     room = prices.room()
-    cause = _too_few(open_, task, room) if room < task.request.members else _too_scattered(prices, task)
+    cause = _too_few(prices, task, room) if room < task.request.members else _too_scattered(prices, task)
     level = None if cause.level is None else task.profile.levels[cause.level].name
     refused = partial(Refusal, level=level, needed=task.request.members, best=cause.best)
     if never:
         text = f"{cause.text}; this is with every card healthy and free, so ask for less or loosen the topology"
         return refused(Reason.NEVER_FITS, text, stalled=True)
     text = cause.text
-    if len(open_) < len(views):
-        text += f"; {len(views) - len(open_)} of {len(views)} supernodes are cordoned"
+    if cordoned := sum(view.cordoned for view in views):
+        text += f"; {cordoned} of {len(views)} supernodes are cordoned"
     change = smallest_change(prices, task)
     if change is None:
         return refused(cause.reason, text)
-    index = len(task.profile.levels) - 1 if cause.level is None else max(cause.level, task.profile.node_index)
+    tightest = max([task.tightest, *task.shape.whole])
+    index = tightest if tightest > task.profile.node_index else len(task.profile.levels) - 1
     openings = _openings(prices.views, change, task.profile.levels[index].name)
     text += _remedy(prices.views, change, openings)
     return refused(cause.reason, text, change=openings, least=change.least)
@@ -96,15 +98,17 @@ def _could_ever(prices: Shortfall, task: Task) -> bool:
 # What is missing.
 
 
-def _too_few(open_: Sequence[SuperNodeView], task: Task, room: int) -> _Cause:
-    cards = sum(view.memo("outside the reserve", partial(_free_cards, view)) for view in open_)
-    reserved = sum(min(view.reserve, len(view.nodes)) for view in open_)
-    supernodes = "1 supernode" if len(open_) == 1 else f"{len(open_)} supernodes together"
+def _too_few(prices: Shortfall, task: Task, room: int) -> _Cause:
+    views = [view for view in prices.views if prices.empty or not view.cordoned]
+    reserved = sum(min(view.reserve, len(view.nodes)) for view in views)
+    supernodes = "1 supernode" if len(views) == 1 else f"{len(views)} supernodes together"
+    ways = () if prices.empty else (_in_the_way(view) for view in views)
     text = (
         f"needs {_units(task, task.request.members)}; {supernodes} can give {room}"
-        f"{_obstacles((_in_the_way(view) for view in open_), reserved, sum(len(view.nodes) for view in open_))}"
+        f"{_obstacles(ways, reserved, sum(len(view.nodes) for view in views))}"
     )
-    if cards < task.request.cards:
+    cards = sum(view.memo("outside the reserve", partial(_free_cards, view)) for view in views)
+    if prices.empty or cards < task.request.cards:
         return _Cause(Reason.INSUFFICIENT_CARDS, None, room, text)
     text += f"; {cards} cards are free, but scattered over nodes"
     return _Cause(Reason.NO_DOMAIN_FITS, task.profile.node_index, room, text)
@@ -134,7 +138,7 @@ def _too_scattered(prices: Shortfall, task: Task) -> _Cause:
     reserved = min(best.view.reserve, len(best.view.nodes))
     has = (
         f"the best, {best.domain}, has {best.members} healthy and free"
-        f"{_obstacles([_count_in_the_way(best.nodes)], reserved, len(best.view.nodes))}"
+        f"{_obstacles([] if prices.empty else [_count_in_the_way(best.nodes)], reserved, len(best.view.nodes))}"
     )
     if together < request.members:
         text = f"needs {request.members // together} times {_units(task, together)} in one {name}; {has}"
@@ -217,12 +221,10 @@ def _openings(views: Sequence[SuperNodeView], change: Change, level: str) -> tup
 
 def _remedy(views: Sequence[SuperNodeView], change: Change, openings: Sequence[Opening]) -> str:
     """The change in words: how many cards of how many nodes, where, and who or what has them."""
-    nodes = sum(len(opening.nodes) for opening in openings)
-    where = _listed(
-        [f"{opening.domain} ({len(opening.nodes)})" for opening in openings]
-        if len(openings) > 1
-        else [openings[0].domain]
-    )
+    names = [name for opening in openings for name in opening.nodes]
+    nodes = f"{len(names)} nodes" if len(names) > SHOWN else f"node{'s' if len(names) > 1 else ''} {', '.join(names)}"
+    parts = [f"{opening.domain} ({len(opening.nodes)})" for opening in openings]
+    where = _listed(parts) if len(parts) > 1 else openings[0].domain
     held, unnamed, ill, closed = _who(views, change)
     why = [f"{count} of {group}" for group, count in held.most_common(SHOWN)]
     if more := sum(held.values()) - sum(count for _, count in held.most_common(SHOWN)):
@@ -234,7 +236,7 @@ def _remedy(views: Sequence[SuperNodeView], change: Change, openings: Sequence[O
     ]
     cards = f"{change.cards} more card{'' if change.cards == 1 else 's'}"
     cards = f"it takes {cards}" if change.least else f"{cards} would do"
-    return f"; {cards}, on {nodes} node{'' if nodes == 1 else 's'} in {where}: {', '.join(why)}"
+    return f"; {cards}, on {nodes} in {where}: {', '.join(why)}"
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -249,7 +251,8 @@ def _who(views: Sequence[SuperNodeView], change: Change) -> tuple[Counter[str], 
     taken = ill = closed = 0
     for index, nodes in change.opened.items():
         view = views[index]
-        held.update(view.holders({view.nodes[at].name: mask & view.nodes[at].taken for at, mask in nodes.items()}))
+        if len(change.opened) <= ASKED:
+            held.update(view.holders({view.nodes[at].name: mask & view.nodes[at].taken for at, mask in nodes.items()}))
         for at, mask in nodes.items():
             node = view.nodes[at]
             used = mask & node.taken

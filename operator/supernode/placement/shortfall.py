@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from supernode.placement.rows import Ints
 from supernode.placement.shape import Shape
 from supernode.topology.cards import Packing
-from supernode.topology.fleet import Kind, SuperNodeView
+from supernode.topology.fleet import SuperNodeView
 from supernode.topology.missing import missing
 
 NEVER = 1 << 22
@@ -56,15 +56,19 @@ class Shortfall:
 
     keep: what to price as never to be had. Nothing; or the wholly free nodes that reserves keep now, where a supernode
     that has fewer of them than its reserve offers no whole node at all; or of each supernode as many nodes as its
-    reserve, the dearest, so that these are left to be opened for it. convex: no step is cheaper than one that its node
-    offers before.
+    reserve, the dearest, so that these are left to be opened for it. empty: suppose that every card is healthy and free
+    and nothing cordoned; then a reserve is kept against whole nodes only, since of partly used nodes, which it leaves
+    alone, there may be more later. convex: no step is cheaper than one that its node offers before.
     """
 
-    def __init__(self, views: Sequence[SuperNodeView], shape: Shape, keep: Keep = Keep.NOTHING) -> None:
+    def __init__(
+        self, views: Sequence[SuperNodeView], shape: Shape, keep: Keep = Keep.NOTHING, *, empty: bool = False
+    ) -> None:
         self.views = [view for view in views if view.nodes]
         self.shape = shape
+        self.empty = empty
         packing = shape.packing
-        nodes = [_prices_of(view, packing, keep if view.reserve else Keep.NOTHING) for view in self.views]
+        nodes = [_prices_of(view, packing, keep if view.reserve else Keep.NOTHING, empty) for view in self.views]
         table = np.concatenate([prices for prices, _ in nodes]) if nodes else np.zeros((0, 1), np.int64)
         self.convex = all(convex for _, convex in nodes)
         self.per_node = table.shape[1]
@@ -148,10 +152,12 @@ class Shortfall:
 
     def room(self) -> int:
         """Members that all supernodes together could take now if blocks did not matter, reserves kept."""
+        if self.empty:
+            return int(Shortfall(self.views, self.shape.without(0), empty=True).most().sum())
         if not self.shape.whole_nodes:
             loose = self.shape.without(0)
             return sum(view.memo(("room", loose), partial(_room, view, loose)) for view in self.views)
-        free = np.add.reduceat(self._each == 0, self.first_node[:-1]) if self.views else np.zeros(0, np.int64)
+        free = np.add.reduceat(self._each == 0, self.first_node[:-1])
         kept = {at: max(0, view.wholly_free - view.reserve) for at, view in enumerate(self.views) if view.reserve}
         return sum(min(count, kept.get(at, count)) for at, count in enumerate(free.tolist()))
 
@@ -169,7 +175,7 @@ class Shortfall:
 
 def _joined(prices: Ints, homes: Ints, domains: int, size: int) -> Steps:
     """Join the cheapest `size` steps in each domain, then the next."""
-    order = _sorted(homes, prices)
+    order = ascending(homes, prices)
     counts = np.bincount(homes, minlength=domains)
     groups = counts // size
     joined = np.repeat(np.arange(domains), groups)
@@ -179,7 +185,7 @@ def _joined(prices: Ints, homes: Ints, domains: int, size: int) -> Steps:
     return Steps(np.minimum(reach[first + size] - reach[first], NEVER), joined, order, first, size)
 
 
-def _sorted(homes: Ints, prices: Ints) -> Ints:
+def ascending(homes: Ints, prices: Ints) -> Ints:
     """Indices by (home, price, index): one sort of plain integers, which is several times as fast as a sort by keys."""
     bits = max(1, len(prices) - 1).bit_length()
     keys = (homes << NEVER.bit_length() | prices) << bits | np.arange(len(prices))
@@ -190,14 +196,15 @@ def _sorted(homes: Ints, prices: Ints) -> Ints:
 Prices = tuple[Ints, bool]
 
 
-def _prices_of(view: SuperNodeView, packing: Packing, keep: Keep) -> Prices:
+def _prices_of(view: SuperNodeView, packing: Packing, keep: Keep, empty: bool) -> Prices:
     """prices[i, j] of the j-th step of node i, and whether none is cheaper than the one before."""
-    return view.memo(("prices", packing, keep.value), partial(_prices, view, packing, keep))
+    return view.memo(("prices", packing, keep.value, empty), partial(_prices, view, packing, keep, empty))
 
 
-def _prices(view: SuperNodeView, packing: Packing, keep: Keep) -> Prices:
+def _prices(view: SuperNodeView, packing: Packing, keep: Keep, empty: bool) -> Prices:
     census = view.census
-    rows = [_row(kind, packing, cordoned=view.cordoned) for kind in census.kinds]
+    free = [(1 << kind.cards) - 1 if empty else 0 if view.cordoned else kind.free for kind in census.kinds]
+    rows = [_row(packing, mask, kind.cards) for mask, kind in zip(free, census.kinds, strict=True)]
     table = np.array([row for row, _ in rows], np.int64)[census.each]
     if keep is Keep.WHOLE:
         _keep_whole(table, view)
@@ -221,9 +228,9 @@ def _keep_whole(table: Ints, view: SuperNodeView) -> None:
         table[at, reach >= full] = NEVER
 
 
-def _row(kind: Kind, packing: Packing, *, cordoned: bool) -> tuple[list[int], bool]:
+def _row(packing: Packing, free: int, cards: int) -> tuple[list[int], bool]:
     """The prices of a node's steps, none less than the one before, and whether that changed none."""
-    masks = missing(packing, 0 if cordoned else kind.free, kind.cards)
+    masks = missing(packing, free, cards)
     most = len(missing(packing, 0, packing.sizes[-1])) - 1
     prices, last, convex = [], 0, True
     for before, after in pairwise(masks):

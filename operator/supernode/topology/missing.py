@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
 from functools import lru_cache, reduce
+from operator import or_
 from typing import TypeVar
 
 from supernode.topology.cards import Packing
@@ -25,19 +26,22 @@ def missing(packing: Packing, free: int, cards: int) -> tuple[int, ...]:
     full = (1 << packing.sizes[top]) - 1
     if packing.cards == packing.sizes[top]:
         return (0, full & ~free) if cards >= packing.cards and packing.steps[top] == 1 else (0,)
-    found = _Node(packing, free, (1 << cards) - 1).members(top, 0)
+    found = _Units(packing, free, (1 << cards) - 1, tuple(1 << i for i in range(packing.sizes[top]))).members(top, 0)
     step = packing.steps[top]
     return tuple(found[count] for count in range(0, max(found) + 1, step))
 
 
-class _Node:
-    def __init__(self, packing: Packing, free: int, real: int) -> None:
+class _Units:
+    """A node, or what stands for one: units[i] are the cards (bitmask) taken together as the i-th."""
+
+    def __init__(self, packing: Packing, free: int, real: int, units: tuple[int, ...]) -> None:
         self.packing = packing
         self.free = free
         self.real = real
+        self.units = units
 
     def members(self, level: int, start: int) -> Masks:
-        """Multiples of the level's step, in the domain whose first card is `start`."""
+        """Multiples of the level's step, in the domain whose first unit is `start`."""
         packing = self.packing
         if level == packing.home:
             found = self._sets(level, packing.cards, start)
@@ -45,23 +49,26 @@ class _Node:
             found = reduce(_added, (self.members(level - 1, at) for at in self._children(level, start)))
         return {count: mask for count, mask in found.items() if count % packing.steps[level] == 0}
 
-    def _children(self, level: int, start: int) -> Iterable[int]:
+    def _children(self, level: int, start: int) -> range:
         return range(start, start + self.packing.sizes[level], self.packing.sizes[level - 1])
 
     def _sets(self, level: int, cards: int, start: int) -> Masks:
-        """Disjoint aligned sets of `cards`, blocks aside."""
+        """Disjoint aligned sets of `cards` units, blocks aside."""
         if level == 0:
             return self._loose(cards, start)
-        size = self.packing.sizes[level - 1]
+        size, children = self.packing.sizes[level - 1], self._children(level, start)
         if cards <= size:
-            return reduce(_added, (self._sets(level - 1, cards, at) for at in self._children(level, start)))
+            return reduce(_added, (self._sets(level - 1, cards, at) for at in children))
+        if level - 1 in self.packing.make.rings and cards % size:
+            share, odd = divmod(cards, len(children))
+            columns = tuple(reduce(or_, (self.units[at + i] for at in children)) for i in range(size))
+            return {0: 0} if odd else _Units(self.packing, self.free, self.real, columns)._sets(level - 1, share, 0)
         whole, rest = divmod(cards, size)
         states: dict[tuple[int, int], int] = {(0, 0): 0}
-        for at in self._children(level, start):
+        for at in children:
             options = {(0, count): mask for count, mask in (self._sets(level - 1, rest, at) if rest else {}).items()}
-            options |= {(0, 0): 0, (1, 0): ((1 << size) - 1) << at & ~self.free}
-            if ((1 << size) - 1) << at & ~self.real:
-                del options[1, 0]
+            domain = reduce(or_, self.units[at : at + size])
+            options |= {(0, 0): 0} if domain & ~self.real else {(0, 0): 0, (1, 0): domain & ~self.free}
             states = _least(
                 ((wholes + more, rests + others), mask | opened)
                 for (wholes, rests), mask in states.items()
@@ -71,11 +78,10 @@ class _Node:
         return {k: states[key] for k in range(most + 1) if (key := (k * whole, k if rest else 0)) in states}
 
     def _loose(self, cards: int, start: int) -> Masks:
-        """Sets of any cards of an innermost domain."""
-        domain = (((1 << self.packing.sizes[0]) - 1) << start) & self.real
-        closed = [1 << i for i in range(start, start + self.packing.sizes[0]) if domain & ~self.free & 1 << i]
-        open_ = (domain & self.free).bit_count()
-        return {k: sum(closed[: max(0, k * cards - open_)]) for k in range(domain.bit_count() // cards + 1)}
+        """Sets of any units of an innermost domain."""
+        units = [unit for unit in self.units[start : start + self.packing.sizes[0]] if not unit & ~self.real]
+        closed = sorted((unit & ~self.free for unit in units), key=int.bit_count)
+        return {k: reduce(or_, closed[: k * cards], 0) for k in range(len(units) // cards + 1)}
 
 
 def _added(first: Masks, second: Masks) -> Masks:
