@@ -111,7 +111,18 @@ class _Level(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True)
     name: str
     fan_out: int = Field(ge=1)
+    fabric: str = "switch"
+    dims: tuple[int, ...] = ()
     node_label: str | None = None
+    position_label: str | None = None
+
+    def position(self, child: int) -> str:
+        """What the position label says of the child with this number, counted row by row."""
+        numbers: list[int] = []
+        for extent in reversed(self.dims or (self.fan_out,)):
+            child, number = divmod(child, extent)
+            numbers.insert(0, number)
+        return "-".join(map(str, numbers))
 
 
 class _Card(BaseModel):

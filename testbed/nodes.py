@@ -130,6 +130,8 @@ def _labels(planned: PlannedPool, index: int, place: int, name: str, entries: li
     size = 1
     for number, level in enumerate(profile.outer):
         outermost = number == len(profile.outer) - 1
+        if level.position_label:
+            labels[level.position_label] = level.position(place // size % level.fan_out)
         size *= level.fan_out
         fields[level.name] = planned.first_id + index if outermost else place // size
         if level.node_label:

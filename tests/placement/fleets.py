@@ -9,11 +9,26 @@ from supernode.topology.fleet import Fleet, Node, SuperNodeView
 from supernode.topology.profile import Level, Profile
 
 
-def profile_of(name: str, *levels: tuple[str, int], fabrics: dict[str, str] | None = None, **rules: object) -> Profile:
+def profile_of(
+    name: str,
+    *levels: tuple[str, int],
+    fabrics: dict[str, str] | None = None,
+    dims: dict[str, tuple[int, ...]] | None = None,
+    positions: tuple[str, ...] = (),
+    **rules: object,
+) -> Profile:
     """A profile from (level, fanOut) pairs, inner to outer."""
     sizes = [prod(fan_out for _, fan_out in levels[: i + 1]) for i in range(len(levels))]
     built = tuple(
-        Level(level, fan_out, size, fabric=(fabrics or {}).get(level, "switch"), node_label=f"label/{level}")
+        Level(
+            level,
+            fan_out,
+            size,
+            fabric=(fabrics or {}).get(level, "switch"),
+            dims=(dims or {}).get(level, ()),
+            node_label=f"label/{level}",
+            position_label=f"at/{level}" if level in positions else None,
+        )
         for (level, fan_out), size in zip(levels, sizes, strict=True)
     )
     return Profile(name, "example.com/card", built, **rules)  # type: ignore[arg-type]
@@ -36,7 +51,7 @@ def profiles(draw: st.DrawFn) -> Profile:
         "whole_nodes_across_nodes": draw(st.booleans()) and draw(st.booleans()),
         "reserve": draw(st.sampled_from([0, 0, 0, 1, 2])),
     }
-    fabrics = {"rack": draw(st.sampled_from(["switch", "mesh", "none", "switch", "torus"]))}
+    fabrics = {"rack": draw(st.sampled_from(["switch", "mesh", "none", "switch", "ring"]))}
     return profile_of("p", *levels, fabrics=fabrics, **rules)
 
 

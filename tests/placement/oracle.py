@@ -154,7 +154,7 @@ def _legal(used: Used, request: Request, profile: Profile) -> bool:
     for name, most in request.max_span.items():
         if len(_shares(used, profile.level(name))) > most:
             return False
-    return _reserve_kept(used) and _rings_whole(used, request, profile)
+    return _reserve_kept(used) and _rings_kept(used, request, profile)
 
 
 def _reserve_kept(used: Used) -> bool:
@@ -168,18 +168,31 @@ def _reserve_kept(used: Used) -> bool:
     return True
 
 
-def _rings_whole(used: Used, request: Request, profile: Profile) -> bool:
+def _rings_kept(used: Used, request: Request, profile: Profile) -> bool:
+    """Rings above the node, whose children have no position labels: a run of whole children, or whole rings."""
     for index in range(profile.node_index + 1, len(profile.levels)):
         level, child = profile.levels[index], profile.levels[index - 1]
-        if level.fabric not in ("ring", "torus"):
+        if level.fabric != "ring":
             continue
-        if request.cards <= child.cards:
-            if len(_shares(used, child)) > 1:
+        shares, inner = _shares(used, level), _shares(used, child)
+        views = {id(view): view for view, _, _ in used}.values()
+        nodes = {name: [n for v in views for n in v.nodes if v.domains(n)[level.name] == name] for name in shares}
+        if request.cards < child.cards:
+            return len(inner) == 1
+        if request.cards > level.cards:
+            if any(share * request.cards_per_member != level.cards for share in shares.values()):
+                return False
+            if any(len(nodes[name]) * profile.cards_per_node != level.cards for name in shares):
                 return False
             continue
-        for domain, share in _shares(used, level).items():
-            views = {id(view): view for view, _, _ in used}.values()
-            size = sum(view.domains(node)[level.name] == domain for view in views for node in view.nodes)
-            if share * request.cards_per_member != level.cards or size * profile.cards_per_node != level.cards:
-                return False
+        if len(shares) > 1 or any(share * request.cards_per_member != child.cards for share in inner.values()):
+            return False
+        return len(inner) == 1 or _is_run(used, nodes[next(iter(shares))], level)
     return True
+
+
+def _is_run(used: Used, nodes: Sequence[Node], level: Level) -> bool:
+    """Whether the used nodes are neighbours in a ring that has all its nodes, taken as a circle."""
+    taken = {node.name for _, node, _ in used}
+    circle = "".join("x" if node.name in taken else "." for node in nodes)
+    return len(nodes) == level.fan_out and "x" * len(taken) in circle * 2

@@ -90,6 +90,7 @@ def request_of(case: Case) -> Request:
         required=case.get("required"),
         blocks=tuple(Block(level, size) for level, size in case.get("blocks", {}).items()),
         max_span=case.get("maxSpan", {}),
+        shape=tuple(int(extent) for extent in case["shape"].split("x")) if "shape" in case else (),
     )
 
 
@@ -128,13 +129,22 @@ def nodes_of(name: str, text: str, profile: Profile, letters: dict[str, str]) ->
         nodes += [
             node_of(f"{name}-{len(nodes) + i:04}", letter, path, profile, letters) for i, letter in enumerate(rack)
         ]
-    return nodes
+    return [replace(node, at=at_of(i, profile)) for i, node in enumerate(nodes) if node.cards]
+
+
+def at_of(place: int, profile: Profile) -> tuple[int, ...]:
+    """Positions as drawn, as far as the profile has them: children of a ring or torus stand side by side."""
+    size, found = 1, []
+    for level in profile.above:
+        found.append(place // size % level.fan_out if level.position_label else -1)
+        size *= level.fan_out
+    return tuple(found[::-1])
 
 
 def node_of(name: str, letter: str, path: tuple[str, ...], profile: Profile, letters: dict[str, str]) -> Node:
     cards = profile.cards_per_node
-    picture = letters[letter].replace(" ", "") if letter in letters else {"#": "#"}.get(letter, ".") * cards
-    assert letter in letters or letter in ".#x", f"draw letter {letter} under `letters`"
+    picture = letters[letter].replace(" ", "") if letter in letters else {"#": "#", "_": ""}.get(letter, ".") * cards
+    assert letter in letters or letter in ".#x_", f"draw letter {letter} under `letters`"
     ill, taken = (sum(1 << i for i, card in enumerate(picture) if card == sign) for sign in "!#")
     node = Node(name, len(picture), 0, taken, letter != "x", path)
     return replace(node, healthy=node.all_cards & ~ill)

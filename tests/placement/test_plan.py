@@ -182,8 +182,8 @@ def test_max_span_prefers_another_supernode_to_one_more_rack() -> None:
     assert "maxSpan" in refusal.message
 
 
-def test_a_torus_above_the_node_is_given_whole_or_left_alone() -> None:
-    cube = profile_of("cube", ("node", 4), ("cube", 2), ("pod", 4), fabrics={"cube": "torus"})
+def test_several_rings_are_given_whole() -> None:
+    cube = profile_of("cube", ("node", 4), ("cube", 2), ("pod", 4), fabrics={"cube": "ring"})
 
     def pod(*cubes: str) -> Fleet:
         items = [
@@ -197,8 +197,8 @@ def test_a_torus_above_the_node_is_given_whole_or_left_alone() -> None:
     assert place(pod(".#", "..", ".."), Request("r", 4, 4)).spans["cube"] == 2
     place(pod(".#"), Request("r", 1, 4))
     refusal = refuse(pod("..", ".."), Request("r", 3, 4))
-    assert (refusal.reason, refusal.level, refusal.stalled) == (Reason.FABRIC_UNSUPPORTED, "cube", True)
-    assert "multiple of 8 cards" in refusal.message
+    assert (refusal.reason, refusal.stalled) == (Reason.ILLEGAL_SHAPE, True)
+    assert "4 cards (1 x node), 8 cards (1 x cube), 16 cards (2 x cube): use one of them" in refusal.message
     assert refuse(pod(".#", ".#"), Request("r", 2, 4)).reason is Reason.NO_DOMAIN_FITS
 
 

@@ -129,4 +129,4 @@ def test_a_member_over_rings_is_a_multiple_of_them() -> None:
     box = profile_of("p", ("ring", 8), ("node", 2), fabrics={"ring": "ring"})
     assert legal_sizes(box) == (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16)
     pairs = profile_of("p", ("package", 2), ("ring", 2), ("node", 2), fabrics={"ring": "ring"})
-    assert legal_sizes(pairs) == (1, 2, 3, 4, 6, 8)
+    assert legal_sizes(pairs) == (1, 2, 3, 4, 8)

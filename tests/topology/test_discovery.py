@@ -14,9 +14,9 @@ from supernode.topology.discovery import (
     SuperNodeFacts,
     Taint,
     discover,
-    known_value,
 )
 from supernode.topology.ledger import LedgerEntry, Run
+from supernode.topology.positions import known_value
 from supernode.topology.profile import Level, Profile
 from supernode.topology.views import ForeignPod, build_fleet
 

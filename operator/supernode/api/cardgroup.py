@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
+from math import prod
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -10,7 +11,7 @@ from supernode.api.base import ApiModel, ObjectMeta, ObjectName, Precision, Rule
 from supernode.api.conditions import Condition
 from supernode.api.names import API_VERSION
 from supernode.api.supernode import Run
-from supernode.api.topology import Objective, Topology
+from supernode.api.topology import SHAPE_PRODUCT, Objective, Topology
 
 PRIORITY_LIMIT = 1_000_000_000
 
@@ -62,6 +63,13 @@ class CardGroupSpec(ApiModel):
             message="topology.blocks: the members of every block must divide spec.members; correct one of them",
             holds=lambda s: s.topology is None or all(s.members % block.members == 0 for block in s.topology.blocks),
             field=".topology.blocks",
+        ),
+        Rule(
+            cel="!has(self.topology) || !has(self.topology.shape) "
+            f"|| {SHAPE_PRODUCT} == self.members * self.cardsPerMember",
+            message="topology.shape: its product must be members * cardsPerMember; correct one of them",
+            holds=lambda s: s.topology is None or s.topology.shape is None or prod(s.topology.shape) == s.cards,
+            field=".topology.shape",
         ),
         *(
             immutable(name, remedy=_RECREATE)

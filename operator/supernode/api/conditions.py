@@ -121,10 +121,10 @@ class Reason(StrEnum):
         ReasonKind.STALLED,
         "A group over several nodes takes whole nodes on this profile; set cards per member to the cards of a node.",
     )
-    FABRIC_UNSUPPORTED = (
-        "FabricUnsupported",
+    ILLEGAL_SHAPE = (
+        "IllegalShape",
         ReasonKind.STALLED,
-        "The group would take part of a ring or torus above the node; ask for whole domains of that level.",
+        "The shape or size is no legal part of the profile's ring or torus; use one that the message lists.",
     )
     NEVER_FITS = (
         "NeverFits",

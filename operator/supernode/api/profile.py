@@ -27,6 +27,7 @@ from supernode.api.names import API_VERSION, LEVEL_NODE, LEVEL_SUPERNODE
 MAX_LEVELS = 8
 MAX_CARDS_PER_NODE = 1024
 
+Shape = Annotated[tuple[Annotated[int, Field(ge=1, le=65536)], ...], Field(min_length=1, max_length=4)]
 MemberSize = Annotated[int, Field(ge=1, le=MAX_CARDS_PER_NODE)]
 
 
@@ -104,6 +105,12 @@ class Level(ApiModel):
         default=None,
         description="Node label whose value names the domain. Every level outside the node has one, no other does.",
     )
+    position_label: LabelKey | None = Field(
+        default=None,
+        description="Node label with the place of the node's child in its ring or torus, counted from 0: a number, or "
+        "one per axis of dims, such as 1-0-3. Absent: children lie in the natural order of their names, and a domain "
+        "that lacks one is given whole children singly only.",
+    )
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -111,6 +118,12 @@ class Level(ApiModel):
             message="dims belongs to fabric torus and to no other; set both or neither",
             holds=lambda level: (level.dims is not None) == (level.fabric is Fabric.TORUS),
             field=".fabric",
+        ),
+        Rule(
+            cel="!has(self.positionLabel) || self.fabric == 'ring' || self.fabric == 'torus'",
+            message="positionLabel belongs to fabric ring or torus; remove it or correct fabric",
+            holds=lambda level: level.position_label is None or level.fabric in (Fabric.RING, Fabric.TORUS),
+            field=".positionLabel",
         ),
         Rule(
             cel="!has(self.dims) || self.fanOut == "
@@ -143,6 +156,11 @@ class Allocation(ApiModel):
     match_positions: bool = Field(
         default=False,
         description="On several nodes, members take cards at the same positions where that costs no domain: rails.",
+    )
+    shapes: Annotated[tuple[Shape, ...], Field(max_length=64)] = Field(
+        default=(),
+        description="Boxes in cards that may be taken of one torus, each turned as it fits and aligned to multiples of "
+        "its own extents, so that it wraps round no axis; beside them the whole torus. Empty: any box, which may wrap.",
     )
     block_multiple: int = Field(
         default=1, ge=1, le=65536, description="The cards of every block are a multiple of this number."
@@ -285,6 +303,22 @@ class SuperNodeProfileSpec(ApiModel):
             message="levels: every level outside node needs a nodeLabel, the node label that names the domain; add it",
             holds=lambda s: all(level.node_label is not None for level in s.levels[s._node_index + 1 :]),
             field=".levels",
+        ),
+        Rule(
+            cel=_each(lambda i: f"!has({_level(i)}.positionLabel) || !{_inside(i)}"),
+            message="levels: node and the levels inside it must not have a positionLabel; remove it",
+            holds=lambda s: all(level.position_label is None for level in s.levels[: s._node_index + 1]),
+            field=".levels",
+        ),
+        Rule(
+            cel="!has(self.allocation.shapes) || self.allocation.shapes.all(s, "
+            "self.levels.exists(l, has(l.dims) && size(l.dims) == size(s)))",
+            message="allocation.shapes needs a level of fabric torus with as many dims as each shape has; correct one",
+            holds=lambda s: all(
+                any(level.dims is not None and len(level.dims) == len(shape) for level in s.levels)
+                for shape in s.allocation.shapes
+            ),
+            field=".allocation.shapes",
         ),
         Rule(
             cel="self.levels.all(l, !has(l.nodeLabel) "

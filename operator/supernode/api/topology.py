@@ -18,6 +18,12 @@ class Objective(StrEnum):
     LATENCY = "latency"
 
 
+SHAPE_PRODUCT = (
+    "(" + " * ".join(f"(size(self.topology.shape) > {i} ? self.topology.shape[{i}] : 1)" for i in range(4)) + ")"
+)
+"""CEL for the cards of `topology.shape`."""
+
+
 class Preferred(ApiModel):
     """A level the group would rather not leave, and how long it waits before it does."""
 
@@ -57,6 +63,13 @@ class Topology(ApiModel):
     blocks: Annotated[tuple[Block, ...], Field(max_length=8), Unique("level")] = Field(
         default=(),
         description="Runs of consecutive ranks that each lie in one domain, one entry per level.",
+    )
+    shape: Annotated[tuple[Annotated[int, Field(ge=1, le=65536)], ...], Field(min_length=1, max_length=4)] | None = (
+        Field(
+            default=None,
+            description="Extents in cards of the box of a torus that the group takes, such as [4, 4, 8]; their product "
+            "is the group's cards. Ranks run along the last axis first. Absent: the most cube-like box that is free.",
+        )
     )
     max_span: Annotated[Mapping[str, Annotated[int, Field(ge=1, le=131072)]], Field(max_length=8)] = Field(
         default_factory=dict, description="The most domains of a level the whole group may touch, by level name."

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from enum import StrEnum
+from math import prod
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -12,7 +13,7 @@ from supernode.api.cardgroup import PRIORITY_LIMIT
 from supernode.api.conditions import Condition
 from supernode.api.names import API_VERSION
 from supernode.api.podtemplate import PodTemplate
-from supernode.api.topology import Objective, Topology
+from supernode.api.topology import SHAPE_PRODUCT, Objective, Topology
 
 MAX_NAME = 52
 """Pods are called <job>-<rank>; a host name has at most 63 characters."""
@@ -106,6 +107,11 @@ def _degrees_divide(spec: "TrainingJobSpec") -> bool:
     return cards % degrees == 0 if split.data is None else cards == degrees * split.data
 
 
+def _shape_fills(spec: "TrainingJobSpec") -> bool:
+    shape = spec.topology.shape if spec.topology else None
+    return shape is None or total_cards(spec) in (None, prod(shape))
+
+
 _CARDS = "(has(self.cards) ? self.cards : self.workers.replicas * self.workers.cardsPerWorker)"
 _MEMBERS = "(has(self.workers.replicas) ? self.workers.replicas : self.cards / self.workers.cardsPerWorker)"
 _DEGREES = "self.parallelism.tensor * self.parallelism.pipeline * self.parallelism.context"
@@ -184,6 +190,14 @@ class TrainingJobSpec(ApiModel):
             "correct a degree",
             holds=_degrees_divide,
             field=".parallelism",
+        ),
+        Rule(
+            cel="!has(self.topology) || !has(self.topology.shape) "
+            "|| !(has(self.cards) || (has(self.workers.replicas) && has(self.workers.cardsPerWorker))) "
+            f"|| {SHAPE_PRODUCT} == {_CARDS}",
+            message="topology.shape: its product must be the job's cards; correct one of them",
+            holds=_shape_fills,
+            field=".topology.shape",
         ),
         *(
             immutable(name, remedy=_RECREATE)

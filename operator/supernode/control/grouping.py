@@ -39,6 +39,7 @@ def request_for(name: str, spec: CardGroupSpec, *, required: str | None = None) 
         blocks=tuple(PlacementBlock(block.level, block.members) for block in topology.blocks),
         max_span=dict(topology.max_span),
         objective=str(spec.objective),
+        shape=topology.shape or (),
     )
 
 

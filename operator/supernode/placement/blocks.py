@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
+from supernode.placement.shapes import box_rules
 from supernode.topology.cards import legal_sizes, packing
 from supernode.topology.fleet import SuperNodeView
+from supernode.topology.grid import free_cells
 from supernode.topology.profile import NODE
 
 
 def largest_block(view: SuperNodeView) -> dict[str, int]:
     """Level (inner to outer) to the cards of the largest whole block that one of its domains can give now.
 
-    Inside the node a block is one legal, aligned member. Above it, it is whole nodes, the reserve kept; a ring or torus
-    counts only when every node of it is free. Where no node is wholly free, it is what one node can give.
+    Inside the node a block is one legal, aligned member. Above it, it is whole nodes, the reserve kept: in a ring or
+    torus a box, above that whole rings or tori. Where no node is wholly free, it is what one node can give.
     """
     profile = view.profile
     make = profile.node_make
@@ -32,13 +34,20 @@ def largest_block(view: SuperNodeView) -> dict[str, int]:
         largest[level.name] = next(fitting, 0)
     best = largest[NODE]
     whole = np.array([node.wholly_free and node.cards == profile.cards_per_node for node in view.nodes], np.int64)
+    step = 1
     for depth, level in enumerate(profile.above):
         bounds = np.asarray(view.layout.node_bounds[depth])
         counts = np.add.reduceat(whole, bounds[:-1]) if len(whole) else np.zeros(1, np.int64)
+        most = min(usable, int(counts.max()))
         if not level.tree_like:
-            nominal = level.cards // profile.cards_per_node
-            counts = np.where((counts == nominal) & (np.diff(bounds) == nominal) & (counts <= usable), counts, 0)
-        best = max(best, min(usable, int(counts.max())) * profile.cards_per_node)
+            index, child = profile.node_index + 1 + depth, profile.levels[profile.node_index + depth]
+            nodes = child.cards // profile.cards_per_node
+            boxes = box_rules(profile, index).largest(free_cells(view, index), usable // nodes)
+            best = max(best, int(boxes.max(initial=0)) * child.cards)
+            step = level.cards // profile.cards_per_node
+            whole = np.repeat((counts == step) & (np.diff(bounds) == step), np.diff(bounds)).astype(np.int64)
+            most = 0
+        best = max(best, most // step * step * profile.cards_per_node)
         largest[level.name] = best
     return largest
 

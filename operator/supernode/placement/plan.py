@@ -10,6 +10,7 @@ from operator import itemgetter
 from supernode.api.conditions import Reason
 from supernode.placement.alike import Parts, card_sets, exchanged
 from supernode.placement.board import board_of
+from supernode.placement.boxed import plan_box
 from supernode.placement.coding import Coding
 from supernode.placement.fronts import OverBudgetError
 from supernode.placement.refusal import emptied, over_budget, refusal
@@ -67,6 +68,8 @@ def _plan_on(fleet: Fleet, request: Request, profile: Profile) -> Placement | Re
     if not fleet.has_profile(profile.name):
         text = f"no supernode of profile {profile.name} has a node; check its nodeSelector and the labels of the nodes"
         return Refusal(Reason.NO_NODES, text, needed=request.members)
+    if task.box is not None:
+        return plan_box(views, task, task.box)
     coding = Coding.for_counts(fleet.domain_counts(profile.name), count_whole=not task.shape.whole_nodes)
     board = board_of(fleet.shared, views, task.shape, request.members, coding, "now")
     key = ("refusal", request.members, task.spans, task.most_supernodes, task.tightest)

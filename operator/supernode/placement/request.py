@@ -21,7 +21,7 @@ class Request:
 
     profile: only this profile. precision: only profiles whose cards compute in it. required: the whole group lies in
     one domain of this level. max_span: level to the most domains of it the group may touch. objective: bandwidth |
-    latency.
+    latency. shape: extents in cards of the box of a torus to take; empty: any.
     """
 
     name: str
@@ -33,6 +33,7 @@ class Request:
     blocks: tuple[Block, ...] = ()
     max_span: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}), hash=False)
     objective: str = "bandwidth"
+    shape: tuple[int, ...] = ()
 
     @property
     def cards(self) -> int:

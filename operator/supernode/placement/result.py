@@ -10,12 +10,27 @@ from supernode.topology.fleet import Member
 
 
 @dataclass(frozen=True, slots=True)
+class Box:
+    """The part of a ring or torus that a group took.
+
+    domain: of this level. anchor: its first cell, from where it may wrap; extents: cells along each axis. A cell is one
+    child of the domain, of `unit` cards along each axis; unit is empty where the profile does not say.
+    """
+
+    level: str
+    domain: str
+    anchor: tuple[int, ...]
+    extents: tuple[int, ...]
+    unit: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Placement:
     """Where a group goes.
 
     members: by rank. spans: level (node and above) to how many of its domains the group touches. minimal: the
     lexicographic minimum of the spans, outermost level first, among all legal placements; when `proven` is false the
-    search budget ran out and minimal is the best known lower bound.
+    search budget ran out and minimal is the best known lower bound. box: where the group takes part of a ring or torus.
     """
 
     profile: str
@@ -23,6 +38,7 @@ class Placement:
     spans: Mapping[str, int] = field(hash=False)
     minimal: Mapping[str, int] = field(hash=False)
     proven: bool = True
+    box: Box | None = None
 
 
 @dataclass(frozen=True, slots=True)

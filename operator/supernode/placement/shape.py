@@ -11,8 +11,9 @@ from math import lcm
 from supernode.api.conditions import Reason
 from supernode.placement.request import Block, Request
 from supernode.placement.result import Refusal
+from supernode.placement.shapes import IllegalShapeError, Need, box_need, check_joined, check_several, no_torus
 from supernode.topology.cards import Packing, legal_sizes, packing
-from supernode.topology.profile import Level, Profile, UnknownLevel
+from supernode.topology.profile import Profile, UnknownLevel
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,8 @@ class Task:
     """A request for one profile, free of rule violations.
 
     spans: (level index, most domains) for levels from the node up to the one below the outermost. most_supernodes: the
-    most outermost domains, or None. tightest: index of the level that messages name
-    when enough is free but lies apart.
+    most outermost domains, or None. tightest: index of the level that messages name when enough is free but lies apart.
+    box: the part of a ring or torus that it takes, if it does; then no search is needed.
     """
 
     request: Request
@@ -70,6 +71,7 @@ class Task:
     spans: tuple[tuple[int, int], ...]
     most_supernodes: int | None
     tightest: int
+    box: Need | None = None
 
     @property
     def profile(self) -> Profile:
@@ -85,6 +87,8 @@ def resolve(request: Request, profile: Profile, largest: Callable[[int], int]) -
         return _resolve(request, profile, largest)
     except UnknownLevel as error:
         return refuse(Reason.UNKNOWN_LEVEL, f"{error}; name one of them", level=error.level)
+    except IllegalShapeError as error:
+        return refuse(Reason.ILLEGAL_SHAPE, str(error))
     except _BrokenRuleError as error:
         return error.refusal
 
@@ -118,12 +122,15 @@ def _resolve(request: Request, profile: Profile, largest: Callable[[int], int]) 
         if index < top or members < request.members:
             own[index] = max(own[index], members)
     most = 1 if (top, request.members) in together else spans.get(top)
-    whole = _ring_rules(request, profile, own)
+    whole, at = _grid_rules(request, profile, own)
     _whole_node_rules(request, profile, own)
     steps = tuple(accumulate((own[index] for index in range(top + 1)), lcm))
+    box = None if at is None else _box(request, profile, at, steps, spans)
     loose = tuple((i, n) for i, n in sorted(spans.items()) if i < top and 1 < n < request.members)
     tightest = _tightest(request, profile, together, spans)
-    return Task(request, Shape(profile, request.cards_per_member, steps, whole), loose, most, tightest)
+    if whole:
+        tightest = max(tightest, max(whole) + bool(request.shape))
+    return Task(request, Shape(profile, request.cards_per_member, steps, whole), loose, most, tightest, box)
 
 
 def _tightest(request: Request, profile: Profile, together: list[tuple[int, int]], spans: dict[int, int]) -> int:
@@ -229,29 +236,63 @@ def _check_nominal(
             )
 
 
-def _ring_rules(request: Request, profile: Profile, own: dict[int, int]) -> frozenset[int]:
-    """Blocks implied by rings and tori above the node: such a domain is given whole, or the group stays in a child."""
-    whole = set()
-    for index in range(profile.node_index + 1, len(profile.levels)):
-        level = profile.levels[index]
-        if level.tree_like:
+def _grid_rules(request: Request, profile: Profile, own: dict[int, int]) -> tuple[frozenset[int], int | None]:
+    """Rings and tori above the node that are given whole, and the one that a box is taken of.
+
+    Up to a child of such a domain, the group stays in one child; up to the domain, it is a box of whole children;
+    beyond, it takes whole domains.
+    """
+    whole: set[int] = set()
+    for index, level in enumerate(profile.levels):
+        if index <= profile.node_index or level.tree_like:
             continue
         child = profile.levels[index - 1]
-        if request.cards <= child.cards:
+        if child.cards <= request.cards <= level.cards:
+            return frozenset(), index
+        if request.cards < child.cards:
             own[index - 1] = lcm(own[index - 1], request.members)
-        elif request.cards % level.cards == 0 and level.cards % request.cards_per_member == 0:
-            own[index] = lcm(own[index], level.cards // request.cards_per_member)
-            whole.add(index)
-        else:
-            raise _BrokenRuleError(Reason.FABRIC_UNSUPPORTED, _ring_remedy(request, level, child), level.name)
-    return frozenset(whole)
+            break
+        whole.add(index)
+    for index in whole:
+        check_several(request, profile, index)
+        own[index] = lcm(own[index], profile.levels[index].cards // request.cards_per_member)
+    if request.shape and not whole:
+        raise no_torus(request, profile)
+    if request.shape:
+        joining = max(whole) + 1
+        check_joined(request, profile, joining - 1)
+        own[joining] = lcm(own[joining], request.members)
+    return frozenset(whole), None
 
 
-def _ring_remedy(request: Request, level: Level, child: Level) -> str:
-    return (
-        f"{request.cards} cards would take part of a {level.name}, whose fabric is {level.fabric}; "
-        f"ask for a multiple of {level.cards} cards, or for at most {child.cards} in one {child.name}"
-    )
+def _box(request: Request, profile: Profile, index: int, steps: tuple[int, ...], spans: dict[int, int]) -> Need:
+    """The box that the group takes of a domain of this level; blocks and spans further in follow from it."""
+    need = box_need(request, profile, index)
+    node, cards = profile.node_index, request.cards_per_member
+    if profile.cards_per_node % cards:
+        raise IllegalShapeError(
+            f"cardsPerMember is {cards}, but of a {profile.levels[index].name} only whole nodes of "
+            f"{profile.cards_per_node} cards are given; use a divisor of {profile.cards_per_node}"
+        )
+    full = packing(profile.node_make, cards, steps[: node + 1]).capacity((1 << profile.cards_per_node) - 1)
+    held = [full * cards, *(level.cards for level in profile.levels[node + 1 : index])]
+    for at, (level, room) in enumerate(zip(profile.levels[node:index], held, strict=True), start=node):
+        if room < level.cards or level.cards // cards % steps[at]:
+            raise _BrokenRuleError(
+                Reason.BLOCKS_DO_NOT_DIVIDE,
+                f"a {profile.levels[index].name} is given in whole {level.name} domains of {level.cards // cards} "
+                f"members, which the blocks inside them do not divide; change blocks or cardsPerMember",
+                level.name,
+            )
+        touched = request.cards // level.cards
+        if touched > spans.get(at, touched):
+            raise _BrokenRuleError(
+                Reason.NEVER_FITS,
+                f"takes {touched} {level.name} domains of one {profile.levels[index].name}, but maxSpan allows "
+                f"{spans[at]}; raise it or ask for less",
+                level.name,
+            )
+    return need
 
 
 def _whole_node_rules(request: Request, profile: Profile, own: dict[int, int]) -> None:

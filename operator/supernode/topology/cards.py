@@ -96,6 +96,7 @@ class Packing:
             return sum(self._sets(level - 1, cards, child) for child in children)
         if self._over_rings(level, cards):
             share, odd = divmod(cards, len(children))
+            odd += share % self._size(level - 2)  # a broken domain in each ring would be more than one
             return 0 if odd else self._sets(level - 1, share, reduce(and_, children))
         whole, rest = divmod(cards, size)
         full = (1 << size) - 1

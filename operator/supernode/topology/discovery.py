@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from hashlib import sha256
 
+from supernode.topology.positions import known_value, misplaced
 from supernode.topology.profile import Profile
 from supernode.topology.ranges import format_nodes, natural_key
 
 HOSTNAME_LABEL = "kubernetes.io/hostname"
 
 _NAME = re.compile(r"[a-z]([-a-z0-9.]*[a-z0-9])?")
-_UNKNOWN = frozenset({"", "unknown", "none", "4294967295"})
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_NEGATIVE = re.compile(r"-[0-9]+")
 _MAX_NAME = 63
 
 
@@ -111,13 +110,6 @@ class Discovery:
     problems: tuple[Problem, ...]
 
 
-def known_value(value: str | None) -> str | None:
-    """A domain label's value, or None when it says "I do not know": empty, negative, 0xffffffff, unknown, none."""
-    if value is None or value.strip().lower() in _UNKNOWN or _NEGATIVE.fullmatch(value.strip()):
-        return None
-    return value.strip()
-
-
 def discover(
     profiles: Iterable[Profile], nodes: Iterable[NodeFacts], supernodes: Iterable[SuperNodeFacts] = ()
 ) -> Discovery:
@@ -147,6 +139,7 @@ def discover(
         label = known[name].outermost.node_label
         text = f"{_listed(names)} of profile {name} belong to no supernode: label {label} is missing or says unknown"
         problems.append(Problem(ProblemKind.UNASSIGNED, name, text))
+    found = _leave_out(known, facts, found, unassigned, problems)
     found.sort(key=lambda sn: natural_key(sn.name))
     return Discovery(
         supernodes={sn.name: sn for sn in found},
@@ -259,6 +252,34 @@ def _form(
         used.add(name)
         found.append(Found(name, profile_name, {label: value}, tuple(names), existing=False))
     return found, {name: tuple(nodes) for name, nodes in sorted(unassigned.items())}
+
+
+def _leave_out(
+    known: Mapping[str, Profile],
+    facts: list[NodeFacts],
+    found: list[Found],
+    unassigned: dict[str, tuple[str, ...]],
+    problems: list[Problem],
+) -> list[Found]:
+    """The SuperNodes without the nodes whose place in a ring or torus is unknown; these become unassigned."""
+    by_name = {node.name: node for node in facts}
+    kept = []
+    for sn in found:
+        profile = known.get(sn.profile)
+        outside = misplaced(profile, sn.name, (by_name[name] for name in sn.nodes)) if profile else {}
+        if outside:
+            sn = replace(sn, nodes=tuple(name for name in sn.nodes if name not in outside))
+            names = sorted((*unassigned.get(sn.profile, ()), *outside), key=natural_key)
+            unassigned[sn.profile] = tuple(names)
+        by_reason: dict[str, list[str]] = {}
+        for name, reason in outside.items():
+            by_reason.setdefault(reason, []).append(name)
+        for reason, names in by_reason.items():
+            text = f"{_listed(names)} of profile {sn.profile} stand outside supernode {sn.name}: {reason}"
+            problems.append(Problem(ProblemKind.UNASSIGNED, sn.profile, text))
+        if sn.nodes or sn.existing:
+            kept.append(sn)
+    return kept
 
 
 def _name(profile: str, value: str, used: set[str]) -> str:

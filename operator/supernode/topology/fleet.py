@@ -32,7 +32,8 @@ class Node:
 
     cards: how many cards it has; healthy, taken: bitmasks over node card indices. schedulable: whether new cards may be
     given on it (ready, not cordoned, no NoSchedule or NoExecute taint). path: names of its domains above the node,
-    outer to inner, the first being its supernode; empty when the node is its own supernode.
+    outer to inner, the first being its supernode; empty when the node is its own supernode. at: for each of these, the
+    row-major position of the node's child in its ring or torus, -1 where it has none; may be empty when all are -1.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Node:
     taken: int = 0
     schedulable: bool = True
     path: tuple[str, ...] = ()
+    at: tuple[int, ...] = ()
 
     @property
     def free(self) -> int:
@@ -75,10 +77,10 @@ class Layout:
     further in, each has: domain i holds children bounds[l][i] to bounds[l][i + 1]; level 0's children are nodes.
     `starts[l]` is bounds[l] as an array, without the end. `node_bounds[l]` says the same as bounds[l] in nodes.
     `widths[l]` is how many children each has. `domains` remembers what `SuperNodeView.domains` answers, by index of the
-    node.
+    node; `grids` what `grid_of` does.
     """
 
-    __slots__ = ("bounds", "domains", "index", "names", "node_bounds", "starts", "widths")
+    __slots__ = ("bounds", "domains", "grids", "index", "names", "node_bounds", "starts", "widths")
 
     def __init__(self, nodes: tuple[Node, ...], depth: int) -> None:
         self.index = {node.name: i for i, node in enumerate(nodes)}
@@ -88,6 +90,7 @@ class Layout:
         self.starts: list[NDArray[np.intp]] = []
         self.widths: list[NDArray[np.intp]] = []
         self.domains: dict[int, Mapping[str, str]] = {}
+        self.grids: dict[int, Any] = {}
         children = [node.path for node in nodes]
         spans = list(range(len(nodes) + 1))
         for level in range(depth):
@@ -158,11 +161,17 @@ class Census:
         return Census(kinds, each)
 
 
+def _place(node: Node) -> tuple[tuple[int, tuple[tuple[int, int, str], ...]], ...]:
+    """Orders the nodes of a supernode depth-first."""
+    positions = (0, *node.at) if node.at else (0,) * (len(node.path) + 1)
+    return tuple(zip(positions, map(natural_key, (*node.path, node.name)), strict=True))
+
+
 class SuperNodeView:
     """One supernode at one moment. Immutable; compare by identity.
 
-    nodes are in depth-first natural order. reserve: wholly free nodes it keeps back. cordoned: it gives nothing new.
-    ledger: which groups hold its cards, for those who explain; what is free is in the nodes alone.
+    nodes are in depth-first order, by position and then by name. reserve: wholly free nodes it keeps back. cordoned: it
+    gives nothing new. ledger: which groups hold its cards, for those who explain; what is free is in the nodes alone.
     """
 
     def __init__(
@@ -175,11 +184,10 @@ class SuperNodeView:
         reserve: int | None = None,
         ledger: Iterable[LedgerEntry] = (),
     ) -> None:
-        key = natural_key
         self._set(
             name,
             profile,
-            tuple(sorted(nodes, key=lambda node: (tuple(key(part) for part in node.path), key(node.name)))),
+            tuple(sorted(nodes, key=_place)),
             cordoned,
             profile.reserve if reserve is None else reserve,
         )

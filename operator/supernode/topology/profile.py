@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate
+from math import prod
 from operator import mul
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,7 @@ class Level:
 
     cards: nominal cards in one domain of this level. bandwidth_gbps: gigabytes per second per card and direction.
     latency_us: microseconds. node_label: the node label whose value names the domain; None inside the node.
+    position_label: the node label whose value says where in the domain's grid the node's child lies.
     """
 
     name: str
@@ -49,6 +51,14 @@ class Level:
     bandwidth_gbps: float | None = None
     latency_us: float | None = None
     node_label: str | None = None
+    position_label: str | None = None
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """Children along each axis of a torus; a ring is a torus of one axis. Empty for other fabrics."""
+        if self.fabric == "ring":
+            return (self.fan_out,)
+        return self.dims if self.fabric == "torus" else ()
 
     @property
     def tree_like(self) -> bool:
@@ -94,6 +104,7 @@ class Profile:
     whole_nodes_across_nodes: bool = False
     match_positions: bool = False
     block_multiple: int = 1
+    shapes: tuple[tuple[int, ...], ...] = ()
     reserve: int = 0
     node_selector: Mapping[str, str] = field(default_factory=dict, hash=False)
     pinning: Pinning = Pinning()
@@ -115,6 +126,7 @@ class Profile:
                 bandwidth_gbps=level.bandwidth,
                 latency_us=level.latency,
                 node_label=level.node_label,
+                position_label=level.position_label,
             )
             for level, cards in zip(spec.levels, sizes, strict=True)
         )
@@ -129,6 +141,7 @@ class Profile:
             whole_nodes_across_nodes=allocation.whole_nodes_across_nodes,
             match_positions=allocation.match_positions,
             block_multiple=allocation.block_multiple,
+            shapes=allocation.shapes,
             reserve=allocation.reserve,
             node_selector=dict(spec.node_selector),
             pinning=Pinning(str(pinning.mode), pinning.key),
@@ -170,6 +183,13 @@ class Profile:
     def above(self) -> tuple[Level, ...]:
         """Levels above the node, inner to outer; empty when each node is its own supernode."""
         return self.levels[self.node_index + 1 :]
+
+    def child_extents(self, index: int) -> tuple[int, ...]:
+        """Cards along each axis of one child of a torus: of its levels' dims, the products. Empty if some have none."""
+        grids = [level.dims for level in self.levels[:index]]
+        if any(len(grid) != len(self.levels[index].dims) for grid in grids):
+            return ()
+        return tuple(prod(extents) for extents in zip(*grids, strict=True))
 
     @cached_property
     def outermost(self) -> Level:

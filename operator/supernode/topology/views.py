@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from supernode.api.names import ANNOTATION_UNHEALTHY_CARDS
 from supernode.topology.cards import packing
-from supernode.topology.discovery import Discovery, Found, NodeFacts, known_value
+from supernode.topology.discovery import Discovery, Found, NodeFacts
 from supernode.topology.fleet import Fleet, Node, SuperNodeView
 from supernode.topology.ledger import LedgerEntry
+from supernode.topology.positions import domain_paths, positions
 from supernode.topology.profile import Profile
 from supernode.topology.ranges import RangeError, parse_cards
 
@@ -50,7 +51,7 @@ def build_view(
         if pod.node in own:
             pods.setdefault(pod.node, []).append(pod)
     facts = [node for node in nodes if node.name in own]
-    paths = _paths(profile, found.name, facts)
+    paths = domain_paths(profile, found.name, facts)
     built = [_node(node, profile, paths[node.name], taken.get(node.name, 0), pods.get(node.name, ())) for node in facts]
     gone = sorted(taken.keys() - {node.name for node in facts})
     built += [Node(name, 0, 0, taken[name], False, _lone_path(profile, found.name, name)) for name in gone]
@@ -135,7 +136,8 @@ def _node(facts: NodeFacts, profile: Profile, path: tuple[str, ...], taken: int,
     unhealthy = unhealthy_cards(facts, profile)
     healthy = full if unhealthy is None else full & ~unhealthy
     taken = _with_foreign(profile, full, healthy, taken, pods)
-    return Node(facts.name, cards, healthy, taken, facts.schedulable and unhealthy is not None, path)
+    schedulable = facts.schedulable and unhealthy is not None
+    return Node(facts.name, cards, healthy, taken, schedulable, path, positions(profile, facts))
 
 
 def _with_foreign(profile: Profile, full: int, healthy: int, taken: int, pods: Iterable[ForeignPod]) -> int:
@@ -154,24 +156,6 @@ def _with_foreign(profile: Profile, full: int, healthy: int, taken: int, pods: I
             free = (healthy & ~taken) or (full & ~taken)
             taken |= free & -free
     return taken
-
-
-def _paths(profile: Profile, supernode: str, facts: list[NodeFacts]) -> dict[str, tuple[str, ...]]:
-    """Domain names above the node, outer to inner: the supernode, then each level's value under its parent's name.
-
-    A node whose label does not say its domain stands alone at that level, in a domain of its own name.
-    """
-    if not profile.above:
-        return {node.name: () for node in facts}
-    paths: dict[str, tuple[str, ...]] = {node.name: (supernode,) for node in facts}
-    for level in reversed(profile.above[:-1]):
-        values = {node.name: known_value(node.labels.get(level.node_label or "")) for node in facts}
-        real = {f"{paths[name][-1]}/{value}" for name, value in values.items() if value is not None}
-        for name, value in values.items():
-            own = f"{paths[name][-1]}/{value or name}"
-            alone = value is None and own in real
-            paths[name] = (*paths[name], f"{own}~" if alone else own)
-    return paths
 
 
 def _lone_path(profile: Profile, supernode: str, node: str) -> tuple[str, ...]:

@@ -1,0 +1,126 @@
+"""Groups that take part of a ring or torus: a box in one domain, of whole children, or why there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from supernode.api.conditions import Reason
+from supernode.placement.boxes import Cells, Found
+from supernode.placement.result import Box, Placement, Refusal
+from supernode.placement.shape import Task
+from supernode.placement.shapes import Need
+from supernode.topology.fleet import Member, Node, SuperNodeView
+from supernode.topology.grid import free_cells, grid_of
+from supernode.topology.profile import Level
+
+
+def plan_box(views: Sequence[SuperNodeView], task: Task, need: Need) -> Placement | Refusal:
+    """The most cube-like free box, of these the one that breaks the fewest free places of larger ones.
+
+    All of it lies in one domain of its level, and its nodes are whole, so that every span is the least there can be.
+    """
+    stack = _stack(views, task, need)
+    found = _best(stack, need)
+    if found is None:
+        return _refusal(views, task, need)
+    view, torus = stack.owners[found.torus]
+    grid = grid_of(view, need.level)
+    members: list[Member] = []
+    for cell in found.cells(need.rules.dims):
+        for node in _nodes(view, task, need, int(grid.child[torus][cell])):
+            domains = view.domains(node)
+            for cards in task.shape.packing.place(node.free, task.profile.cards_per_node // task.shape.cards):
+                members.append(Member(len(members), view.name, node.name, cards, domains))
+    levels = [level.name for level in reversed(task.profile.levels[task.profile.node_index :])]
+    spans = {level: len({member.domains[level] for member in members}) for level in levels}
+    level = task.profile.levels[need.level]
+    unit = task.profile.child_extents(need.level)
+    box = Box(level.name, members[0].domains[level.name], found.anchor, found.box.extents, unit)
+    return Placement(task.profile.name, tuple(members), spans, spans, box=box)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stack:
+    """The grids of all supernodes that may give the box. owners: for each its view, and its index in that view."""
+
+    free: Cells
+    owners: list[tuple[SuperNodeView, int]]
+
+
+def _stack(views: Iterable[SuperNodeView], task: Task, need: Need) -> _Stack:
+    owners: list[tuple[SuperNodeView, int]] = []
+    parts = [np.zeros((0, *need.rules.dims), np.bool_)]
+    for view in views:
+        if not view.cordoned and view.wholly_free - view.reserve >= _nodes_needed(task):
+            cells = free_cells(view, need.level)
+            parts.append(cells)
+            owners += [(view, torus) for torus in range(len(cells))]
+    return _Stack(np.concatenate(parts), owners)
+
+
+def _best(stack: _Stack, need: Need) -> Found | None:
+    found = (need.rules.best(stack.free, boxes) for boxes in need.choices)
+    return next((box for box in found if box is not None), None)
+
+
+def _nodes_needed(task: Task) -> int:
+    return task.request.cards // task.profile.cards_per_node
+
+
+def _nodes(view: SuperNodeView, task: Task, need: Need, child: int) -> Sequence[Node]:
+    """The nodes of a child of the box's level."""
+    depth = need.level - task.profile.node_index - 1
+    if depth == 0:
+        return view.nodes[child : child + 1]
+    start, end = view.layout.node_bounds[depth - 1][child : child + 2]
+    return view.nodes[start:end]
+
+
+def _refusal(views: Sequence[SuperNodeView], task: Task, need: Need) -> Refusal:
+    emptied = [view.emptied() for view in views]
+    never = _best(_stack(emptied, task, need), need) is None
+    if never:
+        views = emptied
+    open_ = [view for view in views if not view.cordoned]
+    request, level = task.request, task.profile.levels[need.level]
+    child = task.profile.levels[need.level - 1]
+    text = f"needs {_wanted(task, need, child)} in one {level.name}"
+    best, cells, free = 0, 0, 0
+    for view in open_:
+        grid, whole = grid_of(view, need.level), free_cells(view, need.level)
+        free += int(whole.sum())
+        for torus, size in enumerate(need.rules.largest(whole).tolist()):
+            count = int(whole[torus].sum())
+            if (size, count) > (best, cells):
+                best, cells = size, count
+                name = view.layout.names[need.level - task.profile.node_index - 1][grid.domains[torus]]
+                among = f"the best, {name}, has {count} of {prod(need.rules.dims)} {child.name} domains wholly free"
+    if best:
+        text += f"; {among}, at most {best} of them in a legal {'run' if level.fabric == 'ring' else 'box'}"
+    else:
+        text += f"; no {level.name} has a {child.name} wholly free"
+    reserved = sum(min(view.reserve, len(view.nodes)) for view in open_)
+    if reserved:
+        text += f", {reserved} of {sum(len(view.nodes) for view in open_)} nodes are reserved"
+    reason = Reason.NO_DOMAIN_FITS if free * child.cards >= request.cards else Reason.INSUFFICIENT_CARDS
+    if never:
+        reason = Reason.NEVER_FITS
+        text += "; this is with every card healthy and free, so ask for less or another shape"
+    elif len(open_) < len(views):
+        text += f"; {len(views) - len(open_)} of {len(views)} supernodes are cordoned"
+    members = min(request.members, best * child.cards // request.cards_per_member)
+    return Refusal(reason, text, level.name, request.members, members, stalled=never)
+
+
+def _wanted(task: Task, need: Need, child: Level) -> str:
+    cells = task.request.cards // child.cards
+    what = f"{cells} whole node{'' if cells == 1 else 's'}" if child.name == "node" else f"{cells} whole {child.name}s"
+    if task.request.shape:
+        return f"a box of {'x'.join(map(str, task.request.shape))} cards ({what})"
+    if len(need.rules.dims) == 1:
+        return f"a run of {what}"
+    return f"a box of {what}"
