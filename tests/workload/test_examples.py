@@ -44,7 +44,13 @@ def empty_supernode(name: str, machine: Profile) -> SuperNodeView:
         inner = reversed(machine.levels[machine.node_index + 1 : -1])
         path = [name, *(f"{name}/{level.name}{number * per_node // level.cards}" for level in inner)]
         full = (1 << per_node) - 1
-        nodes.append(Node(f"{name}-n{number:03}", per_node, full, path=tuple(path) if machine.above else ()))
+        at = [
+            number * per_node // machine.levels[i - 1].cards % level.fan_out if level.position_label else -1
+            for i, level in enumerate(machine.levels)
+            if i > machine.node_index
+        ]
+        path = path if machine.above else []
+        nodes.append(Node(f"{name}-n{number:03}", per_node, full, path=tuple(path), at=tuple(at[::-1])))
     return SuperNodeView(name, machine, nodes, reserve=0)
 
 
