@@ -61,6 +61,7 @@ class _Units:
             return reduce(_added, (self._sets(level - 1, cards, at) for at in children))
         if level - 1 in self.packing.make.rings and cards % size:
             share, odd = divmod(cards, len(children))
+            odd += share % (self.packing.sizes[level - 2] if level > 1 else 1)
             columns = tuple(reduce(or_, (self.units[at + i] for at in children)) for i in range(size))
             return {0: 0} if odd else _Units(self.packing, self.free, self.real, columns)._sets(level - 1, share, 0)
         whole, rest = divmod(cards, size)
