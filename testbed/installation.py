@@ -13,6 +13,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,9 @@ from testbed.processes import ProcessId
 NAMESPACE = "supernode-system"
 RELEASE = "supernode-operator"
 CHARTS = PROJECT / "charts"
+
+SHORT_LEASE = ("--lease-duration=6", "--renew-deadline=4", "--retry-period=1")
+"""Three times as quick as in production: tests that kill an operator wait for its Lease to expire."""
 
 
 def kubectl(bed: Bed, *arguments: str, stdin: str | None = None) -> str:
@@ -69,10 +73,12 @@ def apply(bed: Bed, objects: list[dict[str, Any]]) -> None:
 
 
 def service_account_kubeconfig(bed: Bed, account: str) -> Path:
-    """A kubeconfig that holds nothing but a token of the ServiceAccount."""
+    """A kubeconfig that holds nothing but a token of the ServiceAccount, in the namespace of the release."""
     token = kubectl(bed, "create", "token", account, "-n", NAMESPACE, "--duration=24h").strip()
     config = yaml.safe_load(bed.kubeconfig.read_text())
     config["users"] = [{"name": user["name"], "user": {"token": token}} for user in config["users"]]
+    for context in config["contexts"]:
+        context["context"]["namespace"] = NAMESPACE
     path = bed.folder / "operator.kubeconfig"
     path.touch(mode=0o600)
     path.write_text(yaml.safe_dump(config))
@@ -80,14 +86,20 @@ def service_account_kubeconfig(bed: Bed, account: str) -> Path:
 
 
 class Operator:
-    """The operator's process on a bed, which ends with it. ``url`` is where it serves metrics and probes."""
+    """One replica of the operator: a process on a bed, which ends with it.
 
-    def __init__(self, bed: Bed, kubeconfig: Path, *, name: str = "operator") -> None:
+    ``url`` is where it serves metrics and probes. Replicas of one bed differ in their ``name``.
+    """
+
+    def __init__(
+        self, bed: Bed, kubeconfig: Path, *, name: str = "operator", arguments: Sequence[str] = SHORT_LEASE
+    ) -> None:
         self.log = bed.folder / f"{name}.log"
         self.url = f"http://{HOST}:{free_ports(1)[0]}"
         self._bed = bed
         self._name = name
         self._kubeconfig = kubeconfig
+        self._arguments = arguments
         self._process: ProcessId | None = None
 
     @property
@@ -99,7 +111,7 @@ class Operator:
         """Start it and wait until it is ready; ``None`` does not wait. Raises StartError with the end of its log."""
         port = self.url.rpartition(":")[2]
         command = [sys.executable, "-m", "supernode.app", "--kubeconfig", str(self._kubeconfig)]
-        command += ["--host", HOST, "--port", port]
+        command += ["--host", HOST, "--port", port, "--identity", self._name, *self._arguments]
         self._process = processes.spawn(command, self.log, self._bed.folder, os.environ)
         self._bed.record(self._name, self._process)
         if ready_within is not None:
@@ -122,6 +134,21 @@ class Operator:
             return error.code, error.read().decode()
         except OSError:
             return 0, ""
+
+    @property
+    def leads(self) -> bool:
+        """Whether this replica leads, as it sees it; a frozen one must not be asked."""
+        return "\nsupernode_leader 1.0" in self.get("/metrics")[1]
+
+    def freeze(self) -> None:
+        """Stop it where it is (SIGSTOP), as a machine does that swaps or migrates."""
+        if self._process is not None:
+            os.kill(self._process.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let a frozen one go on (SIGCONT)."""
+        if self._process is not None:
+            os.kill(self._process.pid, signal.SIGCONT)
 
     def kill(self) -> None:
         """End it at once, as a crash would."""

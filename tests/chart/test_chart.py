@@ -11,6 +11,9 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from supernode.app.settings import Settings, parse_settings
+from supernode.cluster.lease import Timing
+
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts" / "supernode-operator"
 CHARTS = [CHART, ROOT / "charts" / "supernode-profiles"]
@@ -24,7 +27,8 @@ VALUES = {
         "image": {"repository": "registry.example/team/supernode", "digest": "sha256:" + "0" * 64},
         "imagePullSecrets": [{"name": "pull"}],
         "fullnameOverride": "cards",
-        "operator": {"logFormat": "text"},
+        "replicas": 3,
+        "operator": {"logFormat": "text", "leaseDuration": 60, "renewDeadline": 40, "retryPeriod": 2.5},
         "serviceAccount": {"name": "cards", "annotations": {"owner": "platform"}},
         "podAnnotations": {"note": "x"},
         "podLabels": {"team": "platform"},
@@ -38,6 +42,7 @@ VALUES = {
         },
     },
     "least": {
+        "replicas": 1,
         "crds": {"install": False},
         "rbac": {"create": False, "aggregate": False},
         "serviceAccount": {"create": False},
@@ -83,7 +88,8 @@ def test_the_least_is_the_operator_alone(render):
         ({"crds": {"install": "yes"}}, "install"),
         ({"metrics": {"serviceMonitor": {"interval": "soon"}}}, "interval"),
         ({"podLabels": {"a": 1}}, "podLabels"),
-        ({"replicas": 3}, "replicas"),
+        ({"replicas": 0}, "replicas"),
+        ({"operator": {"leaseDuration": "15s"}}, "leaseDuration"),
     ],
 )
 def test_wrong_values_are_refused_by_name(chart, values, message):
@@ -183,11 +189,24 @@ def test_everything_that_selects_the_operator_finds_it(render):
     assert {port["targetPort"] for port in service["spec"]["ports"]} <= ports
 
 
-def test_the_binding_names_a_role_and_an_account_that_exist(render):
+def test_bindings_name_roles_and_an_account_that_exist(render):
     objects = render(VALUES["everything"])
-    [binding] = [manifest for (kind, _), manifest in objects.items() if kind.endswith("Binding")]
-    assert (binding["roleRef"]["kind"], binding["roleRef"]["name"]) in objects
-    assert all((subject["kind"], subject["name"]) in objects for subject in binding["subjects"])
+    bindings = [manifest for (kind, _), manifest in objects.items() if kind.endswith("Binding")]
+    assert len(bindings) == 2
+    for binding in bindings:
+        assert (binding["roleRef"]["kind"], binding["roleRef"]["name"]) in objects
+        assert all((subject["kind"], subject["name"]) in objects for subject in binding["subjects"])
+
+
+def test_the_lease_it_may_write_is_the_one_it_writes(render):
+    role = render()["Role", "supernode-operator"]
+    assert [rule["resourceNames"] for rule in role["rules"] if "patch" in rule["verbs"]] == [[Settings().lease_name]]
+    assert role["metadata"]["namespace"] == "supernode", "the Lease lies beside the pods"
+
+
+def test_lease_times_of_the_chart_are_those_of_the_program(render):
+    deployment = render()["Deployment", "supernode-operator"]
+    assert parse_settings(deployment["spec"]["template"]["spec"]["containers"][0]["args"]).timing == Timing()
 
 
 def test_no_right_is_granted_by_wildcard(render):

@@ -100,6 +100,14 @@ def test_the_operator_may_do_its_work_and_no_more(kubectl, verb, resource, answe
     assert kubectl("auth", "can-i", verb, *names, f"--as={OPERATOR}", "-n", NAMESPACE, check=False) == answer
 
 
+@pytest.mark.parametrize(("lease", "answer"), [("supernode-operator", "yes"), ("another", "no")])
+@pytest.mark.usefixtures("releases")
+def test_the_operator_may_write_one_lease(kubectl, lease, answer):
+    question = ("auth", "can-i", "patch", f"leases.coordination.k8s.io/{lease}", f"--as={OPERATOR}")
+    assert kubectl(*question, "-n", NAMESPACE, check=False) == answer
+    assert kubectl(*question, "-n", "default", check=False) == "no"
+
+
 @pytest.mark.usefixtures("releases")
 def test_whoever_edits_a_namespace_may_submit_jobs_there_and_only_read_the_machines(kubectl):
     kubectl("create", "namespace", "team-a")

@@ -80,6 +80,11 @@ class SuperNodeStatus(StatusModel):
         default=(),
         description="Who holds which cards: the truth about allocation.",
     )
+    term: int = Field(
+        default=0,
+        ge=0,
+        description="Number of the term in which the ledger was last written; the leader of an earlier one cannot.",
+    )
 
 
 class SuperNode(ApiModel):

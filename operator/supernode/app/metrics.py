@@ -3,10 +3,12 @@
 from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from supernode.cluster.elector import Elector
 from supernode.control.engine import Engine
+from supernode.control.leader import Leader
 from supernode.control.observer import Observer
 from supernode.placement import fragmentation, largest_block
 
@@ -89,9 +91,9 @@ class Metrics(Observer):
             registry=self.registry,
         )
 
-    def watch(self, engine: Engine) -> None:
+    def watch(self, engine: Engine, elector: Elector) -> None:
         """Also export what the engine knows at the moment of a scrape."""
-        self.registry.register(_Fleet(engine))
+        self.registry.register(_Now(engine, elector))
 
     def decided(self, outcome: str, seconds: float) -> None:
         self._decision.labels(outcome).observe(seconds)
@@ -123,16 +125,28 @@ class Metrics(Observer):
         self._relists.labels(resource).inc()
 
 
-class _Fleet(Collector):
-    """Gauges read from the engine's snapshot at scrape time, so that they cannot drift from it."""
+class _Now(Collector):
+    """Gauges read from the engine at scrape time, so that they cannot drift from it.
 
-    def __init__(self, engine: Engine) -> None:
+    Those of the fleet and of work come from the leader alone, so that sums over all replicas are right.
+    """
+
+    def __init__(self, engine: Engine, elector: Elector) -> None:
         self._engine = engine
+        self._elector = elector
 
     def describe(self) -> Iterable[Metric]:
         return ()
 
     def collect(self) -> Iterable[Metric]:
+        leader = self._engine.leader
+        yield from self._replica(leader)
+        if leader is not None:
+            yield from self._work(leader)
+            yield from self._fleet(leader)
+
+    @staticmethod
+    def _fleet(leader: Leader) -> Iterable[Metric]:
         names = ["supernode", "profile"]
         cards = GaugeMetricFamily("supernode_cards", "Cards of a supernode, by state.", labels=[*names, "state"])
         blocks = GaugeMetricFamily(
@@ -144,7 +158,7 @@ class _Fleet(Collector):
         reserve = GaugeMetricFamily(
             "supernode_reserve_nodes", "Wholly free nodes of the reserve that are still there.", labels=names
         )
-        for view in self._engine.state.fleet.supernodes.values():
+        for view in leader.state.fleet.supernodes.values():
             key = [view.name, view.profile.name]
             taken = sum((node.taken & node.all_cards).bit_count() for node in view.nodes)
             healthy = sum((node.healthy & node.all_cards).bit_count() for node in view.nodes)
@@ -160,21 +174,27 @@ class _Fleet(Collector):
                 blocks.add_metric([*key, level], largest)
             shares.add_metric(key, fragmentation(view) / 100)
             reserve.add_metric(key, min(view.reserve, view.wholly_free))
-        yield from (cards, blocks, shares, reserve)
-        yield from self._engine_gauges()
-
-    def _engine_gauges(self) -> Iterable[Metric]:
-        engine = self._engine
-        yield GaugeMetricFamily("supernode_groups_waiting", "Groups that wait for cards.", engine.allocator.waiting)
-        yield GaugeMetricFamily("supernode_queue_depth", "Jobs that wait for a worker.", engine.queued)
-        yield GaugeMetricFamily("supernode_ready", "Whether all caches are filled.", float(engine.ready))
-        yield GaugeMetricFamily("supernode_writer_concurrency", "Writes allowed side by side.", engine.writer.limit)
-        size = GaugeMetricFamily("supernode_cache_objects", "Objects in a cache.", labels=["resource"])
         unassigned = GaugeMetricFamily(
             "supernode_unassigned_nodes", "Nodes of a profile that are in no supernode.", labels=["profile"]
         )
-        for reflector in engine.caches.all():
-            size.add_metric([reflector.resource.plural], len(reflector.store))
-        for profile, nodes in engine.state.discovery.unassigned.items():
+        for profile, nodes in leader.state.discovery.unassigned.items():
             unassigned.add_metric([profile], len(nodes))
-        yield from (size, unassigned)
+        yield from (cards, blocks, shares, reserve, unassigned)
+
+    @staticmethod
+    def _work(leader: Leader) -> Iterable[Metric]:
+        yield GaugeMetricFamily("supernode_groups_waiting", "Groups that wait for cards.", leader.allocator.waiting)
+        yield GaugeMetricFamily("supernode_queue_depth", "Jobs that wait for a worker.", leader.queued)
+        yield GaugeMetricFamily("supernode_writer_concurrency", "Writes allowed side by side.", leader.writer.limit)
+
+    def _replica(self, leader: Leader | None) -> Iterable[Metric]:
+        """What every replica tells, standing by or not."""
+        yield GaugeMetricFamily("supernode_ready", "Whether all caches are filled.", float(self._engine.ready))
+        yield GaugeMetricFamily("supernode_leader", "Whether this replica leads.", float(leader is not None))
+        if (lease := self._elector.lease) is not None:
+            text = "Times that the Lease went to another replica, as the Lease counts them."
+            yield CounterMetricFamily("supernode_lease_transitions", text, lease.transitions)
+        size = GaugeMetricFamily("supernode_cache_objects", "Objects in a cache.", labels=["resource"])
+        for reflector in self._engine.caches.all():
+            size.add_metric([reflector.resource.plural], len(reflector.store))
+        yield size

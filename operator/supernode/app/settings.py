@@ -2,9 +2,13 @@
 
 import argparse
 import os
+import socket
+import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from supernode.cluster.lease import Timing
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +17,8 @@ class Settings:
 
     ``kubeconfig`` is ``None`` to use $KUBECONFIG, the pod's service account or the default file, in this order.
     ``host`` and ``port`` are where metrics and probes are served. ``log_format`` is ``text`` or ``json``.
+    Of all operators with the same ``lease_namespace`` (``None``: that of the credentials) and ``lease_name`` one leads;
+    ``identity`` names this process among them.
     """
 
     kubeconfig: Path | None = None
@@ -20,6 +26,10 @@ class Settings:
     port: int = 8080
     log_format: str = "text"
     log_level: str = "INFO"
+    lease_namespace: str | None = None
+    lease_name: str = "supernode-operator"
+    identity: str = ""
+    timing: Timing = field(default_factory=Timing)
 
 
 def parse_settings(argv: Sequence[str] | None = None) -> Settings:
@@ -37,8 +47,43 @@ def parse_settings(argv: Sequence[str] | None = None) -> Settings:
     parser.add_argument("--port", type=int, default=_env("PORT", str(defaults.port)), help="port of metrics and probes")
     parser.add_argument("--log-format", choices=("text", "json"), default=_env("LOG_FORMAT", defaults.log_format))
     parser.add_argument("--log-level", type=str.upper, choices=_LEVELS, default=_env("LOG_LEVEL", defaults.log_level))
+    _add_election(parser, defaults)
     given = parser.parse_args(argv)
-    return Settings(given.kubeconfig, given.host, given.port, given.log_format, given.log_level)
+    try:
+        timing = Timing(given.lease_duration, given.renew_deadline, given.retry_period)
+    except ValueError as problem:
+        parser.error(str(problem))
+    return Settings(
+        given.kubeconfig,
+        given.host,
+        given.port,
+        given.log_format,
+        given.log_level,
+        given.lease_namespace,
+        given.lease_name,
+        f"{given.identity}-{uuid.uuid4().hex[:8]}",
+        timing,
+    )
+
+
+def _add_election(parser: argparse.ArgumentParser, defaults: Settings) -> None:
+    election = parser.add_argument_group("leader election", "Of several operators one leads; the others stand by.")
+    election.add_argument(
+        "--lease-namespace", default=_env("LEASE_NAMESPACE"), help="namespace of the Lease (default: one's own)"
+    )
+    election.add_argument("--lease-name", default=_env("LEASE_NAME", defaults.lease_name), help="name of the Lease")
+    election.add_argument(
+        "--identity",
+        default=_env("IDENTITY", socket.gethostname()),
+        help="what the Lease calls this process, with a random suffix (default: the host's name)",
+    )
+    for name, kind, default, meaning in (
+        ("lease-duration", int, defaults.timing.duration, "after which others may lead when it is not renewed"),
+        ("renew-deadline", float, defaults.timing.renew_deadline, "without a renewal after which it stops leading"),
+        ("retry-period", float, defaults.timing.retry, "between renewals"),
+    ):
+        given = _env(name.upper().replace("-", "_"), str(default))
+        election.add_argument(f"--{name}", type=kind, default=given, metavar="SECONDS", help=f"seconds {meaning}")
 
 
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")

@@ -7,8 +7,6 @@ engine's own caches hold the truth, because kopf's watches can miss a deletion; 
 import asyncio
 import itertools
 import logging
-import os
-import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,6 +16,7 @@ from supernode.api import names
 from supernode.app.metrics import Metrics
 from supernode.app.settings import Settings
 from supernode.app.web import Web
+from supernode.cluster.elector import Elector
 from supernode.cluster.session import Session
 from supernode.control.engine import Engine
 
@@ -42,15 +41,18 @@ class Shell:
 
     async def run(self) -> None:
         """Until SIGTERM, SIGINT or a failure of the engine."""
-        session = Session.connect(self._settings.kubeconfig, on_response=self._metrics.requested)
+        settings = self._settings
+        session = Session.connect(settings.kubeconfig, on_response=self._metrics.requested)
         async with session:
-            engine = Engine(session, self._metrics, identity=f"{socket.gethostname()}-{os.getpid()}")
-            self._metrics.watch(engine)
-            web = Web(engine, self._metrics)
-            await web.open(self._settings.host, self._settings.port)
+            lease = (settings.lease_namespace or session.namespace, settings.lease_name)
+            elector = Elector(session, lease, settings.identity, settings.timing)
+            engine = Engine(session.guarded(elector.guard), self._metrics, identity=settings.identity)
+            self._metrics.watch(engine, elector)
+            web = Web(engine, elector, self._metrics)
+            await web.open(settings.host, settings.port)
             try:
                 await kopf.operator(
-                    registry=self._registry(session, engine),
+                    registry=self._registry(session, engine, elector),
                     settings=_kopf_settings(),
                     clusterwide=True,
                     standalone=True,
@@ -61,13 +63,13 @@ class Shell:
         if self._failure is not None:
             raise self._failure
 
-    def _registry(self, session: Session, engine: Engine) -> kopf.OperatorRegistry:
+    def _registry(self, session: Session, engine: Engine, elector: Elector) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()
         tasks: list[asyncio.Task[None]] = []
 
         @kopf.on.startup(registry=registry)
         async def start(**_: Any) -> None:
-            task = asyncio.create_task(engine.run(), name="engine")
+            task = asyncio.create_task(engine.run(elector.run), name="engine")
             task.add_done_callback(self._ended)
             tasks.append(task)
 

@@ -1,7 +1,8 @@
 """Metrics and probes over HTTP.
 
 ``/healthz`` fails when the engine has stopped working, which a restart may heal. ``/readyz`` fails while caches are
-being filled. Neither fails because the API server is away: restarting the operator would not bring it back.
+being filled; a standby is ready, or a rollout would wait for it for ever, and its text says who leads. Neither fails
+because the API server is away: restarting the operator would not bring it back.
 """
 
 import asyncio
@@ -10,14 +11,16 @@ from aiohttp import web
 from prometheus_client.exposition import choose_encoder
 
 from supernode.app.metrics import Metrics
+from supernode.cluster.elector import Elector
 from supernode.control.engine import Engine
 
 
 class Web:
     """Serves ``/metrics``, ``/healthz`` and ``/readyz`` until closed."""
 
-    def __init__(self, engine: Engine, metrics: Metrics) -> None:
+    def __init__(self, engine: Engine, elector: Elector, metrics: Metrics) -> None:
         self._engine = engine
+        self._elector = elector
         self._metrics = metrics
         application = web.Application()
         application.add_routes(
@@ -50,5 +53,11 @@ class Web:
 
     async def _serve_readiness(self, _request: web.Request) -> web.Response:
         missing = self._engine.caches.unsynced()
-        text = f"waiting for {', '.join(missing)}" if missing else "ok"
+        text = f"waiting for {', '.join(missing)}" if missing else f"ok, {self._role()}"
         return web.Response(text=text, status=503 if missing else 200)
+
+    def _role(self) -> str:
+        if self._engine.leader is not None:
+            return f"{self._elector.identity} leads"
+        lease = self._elector.lease
+        return f"{self._elector.identity} stands by, {(lease and lease.holder) or 'nobody'} leads"

@@ -13,8 +13,9 @@
         ├── Gone                 410: the resourceVersion or continue token has expired
         ├── Invalid              422
         ├── TooManyRequests      429, with retry_after
-        └── Unavailable          5xx, connection errors, time-outs, with maybe_applied
-            └── Stalled          a stream that stayed silent
+        ├── Unavailable          5xx, connection errors, time-outs, with maybe_applied
+        │   └── Stalled          a stream that stayed silent
+        └── NotLeading           not sent: another operator may be leading
 
 Codes without a class of their own are a plain ``ApiError``.
 """
@@ -37,6 +38,7 @@ __all__ = [
     "NamespaceTerminating",
     "NoCluster",
     "NotFound",
+    "NotLeading",
     "Stalled",
     "TooManyRequests",
     "Unauthorized",
@@ -140,6 +142,10 @@ class Unavailable(ApiError):
 
 class Stalled(Unavailable):
     """A stream sent nothing, not even a bookmark, for its idle time-out: half-open, or no longer fed."""
+
+
+class NotLeading(ApiError):
+    """A request that would have changed something was not sent: the Lease may belong to another operator by now."""
 
 
 _BY_CODE: dict[int, type[ApiError]] = {

@@ -106,6 +106,10 @@ class Reflector(Generic[T]):
         """See ``Store.remove``."""
         return self.store.remove(obj)
 
+    async def read_again(self) -> None:
+        """List beside the watch, so that the store is as new as what the server holds now; raises ApiError."""
+        await self._list()
+
     async def run(self) -> Never:
         """Keep the store up to date until cancelled."""
         while True:

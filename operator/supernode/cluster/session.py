@@ -10,6 +10,7 @@ import copy
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -21,7 +22,7 @@ from supernode.cluster import credentials as credentials_of
 from supernode.cluster.credentials import Credentials
 from supernode.cluster.errors import ApiError, Stalled, TooManyRequests, Unavailable
 from supernode.cluster.resources import JsonObject, Key, Resource, key_of
-from supernode.cluster.transport import CONNECT_SECONDS, Request, Transport, words_of
+from supernode.cluster.transport import CONNECT_SECONDS, Guard, Request, Transport, words_of
 from supernode.cluster.wire import lines, read_error
 
 FIELD_MANAGER = "supernode-operator"
@@ -61,6 +62,7 @@ class Session:
         self._timeout = timeout
         self._on_response = on_response
         self._retries_throttled = True
+        self._guard: Guard | None = None
 
     @classmethod
     def connect(cls, kubeconfig: Path | None = None, *, context: str | None = None, **options: Any) -> Self:
@@ -78,6 +80,18 @@ class Session:
         """The same connections, but 429 surfaces at once, for callers that do their own pacing."""
         view = copy.copy(self)
         view._retries_throttled = False
+        return view
+
+    def within(self, seconds: float) -> Session:
+        """The same connections, but a request may take `seconds`."""
+        view = copy.copy(self)
+        view._timeout = seconds
+        return view
+
+    def guarded(self, guard: Guard) -> Session:
+        """The same connections, but `guard` is asked right before each request that can change something."""
+        view = copy.copy(self)
+        view._guard = guard
         return view
 
     async def close(self) -> None:
@@ -233,6 +247,8 @@ class Session:
         self, verb: str, resource: Resource | None, request: Request, seconds: float | None = None
     ) -> JsonObject:
         deadline = time.monotonic() + (self._timeout if seconds is None else seconds)
+        if request.method != "GET":
+            request = replace(request, guard=self._guard)
         plural = resource.plural if resource else ""
         while True:
             code = 0

@@ -80,9 +80,7 @@ class Store(Generic[T]):
     def put(self, obj: JsonObject) -> bool:
         """Take in the answer to a write of ours at once. False when it is not newer than what is known already."""
         key, version = key_of(obj), version_of(obj)
-        if key not in self._versions and version <= self.revision:
-            return False
-        return self._set(key, version, obj)
+        return not self._gone(key, version) and self._set(key, version, obj)
 
     def remove(self, obj: JsonObject) -> bool:
         """Take in the answer to a delete of ours that removed the object at once. False when it tells nothing new."""
@@ -95,7 +93,7 @@ class Store(Generic[T]):
         version = version_of(obj)
         if kind == "DELETED":
             self._delete(key_of(obj), version)
-        elif kind != "BOOKMARK":
+        elif kind != "BOOKMARK" and not self._gone(key_of(obj), version):
             self._set(key_of(obj), version, obj)
         self.passed(version)
 
@@ -126,6 +124,10 @@ class Store(Generic[T]):
         self.revision = 0
         self._versions = dict.fromkeys(self._records, 0)
         self._tombstones.clear()
+
+    def _gone(self, key: Key, version: int) -> bool:
+        """Whether a later deletion of this object has been seen, by a list that was ahead of the watch too."""
+        return key not in self._versions and version <= self.revision
 
     def _set(self, key: Key, version: int, obj: JsonObject) -> bool:
         if version <= self._versions.get(key, -1):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -18,15 +18,20 @@ CONNECT_SECONDS = 10.0
 _STREAM_BUFFER_BYTES = 1 << 18
 
 
+Guard = Callable[[], float]
+"""Seconds within which a request sent now must have ended; raises NotLeading when none may be sent now."""
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is sent: `path` without the server, `data` encoded already."""
+    """What is sent: `path` without the server, `data` encoded already. `guard` is asked right before it is sent."""
 
     method: str
     path: str
     params: Mapping[str, str] = field(default_factory=dict)
     data: bytes | None = None
     content_type: str = "application/json"
+    guard: Guard | None = None
 
 
 class Transport:
@@ -94,6 +99,10 @@ class Transport:
         self, request: Request, headers: Mapping[str, str], limits: aiohttp.ClientTimeout
     ) -> aiohttp.ClientResponse:
         self.http.headers.update(headers)  # kept by the pool, so that others who use it are authenticated too
+        if request.guard is not None:  # nothing is awaited from here on until the request goes to its connection
+            seconds = request.guard()
+            total = seconds if limits.total is None else min(limits.total, seconds)
+            limits = aiohttp.ClientTimeout(total=total, sock_connect=limits.sock_connect)
         return await self.http.request(
             request.method,
             self.credentials.server + request.path,

@@ -27,6 +27,7 @@ from supernode.control.fleet import FleetState, group_text
 from supernode.control.groups import Draft, Group, Groups, now, waiting_since
 from supernode.control.observer import Observer
 from supernode.control.records import Key
+from supernode.control.takeover import Deposed, check_term
 from supernode.control.upkeep import RETRY_DELAY, Upkeep
 from supernode.control.writes import finalizers_patch, status_patch
 from supernode.topology.fleet import Member
@@ -49,6 +50,8 @@ class Allocator:
         recorder: EventRecorder,
         observer: Observer,
         on_change: Callable[[Key], None],
+        *,
+        term: int,
     ) -> None:
         self._session = session
         self._writer = writer
@@ -57,6 +60,7 @@ class Allocator:
         self._recorder = recorder
         self._observer = observer
         self._on_change = on_change
+        self._term = term
         self._groups = Groups(caches, state, observer, on_change)
         self._upkeep = Upkeep(writer, caches, state)
         self._wakeup = asyncio.Event()
@@ -85,7 +89,7 @@ class Allocator:
     # The passes.
 
     async def run(self) -> None:
-        """Pass after pass until cancelled."""
+        """Pass after pass until cancelled; raises Deposed when another operator has taken the ledgers."""
         self._groups.touch_all()
         self._wakeup.set()
         while True:
@@ -94,6 +98,8 @@ class Allocator:
             self._wakeup.clear()
             try:
                 again = await self._one_pass()
+            except Deposed:
+                raise
             except SupernodeError as problem:
                 _log.warning("allocation pass failed, tries again: %s", problem)
                 again = RETRY_DELAY
@@ -104,6 +110,7 @@ class Allocator:
     async def _one_pass(self) -> float | None:
         """Returns the seconds until the next pass is due anyway, ``None`` for no such need."""
         self._state.refresh()
+        check_term(self._term, self._state.ledgers.values())
         await self._upkeep.sync()
         draft = self._groups.draft()
         lost = await self._swap_ledgers(draft)
@@ -148,7 +155,7 @@ class Allocator:
         entries = [entry for entry in ledger.entries if entry.uid not in gone] + added
         record = self._caches.supernodes.store.get(("", name))
         assert record is not None
-        patch = status.ledger_patch(record, entries, draft.fleet.supernodes.get(name), self._state, now())
+        patch = status.ledger_patch(record, entries, draft.fleet.supernodes.get(name), self._state, self._term, now())
         return status_patch(resources.SUPERNODES, record.key, patch, ledger.resource_version)
 
     async def _read_again(self, name: str) -> None:

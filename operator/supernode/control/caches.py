@@ -34,37 +34,51 @@ class Listener(Protocol):
     def job_changed(self, key: Key, old: Custom[TrainingJob] | None, new: Custom[TrainingJob] | None) -> None: ...
 
 
-class Caches:
-    """What the engine knows of the cluster. Pods are indexed by ``node``, ``group`` and ``job``."""
+OnChange = Callable[[Key, Any, Any], None]
 
-    def __init__(self, session: Session, listener: Listener, observer: Observer) -> None:
+
+class Caches:
+    """What the engine knows of the cluster. Pods are indexed by ``node``, ``group`` and ``job``.
+
+    ``listener`` is told of changes from when it is set.
+    """
+
+    def __init__(self, session: Session, observer: Observer) -> None:
+        self.listener: Listener | None = None
+
         def count(resource: str, what: str) -> None:
             if what == "relist":
                 observer.relisted(resource)
 
         def reflector(
-            resource: Resource, convert: Callable[..., Any], on_change: Callable[..., None], **options: Any
+            resource: Resource, convert: Callable[..., Any], tell: Callable[[Listener], OnChange], **options: Any
         ) -> Any:
+            def on_change(key: Key, old: Any, new: Any) -> None:
+                if self.listener is not None:
+                    tell(self.listener)(key, old, new)
+
             return Reflector(session, resource, convert=convert, on_change=on_change, on_count=count, **options)
 
-        self.nodes: Reflector[NodeFacts] = reflector(resources.NODES, convert_node, listener.node_changed)
+        self.nodes: Reflector[NodeFacts] = reflector(resources.NODES, convert_node, lambda who: who.node_changed)
         self.pods: Reflector[PodRecord] = reflector(
-            resources.PODS, convert_pod, listener.pod_changed, indices=_POD_INDICES
+            resources.PODS, convert_pod, lambda who: who.pod_changed, indices=_POD_INDICES
         )
         self.services: Reflector[str] = reflector(
-            resources.SERVICES, _controller_uid, listener.service_changed, label_selector=names.LABEL_JOB
+            resources.SERVICES, _controller_uid, lambda who: who.service_changed, label_selector=names.LABEL_JOB
         )
         self.profiles: Reflector[Custom[SuperNodeProfile]] = reflector(
-            resources.SUPERNODEPROFILES, custom_converter(partial(parse, SuperNodeProfile)), listener.profile_changed
+            resources.SUPERNODEPROFILES,
+            custom_converter(partial(parse, SuperNodeProfile)),
+            lambda who: who.profile_changed,
         )
         self.supernodes: Reflector[Custom[SuperNode]] = reflector(
-            resources.SUPERNODES, custom_converter(partial(parse, SuperNode)), listener.supernode_changed
+            resources.SUPERNODES, custom_converter(partial(parse, SuperNode)), lambda who: who.supernode_changed
         )
         self.groups: Reflector[Custom[CardGroup]] = reflector(
-            resources.CARDGROUPS, custom_converter(partial(parse, CardGroup)), listener.group_changed
+            resources.CARDGROUPS, custom_converter(partial(parse, CardGroup)), lambda who: who.group_changed
         )
         self.jobs: Reflector[Custom[TrainingJob]] = reflector(
-            resources.TRAININGJOBS, custom_converter(partial(parse, TrainingJob)), listener.job_changed
+            resources.TRAININGJOBS, custom_converter(partial(parse, TrainingJob)), lambda who: who.job_changed
         )
 
     def all(self) -> tuple[Reflector[Any], ...]:

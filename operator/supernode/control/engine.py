@@ -1,169 +1,85 @@
-"""The engine: caches, queue, allocator and job workers, wired together. It knows nothing of kopf or of HTTP probes."""
+"""The engine: caches that are always kept, and what acts on them while this operator leads. No kopf, no HTTP probes."""
 
 import asyncio
 import gc
 import logging
 import time
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from supernode.api.errors import SupernodeError
-from supernode.cluster.errors import NamespaceTerminating
-from supernode.cluster.events import EventRecorder
 from supernode.cluster.session import Session
 from supernode.cluster.writer import Writer
-from supernode.control.allocator import Allocator
 from supernode.control.caches import Caches
-from supernode.control.fleet import FleetState
-from supernode.control.jobs import JobController
+from supernode.control.leader import Leader
 from supernode.control.observer import Observer
-from supernode.control.queue import WorkQueue
-from supernode.control.records import Custom, Key, PodRecord
-from supernode.topology.discovery import NodeFacts
+from supernode.control.records import Key
+from supernode.control.takeover import Deposed, take_over
 
 _log = logging.getLogger(__name__)
-
-WORKERS = 16
-"""Jobs reconciled side by side; each mostly waits for the API server, whose load the writer bounds."""
 
 STALE_AFTER = 60.0
 """Seconds without a finished allocator pass after which the process is not healthy; idle it passes every 5 s."""
 
+Elect = Callable[[Callable[[], Coroutine[Any, Any, None]]], Awaitable[None]]
+"""Runs what it is given whenever this operator shall lead, and cancels it when it shall not."""
+
 
 class Engine:
-    """Follows the cluster and drives groups and jobs until it is cancelled.
+    """Follows the cluster and, while elected, drives groups and jobs; until it is cancelled. ``leader`` is who does.
 
     Raises what a task of it raises: the process then ends, is started anew and rebuilds everything from the API server.
     """
 
     def __init__(self, session: Session, observer: Observer, *, identity: str) -> None:
-        self._queue: WorkQueue[Key] = WorkQueue()
-        self.recorder = EventRecorder(session, instance=identity)
+        self.caches = Caches(session, observer)
+        self.leader: Leader | None = None
+        self._session = session
         self._observer = observer
-        self.writer = Writer(session)
-        self.caches = Caches(session, self, observer)
-        self.state = FleetState(self.caches)
-        self.allocator = Allocator(
-            session, self.writer, self.caches, self.state, self.recorder, observer, self._queue.add
-        )
-        self._jobs = JobController(
-            session, self.writer, self.caches, self.state, self.allocator, self.recorder, observer
-        )
+        self._identity = identity
 
-    # The cluster's changes, as the caches report them.
-
-    def node_changed(self, key: Key, old: NodeFacts | None, new: NodeFacts | None) -> None:
-        """A node came, went or changed."""
-        self.state.node_changed(old, new)
-        self.allocator.wake()
-        if old is None or new is None:
-            for group in self.state.groups_on(key[1]):
-                self._queue.add(group)
-
-    def pod_changed(self, _key: Key, old: PodRecord | None, new: PodRecord | None) -> None:
-        """A pod came, went or changed."""
-        if self.state.pod_changed(old, new):
-            self.allocator.wake()
-        for pod in (old, new):
-            if pod is None:
-                continue
-            if pod.job is not None:
-                self._queue.add((pod.key[0], pod.job))
-            if pod.group_key is not None and (new is None or new.finished):
-                self.allocator.group_touched(pod.group_key)
-
-    def service_changed(self, key: Key, _old: str | None, _new: str | None) -> None:
-        """A job's Service came or went."""
-        self._queue.add(key)
-
-    def profile_changed(self, _key: Key, _old: Custom[Any] | None, _new: Custom[Any] | None) -> None:
-        """A profile came, went or was edited."""
-        self.state.profile_changed()
-        self.allocator.wake()
-        self._wake_unclaimed()
-
-    def supernode_changed(self, key: Key, old: Custom[Any] | None, new: Custom[Any] | None) -> None:
-        """A SuperNode came, went or was written."""
-        self.state.supernode_changed(key[1])
-        self.allocator.wake()
-        if old is None or new is None:
-            self._wake_unclaimed()
-
-    def group_changed(self, key: Key, _old: Custom[Any] | None, _new: Custom[Any] | None) -> None:
-        """A CardGroup came, went or was written."""
-        self.allocator.group_touched(key)
-        self._queue.add(key)
-
-    def job_changed(self, key: Key, old: Custom[Any] | None, new: Custom[Any] | None) -> None:
-        """A TrainingJob came, went or was written."""
-        if old is not None and new is None:
-            self._jobs.forget(old.uid)
-        self._queue.add(key)
-
-    def _wake_unclaimed(self) -> None:
-        """Jobs that could not even ask for cards look again: they may have waited for a profile."""
-        for key in list(self.caches.jobs.store.keys()):
-            if key not in self.caches.groups.store:
-                self._queue.add(key)
-
-    def enqueue(self, key: Key) -> None:
-        """Look at a job soon."""
-        self._queue.add(key)
-
-    # Life.
-
-    async def run(self) -> None:
-        """Until cancelled."""
+    async def run(self, elect: Elect) -> None:
+        """Keep the caches; once they are filled, stand for election."""
         async with asyncio.TaskGroup() as tasks:
             for reflector in self.caches.all():
                 tasks.create_task(reflector.run(), name=f"reflector-{reflector.resource.plural}")
-            tasks.create_task(self.recorder.run(), name="events")
             await self.caches.synced()
             gc.collect()
             gc.freeze()  # the caches live as long as the process; full collections over them take tens of milliseconds
             _log.info(
                 "caches are filled: %s", ", ".join(f"{len(r.store)} {r.resource.plural}" for r in self.caches.all())
             )
-            self.state.refresh()  # a job looked at before its ledger is read would seem to have lost its cards
-            tasks.create_task(self.allocator.run(), name="allocator")
-            for number in range(WORKERS):
-                tasks.create_task(self._work(), name=f"jobs-{number}")
+            await elect(self._lead)
 
-    async def _work(self) -> None:
-        while True:
-            key = await self._queue.get()
-            started = time.perf_counter()
-            failed = False
-            try:
-                again = await self._jobs.reconcile(key)
-            except NamespaceTerminating:
-                self._queue.done(key)  # nothing can be made there any more; the job's own deletion comes as an event
-            except SupernodeError as problem:
-                failed, delay = True, self._queue.failed(key)
-                _log.warning("TrainingJob %s/%s: %s; tries again in %.1f s", *key, problem, delay)
-            except Exception:
-                failed, delay = True, self._queue.failed(key)
-                _log.exception("TrainingJob %s/%s failed in an unforeseen way; tries again in %.1f s", *key, delay)
-            else:
-                self._queue.done(key)
-                if again is not None:
-                    self._queue.add_after(key, again)
-            self._observer.reconciled("TrainingJob", time.perf_counter() - started, failed)
+    async def _lead(self) -> None:
+        """Lead until cancelled, or until another operator is found to lead."""
+        began = time.monotonic()
+        writer = Writer(self._session)
+        term = await take_over(writer, self.caches)
+        leader = Leader(self._session, writer, self.caches, self._observer, identity=self._identity, term=term)
+        self.caches.listener = self.leader = leader
+        _log.info("term %d begins, %.2f s after being elected", term, time.monotonic() - began)
+        try:
+            await leader.run()
+        except* Deposed as deposed:
+            _log.error("%s; are there two releases in this cluster, or two Leases?", deposed.exceptions[0])
+        finally:
+            self.caches.listener = self.leader = None
 
-    # For probes and metrics.
+    def enqueue(self, key: Key) -> None:
+        """Look at a job soon."""
+        if self.leader is not None:
+            self.leader.enqueue(key)
+
+    # For probes.
 
     @property
     def ready(self) -> bool:
-        """Whether every cache is filled and the allocator passes."""
+        """Whether every cache is filled: it can lead at once."""
         return not self.caches.unsynced()
 
     def health(self) -> str | None:
-        """What is wrong with the engine, ``None`` when it lives: the allocator's last pass is the heartbeat."""
-        if not self.ready:
+        """What is wrong with the engine, ``None`` when it lives: a leader's heartbeat is the allocator's last pass."""
+        if self.leader is None:
             return None  # waiting for the API server is not an illness that a restart could heal
-        silence = time.monotonic() - self.allocator.last_pass
+        silence = time.monotonic() - self.leader.allocator.last_pass
         return f"the allocator has not finished a pass for {silence:.0f} s" if silence > STALE_AFTER else None
-
-    @property
-    def queued(self) -> int:
-        """Jobs that wait for a worker."""
-        return len(self._queue)

@@ -184,8 +184,7 @@ def discovered_supernode(found: Found) -> Json:
 def supernode_status(record: Custom[SuperNode], view: SuperNodeView | None, state: FleetState, now: datetime) -> Json:
     """The whole status of a SuperNode, its ledger as it is."""
     status: Json = {"observedGeneration": record.generation}
-    if "ledger" in record.status:
-        status["ledger"] = record.status["ledger"]
+    status |= {name: record.status[name] for name in ("ledger", "term") if name in record.status}
     if record.status.get("ledger") and record.status.get("shape"):
         status["shape"] = record.status["shape"]
     elif view is not None:
@@ -206,11 +205,12 @@ def ledger_patch(
     entries: Iterable[LedgerEntry],
     view: SuperNodeView | None,
     state: FleetState,
+    term: int,
     now: datetime,
 ) -> Json:
-    """The patch of a SuperNode's status that swaps its ledger and brings its counts along."""
+    """The patch of a SuperNode's status that swaps its ledger in ``term`` and brings its counts along."""
     ledger = [entry.to_dict() for entry in entries]
-    return difference(record.status, {**supernode_status(record, view, state, now), "ledger": ledger})
+    return difference(record.status, {**supernode_status(record, view, state, now), "ledger": ledger, "term": term})
 
 
 def _supernode_states(

@@ -28,9 +28,10 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """One supernode's ledger as last seen, and which cards of which node it books (bitmasks)."""
+    """One supernode's ledger as last seen, in which term, and which cards of which node it books (bitmasks)."""
 
     resource_version: str
+    term: int
     entries: tuple[LedgerEntry, ...] = ()
     booked: Mapping[str, int] = field(default_factory=dict)
     error: str | None = None
@@ -38,12 +39,13 @@ class Ledger:
     @classmethod
     def of(cls, record: Custom[SuperNode]) -> "Ledger":
         """Read from the status; an unreadable one books nothing and says so in ``error``."""
+        term = record.status.get("term", 0)
         try:
             entries = tuple(LedgerEntry.from_dict(item) for item in record.status.get("ledger", ()))
             booked = held_cards(entries)
         except RangeError as problem:
-            return cls(record.resource_version, error=str(problem))
-        return cls(record.resource_version, entries, booked)
+            return cls(record.resource_version, term, error=str(problem))
+        return cls(record.resource_version, term, entries, booked)
 
 
 def shape_of(profile: Profile) -> str:

@@ -1,0 +1,142 @@
+"""What acts while this operator leads: allocator, job workers, Events. Made for each term anew: nothing outlives it."""
+
+import asyncio
+import logging
+import time
+from typing import Any
+
+from supernode.api.errors import SupernodeError
+from supernode.cluster.errors import NamespaceTerminating
+from supernode.cluster.events import EventRecorder
+from supernode.cluster.session import Session
+from supernode.cluster.writer import Writer
+from supernode.control.allocator import Allocator
+from supernode.control.caches import Caches
+from supernode.control.fleet import FleetState
+from supernode.control.jobs import JobController
+from supernode.control.observer import Observer
+from supernode.control.queue import WorkQueue
+from supernode.control.records import Custom, Key, PodRecord
+from supernode.topology.discovery import NodeFacts
+
+_log = logging.getLogger(__name__)
+
+WORKERS = 16
+"""Jobs reconciled side by side; each mostly waits for the API server, whose load the writer bounds."""
+
+
+class Leader:
+    """Drives groups and jobs by filled caches, whose changes it is told of, until it is cancelled."""
+
+    def __init__(
+        self, session: Session, writer: Writer, caches: Caches, observer: Observer, *, identity: str, term: int
+    ) -> None:
+        self._queue: WorkQueue[Key] = WorkQueue()
+        self._recorder = EventRecorder(session, instance=identity)
+        self._caches = caches
+        self._observer = observer
+        self.writer = writer
+        self.state = FleetState(caches)
+        self.allocator = Allocator(
+            session, writer, caches, self.state, self._recorder, observer, self._queue.add, term=term
+        )
+        self._jobs = JobController(session, writer, caches, self.state, self.allocator, self._recorder, observer)
+
+    # The cluster's changes, as the caches report them.
+
+    def node_changed(self, key: Key, old: NodeFacts | None, new: NodeFacts | None) -> None:
+        """A node came, went or changed."""
+        self.state.node_changed(old, new)
+        self.allocator.wake()
+        if old is None or new is None:
+            for group in self.state.groups_on(key[1]):
+                self._queue.add(group)
+
+    def pod_changed(self, _key: Key, old: PodRecord | None, new: PodRecord | None) -> None:
+        """A pod came, went or changed."""
+        if self.state.pod_changed(old, new):
+            self.allocator.wake()
+        for pod in (old, new):
+            if pod is None:
+                continue
+            if pod.job is not None:
+                self._queue.add((pod.key[0], pod.job))
+            if pod.group_key is not None and (new is None or new.finished):
+                self.allocator.group_touched(pod.group_key)
+
+    def service_changed(self, key: Key, _old: str | None, _new: str | None) -> None:
+        """A job's Service came or went."""
+        self._queue.add(key)
+
+    def profile_changed(self, _key: Key, _old: Custom[Any] | None, _new: Custom[Any] | None) -> None:
+        """A profile came, went or was edited."""
+        self.state.profile_changed()
+        self.allocator.wake()
+        self._wake_unclaimed()
+
+    def supernode_changed(self, key: Key, old: Custom[Any] | None, new: Custom[Any] | None) -> None:
+        """A SuperNode came, went or was written."""
+        self.state.supernode_changed(key[1])
+        self.allocator.wake()
+        if old is None or new is None:
+            self._wake_unclaimed()
+
+    def group_changed(self, key: Key, _old: Custom[Any] | None, _new: Custom[Any] | None) -> None:
+        """A CardGroup came, went or was written."""
+        self.allocator.group_touched(key)
+        self._queue.add(key)
+
+    def job_changed(self, key: Key, old: Custom[Any] | None, new: Custom[Any] | None) -> None:
+        """A TrainingJob came, went or was written."""
+        if old is not None and new is None:
+            self._jobs.forget(old.uid)
+        self._queue.add(key)
+
+    def _wake_unclaimed(self) -> None:
+        """Jobs that could not even ask for cards look again: they may have waited for a profile."""
+        for key in list(self._caches.jobs.store.keys()):
+            if key not in self._caches.groups.store:
+                self._queue.add(key)
+
+    def enqueue(self, key: Key) -> None:
+        """Look at a job soon."""
+        self._queue.add(key)
+
+    # Life.
+
+    async def run(self) -> None:
+        """Until cancelled; raises Deposed when another operator leads."""
+        self.state.refresh()  # a job looked at before its ledger is read would seem to have lost its cards
+        for key in self._caches.jobs.store:
+            self._queue.add(key)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._recorder.run(), name="events")
+            tasks.create_task(self.allocator.run(), name="allocator")
+            for number in range(WORKERS):
+                tasks.create_task(self._work(), name=f"jobs-{number}")
+
+    async def _work(self) -> None:
+        while True:
+            key = await self._queue.get()
+            started = time.perf_counter()
+            failed = False
+            try:
+                again = await self._jobs.reconcile(key)
+            except NamespaceTerminating:
+                self._queue.done(key)  # nothing can be made there any more; the job's own deletion comes as an event
+            except SupernodeError as problem:
+                failed, delay = True, self._queue.failed(key)
+                _log.warning("TrainingJob %s/%s: %s; tries again in %.1f s", *key, problem, delay)
+            except Exception:
+                failed, delay = True, self._queue.failed(key)
+                _log.exception("TrainingJob %s/%s failed in an unforeseen way; tries again in %.1f s", *key, delay)
+            else:
+                self._queue.done(key)
+                if again is not None:
+                    self._queue.add_after(key, again)
+            self._observer.reconciled("TrainingJob", time.perf_counter() - started, failed)
+
+    @property
+    def queued(self) -> int:
+        """Jobs that wait for a worker."""
+        return len(self._queue)
