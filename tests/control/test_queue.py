@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from supernode.control.queue import WorkQueue
 
 
@@ -63,3 +65,22 @@ async def test_a_waiting_worker_wakes_for_a_new_key() -> None:
     await asyncio.sleep(0)
     queue.add("a")
     assert await asyncio.wait_for(worker, 1) == "a"
+
+
+@pytest.mark.parametrize("turns", range(4))
+async def test_a_worker_cancelled_while_it_is_woken_ends(turns: int) -> None:
+    queue: WorkQueue[str] = WorkQueue()
+
+    async def work() -> None:
+        while True:
+            queue.done(await queue.get())
+
+    queue.add_after("later", 60)
+    worker = asyncio.create_task(work())
+    await asyncio.sleep(0.01)
+    queue.add("a")
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    worker.cancel()
+    done, _ = await asyncio.wait([worker], timeout=1)
+    assert done

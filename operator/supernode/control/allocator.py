@@ -94,7 +94,8 @@ class Allocator:
         self._wakeup.set()
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wakeup.wait(), IDLE_INTERVAL)
+                async with asyncio.timeout(IDLE_INTERVAL):
+                    await self._wakeup.wait()
             self._wakeup.clear()
             try:
                 again = await self._one_pass()

@@ -5,6 +5,7 @@ import heapq
 import itertools
 from collections import deque
 from collections.abc import Hashable
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -63,10 +64,9 @@ class WorkQueue(Generic[K]):
                 self._active.add(key)
                 return key
             self._wakeup.clear()
-            try:
-                await asyncio.wait_for(self._wakeup.wait(), timeout)
-            except TimeoutError:
-                continue
+            with suppress(TimeoutError):  # not wait_for, which loses a cancellation that comes with a wake-up
+                async with asyncio.timeout(timeout):
+                    await self._wakeup.wait()
 
     def done(self, key: K) -> None:
         """The worker finished with ``key``; its failures are forgotten."""
