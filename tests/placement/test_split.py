@@ -1,5 +1,6 @@
-"""Splitting a number between siblings is exact in price, in evenness and in fit; packed vectors behave as vectors."""
+"""Splitting a number between siblings is exact in price and prefers what its rule says; packed vectors add up."""
 
+from collections.abc import Sequence
 from itertools import accumulate, product
 
 import numpy as np
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from supernode.placement.coding import PACKED_BITS, Coding
 from supernode.placement.fronts import level_out
-from supernode.placement.split import cheapest_split
+from supernode.placement.split import Rule, cheapest_split, even_split, full_split
 from supernode.placement.tables import Row, make_row
 
 UNIT = 1 << 20
@@ -30,25 +31,44 @@ def siblings(draw: st.DrawFn) -> tuple[list[Row], list[int], int, int]:
 
 
 @settings(max_examples=400)
-@given(siblings())
-def test_splits_are_cheapest_then_most_even_then_tightest(case: tuple[list[Row], list[int], int, int]) -> None:
+@given(siblings(), st.sampled_from([even_split, full_split]))
+def test_splits_are_cheapest_and_preferred_ones_win_ties(
+    case: tuple[list[Row], list[int], int, int], rule: Rule
+) -> None:
     rows, caps, total, step = case
     if not total:
         return
-    options = [
-        (
-            sum(int(row.prices[part // step]) + UNIT for row, part in zip(rows, parts, strict=True) if part),
-            sum((part // step) ** 2 for part in parts),
-            sum(cap for cap, part in zip(caps, parts, strict=True) if part),
-        )
-        for parts in product(*(range(0, cap + 1, step) for cap in caps))
-        if sum(parts) == total
-    ]
-    price, parts = cheapest_split(rows, caps, total, UNIT, None)
-    assert sum(part for _, part in parts) == total
-    assert [child for child, _ in parts] == sorted({child for child, _ in parts})
-    found = (price, sum((part // step) ** 2 for _, part in parts), sum(caps[child] for child, _ in parts))
-    assert found == min(options)
+
+    def price_of(parts: Sequence[int]) -> int:
+        return sum(int(row.prices[part // step]) + UNIT for row, part in zip(rows, parts, strict=True) if part)
+
+    splits = (parts for parts in product(*(range(0, cap + 1, step) for cap in caps)) if sum(parts) == total)
+    least = min(map(price_of, splits))
+    price, found = cheapest_split(rows, caps, total, UNIT, None, rule=rule)
+    shares = dict(found)
+    assert price == least == price_of([shares.get(child, 0) for child in range(len(caps))])
+    assert sum(shares.values()) == total
+    assert list(shares) == sorted(shares)
+    assert all(0 < share <= caps[child] for child, share in shares.items())
+    preferred = rule(caps, total, step)
+    if len(preferred) > 1 and price_of([dict(preferred).get(child, 0) for child in range(len(caps))]) == least:
+        assert found == preferred
+
+
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=6), st.data())
+def test_a_full_split_uses_the_roomiest_and_the_tightest_for_the_rest(caps: list[int], data: st.DataObject) -> None:
+    total = data.draw(st.integers(0, sum(caps)))
+    if not total:
+        return
+    found = dict(full_split(caps, total, 1))
+    roomy = sorted(caps, reverse=True)
+    count = next(n for n in range(1, len(caps) + 1) if sum(roomy[:n]) >= total)
+    rest = total - sum(roomy[: count - 1])
+    held = sorted((caps[child] for child in found), reverse=True)
+    assert held == sorted([*roomy[: count - 1], min(cap for cap in roomy[count - 1 :] if cap >= rest)], reverse=True)
+    assert sum(found.values()) == total
+    below = [amount for child, amount in found.items() if amount < caps[child]]
+    assert not below or max(found.values()) <= min(below) + 1
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=6), st.data())

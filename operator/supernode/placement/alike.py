@@ -34,7 +34,9 @@ def card_sets(packing: Packing, free: Sequence[int], counts: Sequence[int], *, a
     free, counts: by node, its free cards and how many members it gets.
     """
     if not alike or len(free) < 2:
-        return [packing.place(mask, count) if count else () for mask, count in zip(free, counts, strict=True)]
+        pairs = list(zip(free, counts, strict=True))
+        known = {(mask, count): packing.place(mask, count) if count else () for mask, count in set(pairs)}
+        return [known[pair] for pair in pairs]
     common = reduce(and_, free)
     shared = packing.place(common, min(*counts, packing.capacity(common)))
     used = sum(shared)

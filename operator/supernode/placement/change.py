@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from supernode.placement.board import Board
+from supernode.placement.board import board_of
 from supernode.placement.coding import Coding
 from supernode.placement.fronts import OverBudgetError
 from supernode.placement.rows import Ints
@@ -68,8 +68,7 @@ def _fits(views: list[SuperNodeView], change: Change, task: Task) -> bool:
     counts = [sum(len(view.nodes) for view in changed)]
     counts += [sum(len(view.layout.names[depth]) for view in changed) for depth in range(len(task.shape.above))]
     members = task.request.members
-    board = Board(task.shape, 1 << max(0, members - 1).bit_length(), Coding.for_counts(counts))
-    board.follow(changed)
+    board = board_of({}, changed, task.shape, members, Coding.for_counts(counts), "opened")
     try:
         return fits(board, task)
     except OverBudgetError:

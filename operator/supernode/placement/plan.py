@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from itertools import pairwise
+from itertools import chain, count, pairwise, repeat
 from operator import itemgetter
+from typing import Any
 
 from supernode.api.conditions import Reason
-from supernode.placement.alike import Parts, card_sets, exchanged
+from supernode.placement.alike import Parts, Sets, card_sets, exchanged
 from supernode.placement.board import board_of
 from supernode.placement.boxed import plan_box
 from supernode.placement.coding import Coding
@@ -20,6 +21,9 @@ from supernode.placement.search import Solution, fits, search
 from supernode.placement.shape import Task, refuse, resolve
 from supernode.topology.fleet import Fleet, Member, SuperNodeView
 from supernode.topology.profile import Profile
+
+_member: Callable[[Iterable[Any]], Member] = partial(tuple.__new__, Member)
+"""As `Member._make`, without its check of the length, which takes longer than all the rest."""
 
 
 def plan(fleet: Fleet, request: Request) -> Placement | Refusal:
@@ -70,7 +74,7 @@ def _plan_on(fleet: Fleet, request: Request, profile: Profile) -> Placement | Re
         return Refusal(Reason.NO_NODES, text, needed=request.members)
     if task.box is not None:
         return plan_box(views, task, task.box)
-    coding = Coding.for_counts(fleet.domain_counts(profile.name), count_whole=not task.shape.whole_nodes)
+    coding = Coding.for_counts(fleet.domain_counts(profile.name), count_whole=not task.shape.per_node)
     board = board_of(fleet.shared, views, task.shape, request.members, coding, "now")
     key = ("refusal", request.members, task.spans, task.most_supernodes, task.tightest)
     known: Refusal | None = board.notes.get(key)
@@ -108,20 +112,33 @@ def _largest(views: Sequence[SuperNodeView], profile: Profile, index: int) -> in
 def _placement(solution: Solution, task: Task) -> Placement:
     """Members in depth-first order of the tree, so that blocks, which divide every domain's share, never straddle."""
     profile, packing = task.profile, task.shape.packing
-    members: list[Member] = []
-    homes: list[Mapping[str, str]] = []
-    parts: Parts = [(solution.views[index], spots) for index, spots in solution.spots]
+    parts: Parts = [(solution.views[index], spots) for index, spots in solution.spots if spots]
     alike = profile.match_positions and not task.shape.whole_nodes
     if alike:
         parts = exchanged(packing, parts)
-    nodes = [(view, view.nodes[at]) for view, spots in parts for at, _ in spots]
-    counts = [count for _, spots in parts for _, count in spots]
-    taken = card_sets(packing, [node.free for _, node in nodes], counts, alike=alike)
-    for (view, node), sets in zip(nodes, taken, strict=True):
-        domains = view.domains(node)
-        homes.append(domains)
-        members += [Member(len(members) + i, view.name, node.name, cards, domains) for i, cards in enumerate(sets)]
-    levels = [level.name for level in profile.levels[profile.node_index :]]
-    spans = {level: len(set(map(itemgetter(level), homes))) for level in reversed(levels)}
-    minimal = dict(zip(reversed(levels), reversed(solution.counts), strict=True))
-    return Placement(profile.name, tuple(members), spans, minimal, solution.proven)
+    homes = [home for view, spots in parts for home in view.domains_at([at for at, _ in spots])]
+    levels = profile.level_names[profile.node_index :][::-1]
+    spans = {level: len(set(map(itemgetter(level), homes))) for level in levels[1:-1]}
+    spans = {levels[0]: len(parts), **spans, levels[-1]: len(homes)}
+    minimal = dict(zip(levels, reversed(solution.counts), strict=True))
+    members = _members(parts, homes, _card_sets(parts, task, alike=alike))
+    return Placement(profile.name, members, spans, minimal, solution.proven)
+
+
+def _card_sets(parts: Parts, task: Task, *, alike: bool) -> Iterable[Sets]:
+    """The cards of the members of each node."""
+    packing, per_node = task.shape.packing, task.shape.per_node
+    if per_node:
+        return repeat(packing.place((1 << task.profile.cards_per_node) - 1, per_node))
+    free = [mask for view, spots in parts for mask in view.census.free([at for at, _ in spots])]
+    return card_sets(packing, free, [amount for _, spots in parts for _, amount in spots], alike=alike)
+
+
+def _members(parts: Parts, homes: Sequence[Mapping[str, str]], sets: Iterable[Sets]) -> tuple[Member, ...]:
+    """Member by member, in columns: a large group has thousands."""
+    amounts = [amount for _, spots in parts for _, amount in spots]
+    names = [view.nodes[at].name for view, spots in parts for at, _ in spots]
+    owners = [view.name for view, spots in parts for _ in spots]
+    supernodes, nodes, domains = (chain.from_iterable(map(repeat, of, amounts)) for of in (owners, names, homes))
+    cards = chain.from_iterable(sets)
+    return tuple(map(_member, zip(count(), supernodes, nodes, cards, domains, strict=False)))

@@ -1,9 +1,9 @@
-"""Which options of a split can still be part of an optimum: bounds from relaxing "the shares sum to the total".
+"""Which options of a split can still be part of a better one: bounds from relaxing "the shares reach the total".
 
 With a price `rate` per step handed out, the relaxed problem falls apart: each child picks its best share on its own,
 and the `count` children with the least reduced price are taken. rate * total plus those prices is a lower bound of
-every split (Lagrange); forcing one option into it gives that option's own bound. Options above the price of a known
-split go.
+every split (Lagrange); forcing one option into it gives that option's own bound. Options that no split cheaper than a
+known one can have go.
 """
 
 from __future__ import annotations
@@ -23,15 +23,16 @@ _SAFE = 1 << 52
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What children may get, one row each: steps (descending by one) and their prices; FAR beyond the last option.
+    """What children may get, one row each: steps (descending) and their prices; FAR where there is no option.
 
-    children: their numbers, ascending; caps: what they could take.
+    children: their numbers, ascending; caps: what they could take. grain: every split's price is a multiple of it.
     """
 
     children: Ints
     caps: Ints
     steps: Ints
     prices: Ints
+    grain: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +44,27 @@ class Window:
     prices: Ints
 
 
-def prune(options: Options, count: int, total: int, known: int) -> tuple[list[Window], int]:
-    """(the windows left without the options that cannot be part of a split of `total` steps over `count` children whose
-    price is at most that of the best split found here or `known`, a lower bound of every split's price).
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The cheapest split seen: its price, and (row of the options, steps) of each child in it."""
 
-    Of equal shares, the `count` ones with the least (price, capacity, number) are kept: a split that uses another can
-    have it exchanged. Otherwise every optimal split survives.
+    price: int = FAR
+    shares: tuple[tuple[int, int], ...] = ()
+
+
+def prune(options: Options, count: int, total: int, known: Known) -> tuple[list[Window], Known, int]:
+    """(the windows left, the best split found here or `known`, a lower bound of every split's price), for splits of
+    at least `total` steps over `count` children.
+
+    Windows keep every option that a split cheaper than the best one found can have; but of equal shares only the
+    `count` ones with the least (price, capacity, number), since a split that uses another can have it exchanged.
     """
     inside = options.prices < FAR
     bound = 0
     if int(options.prices[inside].max()) <= _SAFE:
-        best, known, bound = _relax(options.prices, options.steps, count, total, known)
-        inside &= best <= known
-    return _windows(options, _thinned(options, inside, count)), bound
+        bounds, known, bound = _relax(options, count, total, known)
+        inside &= bounds <= known.price - options.grain
+    return _windows(options, _thinned(options, inside, count)), known, bound
 
 
 def _thinned(options: Options, keep: NDArray[np.bool_], count: int) -> NDArray[np.bool_]:
@@ -72,18 +81,19 @@ def _thinned(options: Options, keep: NDArray[np.bool_], count: int) -> NDArray[n
 
 def _windows(options: Options, keep: NDArray[np.bool_]) -> list[Window]:
     return [
-        Window(int(options.children[row]), options.steps[row, keep[row]], options.prices[row, keep[row]])
+        Window(row, options.steps[row, keep[row]], options.prices[row, keep[row]])
         for row in np.flatnonzero(keep.any(axis=1)).tolist()
     ]
 
 
-def _relax(prices: Ints, steps: Ints, count: int, total: int, known: int) -> tuple[Ints, int, int]:
-    """(a lower bound for each option, the least price of a split seen, the best lower bound of all splits).
+def _relax(options: Options, count: int, total: int, known: Known) -> tuple[Ints, Known, int]:
+    """(a lower bound for each option, the cheapest split seen, the best lower bound of all splits).
 
     The bound is concave in the rate, a minimum of straight lines of slope total - given: the next rate is where the
     lines on both sides of the summit cross, and the summit is reached when none lies below that crossing.
     """
-    high = 2 * int((prices[:, 0] // steps[:, 0]).max()) + 1
+    prices, steps = options.prices, options.steps
+    high = 2 * int((np.where(prices < FAR, prices, 0) // np.maximum(steps, 1)).max()) + 1
     left: tuple[int, int] | None = None
     right: tuple[int, int] | None = None
     bounds = np.zeros(prices.shape, np.int64)
@@ -100,13 +110,13 @@ def _relax(prices: Ints, steps: Ints, count: int, total: int, known: int) -> tup
         instead = np.full(len(picks), least[order[count - 1]])
         instead[taken] = least[taken]
         np.maximum(bounds, bound + reduced - instead[:, None], out=bounds)
-        summit = max(summit, bound)
+        summit = max(summit, -(-bound // options.grain) * options.grain)
         given = int(steps[taken, picks[taken]].sum())
         line = given, bound - rate * (total - given)
         left, right = (line, right) if given < total else (left, line)
-        if given == total or (left is not None and right is not None):
-            known = min(known, _mend(prices, steps, taken, picks[taken], total))
-        if given == total or known <= summit:
+        if given >= total:
+            known = min(known, _trimmed(options, taken, picks[taken], given - total), key=lambda split: split.price)
+        if given == total or known.price <= summit:
             break
         if left is None or right is None:
             rate = 0 if right is not None and left is None else high
@@ -117,18 +127,18 @@ def _relax(prices: Ints, steps: Ints, count: int, total: int, known: int) -> tup
     return bounds, known, summit
 
 
-def _mend(prices: Ints, steps: Ints, taken: Ints, picks: Ints, total: int) -> int:
-    """The price of a split near a relaxed one: shares are moved a step where that is cheapest, equally cheap ones at
-    once, until they sum to the total; FAR if they cannot."""
-    width = prices.shape[1]
-    at = picks.copy()
-    while (gap := total - int(steps[taken, at].sum())) != 0:
-        to = at - 1 if gap > 0 else at + 1
-        inside = (to >= 0) & (to < width)
-        change = np.where(inside, prices[taken, to % width] - prices[taken, at], FAR)
-        best = change.min()
-        if best > _SAFE:
-            return FAR
-        moved = np.flatnonzero(change == best)[: abs(gap)]
-        at[moved] = to[moved]
-    return int(prices[taken, at].sum())
+def _trimmed(options: Options, taken: Ints, picks: Ints, spare: int) -> Known:
+    """A split near a relaxed one that hands out `spare` steps too many: shares fall where that saves most."""
+    steps, prices, at = options.steps[taken], options.prices[taken], picks.copy()
+    rows = np.arange(len(taken))
+    while spare > 0:
+        drop = steps[rows, at][:, None] - steps
+        saved = np.where((drop > 0) & (drop <= spare), prices[rows, at][:, None] - prices, 0)
+        best = int(saved.argmax())
+        row, column = divmod(best, saved.shape[1])
+        if saved[row, column] <= 0:
+            break
+        spare -= int(drop[row, column])
+        at[row] = column
+    shares = tuple(sorted(zip(taken.tolist(), steps[rows, at].tolist(), strict=True)))
+    return Known(int(prices[rows, at].sum()), shares)

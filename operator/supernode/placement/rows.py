@@ -89,16 +89,6 @@ def fewest_whole(whole: Ints, partly: Ints, asked: Ints, count: Ints) -> Ints:
 
 
 @lru_cache(maxsize=16384)
-def uniform_row(caps: bytes, unit: int, node_unit: int, per_node: int, step: int, most: int) -> Row:
-    """A domain of domains whose nodes take per_node members each: the fewest children, any of them. caps: what the
-    children take, as int64 bytes."""
-    reach = _reach(caps)
-    asked = np.arange(most // step + 1) * step
-    count = np.where(asked > 0, np.searchsorted(reach, asked) + 1, 0)
-    return make_row(count * unit + asked // per_node * node_unit, step)
-
-
-@lru_cache(maxsize=16384)
 def parent_row(key: Key, unit: int, step: int, most: int) -> Row:
     """A domain of domains. unit: the price of touching one child."""
     children = key.rows

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from supernode.placement import single, whole
 from supernode.placement.board import Board
 from supernode.placement.coding import FAR
 from supernode.placement.fronts import Dim, Front, FrontTree, Knapsack, OverBudgetError, level_out, touch
 from supernode.placement.rows import Ints, fewest_whole
 from supernode.placement.shape import Task
-from supernode.placement.split import best_fit, cheapest_split, even_split, fewest
+from supernode.placement.split import Shares, best_fit, cheapest_split, even_split, fewest, full_split
 from supernode.placement.tables import RoughError, Tables
 from supernode.topology.fleet import SuperNodeView
 
@@ -22,6 +23,9 @@ FLEET_BUDGET = 2_000_000_000
 Spot = tuple[int, int]
 """(index of a node in its view, members on it)."""
 
+Spots = list[tuple[int, list[Spot]]]
+"""By supernode, the nodes taken."""
+
 
 @dataclass(frozen=True, slots=True)
 class Solution:
@@ -29,7 +33,7 @@ class Solution:
     best known lower bound when not proven."""
 
     views: Sequence[SuperNodeView]
-    spots: list[tuple[int, list[Spot]]] = field(default_factory=list)
+    spots: Spots = field(default_factory=list)
     counts: tuple[int, ...] = ()
     proven: bool = True
 
@@ -56,17 +60,35 @@ def _search(board: Board, task: Task) -> Solution | None:
         return None
     if task.spans and not coding.complete:
         raise OverBudgetError("the fleet has too many domains for prices that count every level that maxSpan may bound")
-    unit = coding.unit(len(task.shape.above))
-    exact = board.exact
-    floor = board.floor(members) if count > 1 or task.spans or not exact else []
-    price, parts = _one(board, members, unit) if count == 1 else _several(board, count, members, unit, floor)
-    counts = coding.unpack(price)
+    floor = board.floor(members) if task.spans or not board.exact else ()
+    choice = _choose(board, count, members)
+    counts = coding.unpack(choice.price)
     if all(counts[index - node] <= most for index, most in task.spans):
-        spots = [(index, place(board.tables[index], amount)) for index, amount in parts]
-        return Solution(board.views, spots, counts if exact else tuple(floor), exact)
+        return Solution(board.views, choice.spots(), counts if board.exact else tuple(floor), board.exact)
     if any(floor[index - node] > most for index, most in task.spans):
         return None
-    return _bounded(board, task, floor, exact)
+    return _bounded(board, task, floor, board.exact)
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """The least price, and a placement that has it, worked out when it is wanted."""
+
+    price: int
+    spots: Callable[[], Spots]
+
+
+def _choose(board: Board, count: int, members: int) -> _Choice:
+    """By the shortest of three ways: one node, whole nodes, or prices of every domain."""
+    if whole.applies(board):
+        price, shares = whole.choose(board, count, members)
+        return _Choice(price, lambda: whole.spots(board, shares))
+    one = single.choose(board, members) if count == 1 else None
+    if one is not None:
+        return _Choice(one[0], lambda: [(one[1], [single.spot(board, one[1], members)])])
+    unit = board.coding.unit(len(board.shape.above))
+    price, shares = _one(board, members, unit) if count == 1 else _several(board, count, members, unit)
+    return _Choice(price, lambda: [(index, place(board.table(index), amount)) for index, amount in shares])
 
 
 def place(table: Tables, members: int) -> list[Spot]:
@@ -80,8 +102,8 @@ def place(table: Tables, members: int) -> list[Spot]:
 
 def _cover(board: Board, task: Task) -> int | None:
     """The fewest supernodes that hold the group, or None when there are not enough, maxSpan on inner levels aside."""
-    count = _fewest(board.caps, task)
-    if count is None and not board.exact and _fewest(np.array([table.bound for table in board.tables]), task):
+    count = _fewest(board.room, task)
+    if count is None and not board.exact and _fewest(board.bound, task):
         raise OverBudgetError("a reserve was followed only roughly, and so no placement was found")
     return count
 
@@ -94,18 +116,18 @@ def _fewest(room: Ints, task: Task) -> int | None:
     return None if task.most_supernodes is not None and count > task.most_supernodes else count
 
 
-def _one(board: Board, members: int, unit: int) -> tuple[int, list[tuple[int, int]]]:
+def _one(board: Board, members: int, unit: int) -> tuple[int, Shares]:
     """The supernode of the least price that holds all; among equals the one with least left over, then the first.
 
     Taken in the order of their lower bounds, few need their exact price.
     """
-    floors, caps = board.floors(members), board.caps
+    floors, room = board.floors(members), board.room
     best: tuple[int, int, int] | None = None
-    for index in _ascending(floors, caps):
+    for index in _ascending(floors, room):
         floor = int(floors[index])
-        if floor >= FAR or (best is not None and best <= (floor, int(caps[index]), index)):
+        if floor >= FAR or (best is not None and best <= (floor, int(room[index]), index)):
             break
-        found = (board.tables[index].price(members, floor), int(caps[index]), index)
+        found = (board.table(index).price(members, floor), int(room[index]), index)
         best = found if best is None else min(best, found)
     if best is None:
         raise AssertionError(f"no supernode holds {members} members")
@@ -119,15 +141,14 @@ def _ascending(first: Ints, second: Ints) -> Iterator[int]:
     yield from np.lexsort((second, first))[1:].tolist()
 
 
-def _several(
-    board: Board, count: int, members: int, unit: int, floor: Sequence[int]
-) -> tuple[int, list[tuple[int, int]]]:
+def _several(board: Board, count: int, members: int, unit: int) -> tuple[int, Shares]:
     """A split over the fewest supernodes, without pricing those that cannot be part of a least cover."""
-    least = max(1, members - int(np.sort(board.caps)[::-1][: count - 1].sum()))
-    useful = np.flatnonzero(board.caps >= least).tolist()
-    rows = [board.tables[index].row for index in useful]
-    caps = board.caps[useful].tolist()
-    price, parts = cheapest_split(rows, caps, members, unit, board.coding.pack(floor), board.coding.low)
+    least = max(1, members - int(np.sort(board.room)[::-1][: count - 1].sum()))
+    useful = np.flatnonzero(board.room >= least).tolist()
+    rows = [board.table(index).row for index in useful]
+    caps = board.room[useful].tolist()
+    floor = board.coding.pack(board.floor(members))
+    price, parts = cheapest_split(rows, caps, members, unit, floor, board.coding.low, full_split)
     return price, [(useful[child], amount) for child, amount in parts]
 
 
@@ -137,9 +158,6 @@ def _descend(table: Tables, above: int, domain: int, members: int) -> list[Spot]
     caps: list[int] = table.caps[above - 1][start:end].tolist()
     if above == 1:
         return [(start + node, amount) for node, amount in _share_nodes(table, start, caps, members)]
-    if above == 2 and table.uniform:
-        parts = even_split(caps, members, table.shape.steps[table.shape.above[0]])
-        return [spot for child, amount in parts for spot in _descend(table, 1, start + child, amount)]
     if above == len(table.shape.above):
         _, parts = table.split(members)
     else:
@@ -156,8 +174,6 @@ def _share_nodes(table: Tables, start: int, caps: list[int], members: int) -> li
     order = sorted(
         (node for node, cap in enumerate(caps) if cap), key=lambda node: (nodes[start + node].free.bit_count(), node)
     )
-    if table.uniform:
-        return sorted((node, table.uniform) for node in order[: members // table.uniform])
     step = table.shape.steps[table.shape.profile.node_index]
     if not table.coding.low:
         return sorted((order[at], amount) for at, amount in even_split([caps[node] for node in order], members, step))
@@ -179,11 +195,11 @@ def _roomiest(nodes: Sequence[int], caps: Sequence[int], count: int) -> list[int
     return sorted(nodes, key=lambda node: -caps[node])[:count]
 
 
-def _bounded(board: Board, task: Task, floor: list[int], exact: bool) -> Solution | None:
+def _bounded(board: Board, task: Task, floor: Sequence[int], exact: bool) -> Solution | None:
     """The search with `maxSpan` as a constraint. When over budget, the same over ever fewer supernodes, unproven."""
     node = task.profile.node_index
     dims = tuple(Dim(index - node, most) for index, most in task.spans)
-    chosen = sorted(np.flatnonzero(board.caps).tolist(), key=lambda index: (-board.caps[index], index))
+    chosen = sorted(np.flatnonzero(board.room).tolist(), key=lambda index: (-board.room[index], index))
     while chosen:
         try:
             solution = _bounded_over(board, sorted(chosen), task, dims)
@@ -201,7 +217,7 @@ def _bounded(board: Board, task: Task, floor: list[int], exact: bool) -> Solutio
 
 def _bounded_over(board: Board, chosen: Sequence[int], task: Task, dims: tuple[Dim, ...]) -> Solution | None:
     members, top, coding = task.request.members, len(task.shape.above), board.coding
-    trees = [board.tables[i].front_for(dims) for i in chosen]
+    trees = [board.table(i).front_for(dims) for i in chosen]
     fronts = [touch(_project(tree.top, len(dims)), dims, top, coding.unit(top)) for tree in trees]
     sack = Knapsack(fronts, task.shape.steps[-1], members, dims, FLEET_BUDGET)
     final = sack.table[-1]

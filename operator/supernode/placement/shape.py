@@ -40,6 +40,12 @@ class Shape:
         return self.cards == self.profile.cards_per_node
 
     @cached_property
+    def per_node(self) -> int:
+        """Members of one node where nodes are given whole; 0 where a node may be shared."""
+        members = self.steps[self.profile.node_index]
+        return members if members * self.cards == self.profile.cards_per_node else 0
+
+    @cached_property
     def above(self) -> tuple[int, ...]:
         """Indices of the levels above the node, inner to outer."""
         return tuple(range(self.profile.node_index + 1, len(self.profile.levels)))

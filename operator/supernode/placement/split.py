@@ -1,30 +1,61 @@
-"""How a number of members is shared between sibling domains: the least price, then evenly, then the best fit."""
+"""How a number of members is shared between sibling domains: the least price, then a rule for equal ones."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from supernode.placement.coding import FAR
 from supernode.placement.fronts import level_out
-from supernode.placement.prune import Options, Window, prune
+from supernode.placement.prune import Known, Options, Window, prune
 from supernode.placement.rows import Ints, Row
 
-_EVENNESS = 1 << 22
-"""Weight of the sum of squares over the sum of capacities in the second-order price."""
+Shares = list[tuple[int, int]]
+"""(child, what it gets)."""
+
+Rule = Callable[[Sequence[int], int, int], Shares]
+"""Capacities, a total and the step of shares, to the split preferred among equally cheap ones."""
+
+
+def even_split(caps: Sequence[int], total: int, step: int) -> Shares:
+    """The most even split over the fewest children, in steps, on those children that it fits best."""
+    roomy = sorted((cap for cap in caps if cap), reverse=True)
+    amounts = level_out([cap // step for cap in roomy[: fewest(roomy, total)]], total // step)
+    return best_fit([child for child, cap in enumerate(caps) if cap], caps, [amount * step for amount in amounts])
+
+
+def full_split(caps: Sequence[int], total: int, step: int) -> Shares:
+    """The roomiest children and, last, the one that the rest fits best; over these as even as they allow."""
+    order = sorted(range(len(caps)), key=lambda child: (-caps[child], child))
+    count = fewest([caps[child] for child in order], total)
+    rest = total - sum(caps[child] for child in order[: count - 1])
+    last = min((child for child in order[count - 1 :] if caps[child] >= rest), key=lambda child: (caps[child], child))
+    return levelled([(child, caps[child]) for child in sorted([*order[: count - 1], last])], total, step)
+
+
+def levelled(shares: Shares, total: int, step: int) -> Shares:
+    """The shares taken down to a total, as evenly as they allow."""
+    amounts = level_out([share // step for _, share in shares], total // step)
+    return [(child, amount * step) for (child, _), amount in zip(shares, amounts, strict=True)]
 
 
 def cheapest_split(
-    rows: Sequence[Row], caps: Sequence[int], total: int, unit: int, floor: int | None, ties: int = 0
-) -> tuple[int, list[tuple[int, int]]]:
+    rows: Sequence[Row],
+    caps: Sequence[int],
+    total: int,
+    unit: int,
+    floor: int | None,
+    ties: int = 0,
+    rule: Rule = even_split,
+) -> tuple[int, Shares]:
     """The least price of `total` members over the children, and (child, members) of a split that has it.
 
     rows, caps: per child, its prices and what it could take. unit: price of touching a child. floor: a lower bound of
-    the price; a split that meets it ends the search. total <= sum(caps), a multiple of the rows' step. Among splits of
-    the least price: the most even, then the one whose children have least left over, then the lowest indices. ties: low
-    bits of the prices that decide only between children that hold all; a price over several children is without them.
+    the price; a split that meets it ends the search. total <= sum(caps), a multiple of the rows' step. rule: the split
+    taken where it has the least price. ties: low bits of the prices that decide only between children that hold all; a
+    price over several children is without them.
     """
     usable = [child for child, row in enumerate(rows) if caps[child] and row.most]
     step = rows[usable[0]].step
@@ -34,18 +65,28 @@ def cheapest_split(
         at = total // step
         child = min((c for c in usable if caps[c] >= total), key=lambda c: (rows[c].prices[at], caps[c], c))
         return int(rows[child].prices[at]) + unit, [(child, total)]
-    even = even_split(caps, total, step)
-    price = sum((int(rows[child].prices[members // step]) >> ties << ties) + unit for child, members in even)
+    preferred = rule(caps, total, step)
+    price = sum((int(rows[child].prices[members // step]) >> ties << ties) + unit for child, members in preferred)
     if floor is not None and price == floor >> ties << ties:
-        return price, even
+        return price, preferred
     slack = sum(by_room[:count]) - total
     children = [child for child in usable if caps[child] >= by_room[count - 1] - slack]
-    windows, bound = prune(
-        _options(rows, caps, children, slack, step, total // step, unit, ties), count, total // step, price
-    )
-    if price <= bound:
-        return price, even
-    return _knapsack(windows, caps, total // step, step)
+    options = _options(rows, caps, children, slack, step, total // step, unit, ties)
+    found = cheapest(options, count, total // step, Known(price))
+    return found.price, levelled_steps(options, found, total, step) if found.shares else preferred
+
+
+def cheapest(options: Options, count: int, total: int, known: Known) -> Known:
+    """The cheapest split of at least `total` steps over `count` children; `known` where none is cheaper."""
+    windows, known, bound = prune(options, count, total, known)
+    if known.price <= bound or not windows:
+        return known
+    return min(known, _knapsack(windows, total), key=lambda split: split.price)
+
+
+def levelled_steps(options: Options, split: Known, total: int, step: int) -> Shares:
+    """The members of each child of a split."""
+    return levelled([(int(options.children[row]), steps * step) for row, steps in split.shares], total, step)
 
 
 def _options(
@@ -58,7 +99,8 @@ def _options(
     unit: int,
     ties: int,
 ) -> Options:
-    """What each child may get: the fewest children leave `slack` unused between them, so each gives nearly all."""
+    """What each child may get: the fewest children leave `slack` unused between them, so each gives nearly all. Of
+    shares at the same price only the largest counts."""
     room = np.array([caps[child] for child in children], np.int64)
     prices = [rows[child].prices for child in children]
     high = np.minimum(room // step, size)
@@ -68,6 +110,7 @@ def _options(
     steps = np.where(inside, steps, 0)
     offsets = np.cumsum([0, *(len(row) for row in prices[:-1])])
     costs = (np.concatenate(prices)[offsets[:, None] + steps] >> ties << ties) + unit
+    inside[:, 1:] &= costs[:, 1:] < costs[:, :-1]
     return Options(np.array(children), room, steps, np.where(inside, costs, FAR))
 
 
@@ -81,14 +124,7 @@ def fewest(descending: Sequence[int], total: int) -> int:
     raise AssertionError(f"{total} members do not fit {reached}")
 
 
-def even_split(caps: Sequence[int], total: int, step: int) -> list[tuple[int, int]]:
-    """The most even split over the fewest children, in steps, on those children that it fits best."""
-    roomy = sorted((cap for cap in caps if cap), reverse=True)
-    amounts = level_out([cap // step for cap in roomy[: fewest(roomy, total)]], total // step)
-    return best_fit([child for child, cap in enumerate(caps) if cap], caps, [amount * step for amount in amounts])
-
-
-def best_fit(order: Sequence[int], caps: Sequence[int], amounts: Sequence[int]) -> list[tuple[int, int]]:
+def best_fit(order: Sequence[int], caps: Sequence[int], amounts: Sequence[int]) -> Shares:
     """Each amount, largest first, given to the least capacity that holds it. order: preference among equal ones."""
     free = sorted(order, key=lambda child: caps[child])
     room = [caps[child] for child in free]
@@ -100,44 +136,44 @@ def best_fit(order: Sequence[int], caps: Sequence[int], amounts: Sequence[int]) 
     return sorted(found)
 
 
-def _knapsack(
-    windows: Sequence[Window], caps: Sequence[int], size: int, step: int
-) -> tuple[int, list[tuple[int, int]]]:
-    """Exact split of `size` steps by dynamic programming on (price, unevenness).
-
-    The fewest children leave little unused between them, so each child chosen gives nearly all it has: only the window
-    of its prices that reaches the total is tried.
-    """
+def _knapsack(windows: Sequence[Window], size: int) -> Known:
+    """The exact answer for these windows by dynamic programming: prices[i] for i steps, the last for `size` or more."""
     prices = np.full(size + 1, FAR, np.int64)
-    rough = np.full(size + 1, FAR, np.int64)
-    prices[0] = rough[0] = 0
-    history = [(prices, rough)]
-    costs = [window.steps * window.steps * _EVENNESS + caps[window.child] // step for window in windows]
-    for window, cost in zip(windows, costs, strict=True):
-        prices, rough = _add(prices, rough, window, cost)
-        history.append((prices, rough))
-    found = []
-    at = size
-    for index in range(len(windows) - 1, -1, -1):
-        (after, rough_after), (before, rough_before) = history[index + 1], history[index]
-        if before[at] == after[at] and rough_before[at] == rough_after[at]:
+    prices[0] = 0
+    history = [prices]
+    for window in windows:
+        prices = _add(prices, window)
+        history.append(prices)
+    if prices[size] >= FAR:
+        return Known()
+    shares, at = [], size
+    for window, before, after in zip(windows[::-1], history[-2::-1], history[:0:-1], strict=True):
+        if before[at] == after[at]:
             continue
-        window = windows[index]
-        origin = at - window.steps
-        hits = (before[origin] + window.prices == after[at]) & (rough_before[origin] + costs[index] == rough_after[at])
-        taken = int(window.steps[np.flatnonzero(hits & (origin >= 0))[0]])
-        found.append((window.child, taken * step))
-        at -= taken
-    return int(prices[size]), found[::-1]
+        for share, price in zip(window.steps.tolist(), window.prices.tolist(), strict=True):
+            origin = _origin(before, at, share)
+            if origin is not None and before[origin] + price == after[at]:
+                break
+        else:
+            raise AssertionError("a knapsack state has no origin")
+        shares.append((window.child, share))
+        at = origin
+    return Known(int(prices[size]), tuple(shares[::-1]))
 
 
-def _add(prices: Ints, rough: Ints, window: Window, costs: Ints) -> tuple[Ints, Ints]:
-    """One more child, which may take any of its window's shares at their prices and costs."""
-    best, smooth = prices.copy(), rough.copy()
-    for share, offer, cost in zip(window.steps.tolist(), window.prices.tolist(), costs.tolist(), strict=True):
-        first, second = prices[: len(prices) - share] + offer, rough[: len(rough) - share] + cost
-        into, smoothed = best[share:], smooth[share:]
-        better = (first < into) | ((first == into) & (second < smoothed))
-        np.copyto(into, first, where=better)
-        np.copyto(smoothed, second, where=better)
-    return best, smooth
+def _origin(before: Ints, at: int, share: int) -> int | None:
+    """The cheapest state that a share leads from to `at`, the last state standing for all beyond."""
+    if at < len(before) - 1:
+        return at - share if at >= share else None
+    first = max(0, at - share)
+    return first + int(before[first:].argmin())
+
+
+def _add(prices: Ints, window: Window) -> Ints:
+    """One more child, which may take any of its window's shares at their prices."""
+    best, last = prices.copy(), len(prices) - 1
+    for share, price in zip(window.steps.tolist(), window.prices.tolist(), strict=True):
+        if share <= last:
+            np.minimum(best[share:], prices[: last + 1 - share] + price, out=best[share:])
+        best[last] = min(best[last], int(prices[max(0, last - share) :].min()) + price)
+    return best

@@ -7,17 +7,15 @@ which is what makes the tree knapsack exact.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cached_property, partial
-from itertools import accumulate
+from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
 from supernode.api.errors import SupernodeError
+from supernode.placement.capacity import caps_of
 from supernode.placement.coding import Coding
 from supernode.placement.fronts import Dim, FrontTree, OverBudgetError
-from supernode.placement.rows import Ints, Key, Row, make_row, node_row, parent_row, uniform_row
+from supernode.placement.rows import Ints, Key, Row, make_row, node_row, parent_row
 from supernode.placement.shape import Shape
 from supernode.placement.split import cheapest_split
 from supernode.topology.fleet import SuperNodeView
@@ -48,8 +46,8 @@ class Tables:
         self._splits: dict[int, tuple[int, Parts]] = {}
         usable = max(0, view.wholly_free - view.reserve)
         room = 0 if view.cordoned or not len(caps[-1]) else int(caps[-1][0])
-        if view.reserve and shape.whole_nodes:
-            room = min(room, usable)
+        if view.reserve and shape.per_node:
+            room = min(room, usable * shape.per_node)
         elif view.reserve and room and 0 < usable < min(limit, int((caps[0][view.census.wholly_free] > 0).sum())):
             self.usable = usable
             room = self._reserved_room(usable)
@@ -73,7 +71,7 @@ class Tables:
     def _use_partly_blocked(self) -> None:
         """Leave out wholly free nodes beyond the usable ones, whichever they are."""
         blocked = np.flatnonzero(self.view.census.wholly_free)[self.usable :]
-        self.caps = domain_caps(self.view, self.shape, blocked)
+        self.caps = caps_of([self.view], self.shape, blocked)[0]
         self.usable, self.exact = None, False
 
     @cached_property
@@ -118,7 +116,7 @@ class Tables:
         levels = len(self.shape.above)
         if not levels:
             return self.coding.whole * self.view.nodes[0].wholly_free
-        if levels == 1 or self._all_alike:
+        if levels == 1:
             row = self.row
             price = int(row.prices[members // row.step])
         else:
@@ -155,24 +153,6 @@ class Tables:
             return False
         return not self.coding.widths[0] or self.coding.digit(price, 0) > self.usable
 
-    @cached_property
-    def uniform(self) -> int:
-        """The members each usable node takes when all take as many, none is ever used for less, and no node is better
-        to take than another; else 0.
-
-        Then the nodes a group touches are fixed by its size, and only the levels above are left to choose.
-        """
-        used = self.caps[0] > 0
-        held = self.caps[0][used]
-        if not len(held) or (self.coding.low and len(set(self.view.census.wholly_free[used].tolist())) > 1):
-            return 0
-        same = held.min() == held.max() and self.shape.steps[self.shape.above[0]] % held[0] == 0
-        return int(held[0]) if same or held.max() == 1 else 0
-
-    @property
-    def _all_alike(self) -> bool:
-        return len(self.shape.above) == 2 and self.uniform > 0
-
     def rows(self, above: int) -> list[Row]:
         """Prices of each domain of the above-th level (1 is the first above the node), the reserve aside."""
         if above not in self._rows:
@@ -189,8 +169,6 @@ class Tables:
         ]
 
     def _price(self, above: int) -> list[Row]:
-        if above == 2 and self.uniform:
-            return self._price_uniform()
         bounds, children = self.view.layout.bounds[above - 1], self.rows(above - 1)
         step = self.shape.steps[self.shape.above[above - 1]]
         unit = self.coding.unit(above - 1)
@@ -199,16 +177,6 @@ class Tables:
             parts = sorted((child for child in children[start:end] if child.most), key=lambda row: row.content)
             rows.append(parent_row(Key(parts), unit, step, min(most, self.limit)))
         return rows
-
-    def _price_uniform(self) -> list[Row]:
-        """The second level above the node when nodes are uniform: the fewest children, any of them."""
-        bounds, caps, step = self.view.layout.bounds[1], self.caps[1], self.shape.steps[self.shape.above[1]]
-        whole = bool(self.view.census.wholly_free[self.caps[0] > 0].all())
-        units = self.coding.unit(1), self.coding.unit(0) + self.coding.whole * whole
-        return [
-            uniform_row(caps[start:end].tobytes(), *units, self.uniform, step, min(most, self.limit))
-            for start, end, most in zip(bounds, bounds[1:], self.caps[2].tolist(), strict=False)
-        ]
 
     def front_for(self, dims: tuple[Dim, ...]) -> FrontTree:
         """Fronts under bounds on the domains touched, and the reserve where it binds (as the last bound)."""
@@ -219,65 +187,3 @@ class Tables:
             key, lambda: FrontTree(self.view, self.shape, self.caps, dims, min(self.limit, self.cap), self.coding)
         )
         return tree
-
-
-def tables_of(views: Sequence[SuperNodeView], shape: Shape, limit: int, coding: Coding) -> list[Tables]:
-    """The tables of each view; those not remembered yet are counted together."""
-    key = ("tables", shape, limit, coding)
-    missing = [view for view in views if not view.remembers(key)]
-    for view, caps in zip(missing, caps_of(missing, shape), strict=True):
-        view.memo(key, partial(Tables, view, shape, limit, coding, caps))
-    return [view.memo(key, partial(_never, view)) for view in views]
-
-
-def _never(view: SuperNodeView) -> Tables:
-    raise AssertionError(f"the tables of {view.name} were forgotten while they were used")
-
-
-def domain_caps(view: SuperNodeView, shape: Shape, blocked: NDArray[np.intp] | None = None) -> list[Ints]:
-    """Members each node and each domain above can take, inner to outer, blocks floored; the supernode level last.
-
-    blocked: nodes that may not be used; by default the wholly free ones when the reserve needs them all. The reserve's
-    finer effect, that only some of them may be taken, is left to the caller.
-    """
-    return caps_of([view], shape, blocked)[0]
-
-
-def caps_of(views: Sequence[SuperNodeView], shape: Shape, blocked: NDArray[np.intp] | None = None) -> list[list[Ints]]:
-    """`domain_caps` of several views at once; blocked applies to each."""
-    if not views:
-        return []
-    parts = [_node_caps(view, shape, blocked) for view in views]
-    found = [[part] for part in parts]
-    flat = np.concatenate(parts)
-    for depth, index in enumerate(shape.above):
-        offsets = accumulate((len(caps[-1]) for caps in found), initial=0)
-        starts = np.concatenate(
-            [view.layout.starts[depth] + offset for view, offset in zip(views, offsets, strict=False)]
-        )
-        sums = np.add.reduceat(flat, starts) if len(starts) else np.zeros(0, np.int64)
-        if index in shape.whole:
-            sums = np.where(np.concatenate([_nominal(view, depth, index) for view in views]), sums, 0)
-        flat = sums - sums % shape.steps[index]
-        ends = accumulate(len(view.layout.starts[depth]) for view in views)
-        for caps, view, end in zip(found, views, ends, strict=True):
-            caps.append(flat[end - len(view.layout.starts[depth]) : end])
-    return found
-
-
-def _node_caps(view: SuperNodeView, shape: Shape, blocked: NDArray[np.intp] | None) -> Ints:
-    census = view.census
-    nodes = np.array([shape.packing.capacity(kind.free) for kind in census.kinds], np.int64)[census.each]
-    if blocked is None and view.reserve and view.wholly_free <= view.reserve:
-        blocked = np.flatnonzero(census.wholly_free)
-    if blocked is not None:
-        nodes[blocked] = 0
-    return nodes
-
-
-def _nominal(view: SuperNodeView, depth: int, index: int) -> NDArray[np.bool_]:
-    """Which domains have exactly the nodes the profile says: a ring or torus with a hole is none."""
-    bounds = np.asarray(view.layout.node_bounds[depth])
-    want = view.profile.levels[index].cards // view.profile.cards_per_node
-    sizes: NDArray[np.bool_] = np.equal(np.diff(bounds), want)
-    return sizes

@@ -6,10 +6,11 @@ remembered on its view, so a changed supernode costs only itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
@@ -59,15 +60,14 @@ class Node:
         return self.cards > 0 and self.free == self.all_cards
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(NamedTuple):
     """One placed member: its cards (bitmask) of its node, and its domain's name at the level node and each above."""
 
     rank: int
     supernode: str
     node: str
     cards: int
-    domains: Mapping[str, str] = field(default_factory=dict, hash=False)
+    domains: Mapping[str, str] = MappingProxyType({})
 
 
 class Layout:
@@ -123,6 +123,10 @@ class Kind(NamedTuple):
         return cls(node.cards, free, node.cards > 0 and free == full, node.taken != 0, closed, ill)
 
 
+_STATE = attrgetter("cards", "healthy", "taken", "schedulable")
+"""What makes a node's kind."""
+
+
 class Census:
     """Nodes by kind. kinds: each kind to its number; each: the number of every node."""
 
@@ -137,6 +141,11 @@ class Census:
     def wholly_free(self) -> NDArray[np.bool_]:
         """For each node, whether it is wholly free."""
         return np.array([kind.wholly_free for kind in self.kinds], np.bool_)[self.each]
+
+    def free(self, nodes: Sequence[int]) -> list[int]:
+        """The free cards (bitmasks) of some nodes, by index."""
+        masks = [kind.free for kind in self.kinds]
+        return [masks[number] for number in self.each[nodes].tolist()]
 
     def counts(self) -> list[tuple[Kind, int]]:
         """How many nodes there are of each kind."""
@@ -212,9 +221,13 @@ class SuperNodeView:
     @cached_property
     def census(self) -> Census:
         """The nodes by what is free in them."""
+        states = list(map(_STATE, self.nodes))
         kinds: dict[Kind, int] = {}
-        each = [kinds.setdefault(Kind.of(node), len(kinds)) for node in self.nodes]
-        return Census(kinds, np.array(each, np.intp))
+        numbers = {
+            state: kinds.setdefault(Kind.of(node), len(kinds))
+            for state, node in dict(zip(states, self.nodes, strict=True)).items()
+        }
+        return Census(kinds, np.array([numbers[state] for state in states], np.intp))
 
     @cached_property
     def wholly_free(self) -> int:
@@ -232,12 +245,16 @@ class SuperNodeView:
 
     def domains(self, node: Node) -> Mapping[str, str]:
         """Level name to domain name, for the node level and each above it."""
-        at = self.layout.index[node.name]
-        known = self.layout.domains.get(at)
-        if known is None:
-            levels = self.profile.level_names[self.profile.node_index :]
-            known = self.layout.domains[at] = dict(zip(levels, (node.name, *node.path[::-1]), strict=True))
-        return known
+        return self.domains_at([self.layout.index[node.name]])[0]
+
+    def domains_at(self, nodes: Sequence[int]) -> list[Mapping[str, str]]:
+        """`domains` of several nodes, by index."""
+        known = self.layout.domains
+        levels = self.profile.level_names[self.profile.node_index :]
+        for at in [at for at in nodes if at not in known]:
+            node = self.nodes[at]
+            known[at] = dict(zip(levels, (node.name, *node.path[::-1]), strict=True))
+        return [known[at] for at in nodes]
 
     def holders(self, cards: Mapping[str, int]) -> dict[str, int]:
         """Group (`namespace/name`) to how many of these cards (node name to bitmask) it holds by the ledger."""
@@ -278,7 +295,10 @@ class SuperNodeView:
     def emptied(self, *, keep_reserve: bool = True) -> SuperNodeView:
         """What the supernode would be with every card healthy and free, every node schedulable, and not cordoned."""
         if keep_reserve not in self._empty:
-            nodes = (replace(node, healthy=node.all_cards, taken=0, schedulable=True) for node in self.nodes)
+            nodes = (
+                node if node.wholly_free else replace(node, healthy=node.all_cards, taken=0, schedulable=True)
+                for node in self.nodes
+            )
             view = self._copy(tuple(nodes), cordoned=False)
             view.reserve = self.reserve if keep_reserve else 0
             self._empty[keep_reserve] = view

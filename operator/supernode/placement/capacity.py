@@ -1,0 +1,71 @@
+"""How many members every domain can take: counted per node, summed upwards, floored to blocks.
+
+Because block sizes divide each other, the flooring is exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from supernode.placement.ground import Plot, plot_of
+from supernode.placement.rows import Ints
+from supernode.placement.shape import Shape
+from supernode.topology.fleet import Kind, SuperNodeView
+
+
+def node_caps(view: SuperNodeView, shape: Shape) -> list[tuple[int, int]]:
+    """(members that fit, how many such nodes) by kind of node, reserves aside."""
+    return [(shape.packing.capacity(kind.free), count) for kind, count in view.census.counts()]
+
+
+def domain_caps(plot: Plot, shape: Shape, nodes: Ints) -> list[Ints]:
+    """Members that each node and each domain above takes, by level, node first, in the order of the plot. nodes: what
+    each node takes."""
+    found = [nodes]
+    held = np.ones(len(nodes), np.int64)
+    for starts, index in zip(plot.starts, shape.above, strict=True):
+        sums = np.add.reduceat(found[-1], starts) if len(starts) else np.zeros(0, np.int64)
+        if shape.whole:
+            held = np.add.reduceat(held, starts) if len(starts) else held
+        if index in shape.whole:
+            sums[held != shape.profile.levels[index].cards // shape.profile.cards_per_node] = 0
+        step = shape.steps[index]
+        found.append(sums - sums % step if step > 1 else sums)
+    return found
+
+
+def open_nodes(plot: Plot, room: Ints, whole: NDArray[np.bool_]) -> Ints:
+    """What each node takes: nothing where its supernode is cordoned, or it is wholly free and the reserve needs all
+    such. room, whole: by kind of node, what it takes, and whether it is wholly free.
+
+    The reserve's finer effect, that only some wholly free nodes may be taken, is left to the caller.
+    """
+    nodes = room[plot.kinds]
+    for shut, among in (
+        ([view.cordoned for view in plot.views], None),
+        ([0 < view.reserve >= view.wholly_free for view in plot.views], whole),
+    ):
+        if any(shut):
+            closed = np.repeat(np.array(shut), plot.sizes[0])
+            nodes[closed if among is None else closed & among[plot.kinds]] = 0
+    return nodes
+
+
+def caps_of(views: Sequence[SuperNodeView], shape: Shape, blocked: NDArray[np.intp]) -> list[list[Ints]]:
+    """By view and level, node first, the members each domain takes. blocked: nodes of each view that may not be used;
+    cordons and reserves beside."""
+    if not views:
+        return []
+    kinds: dict[Kind, int] = {}
+    plot = plot_of(views, kinds)
+    nodes = np.array([shape.packing.capacity(kind.free) for kind in kinds], np.int64)[plot.kinds]
+    if len(blocked):
+        first = np.cumsum(plot.sizes[0]) - plot.sizes[0]
+        nodes[(first[:, None] + blocked).ravel()] = 0
+    levels = domain_caps(plot, shape, nodes)
+    ends = [np.cumsum(size)[:-1] for size in plot.sizes]
+    split = [np.split(caps, end) for caps, end in zip(levels, ends, strict=True)]
+    return [list(of_view) for of_view in zip(*split, strict=True)]

@@ -1,0 +1,133 @@
+"""Groups of whole nodes over several supernodes: which ones, and how much of each, touch the fewest racks.
+
+With P(s, r) what the r roomiest racks of supernode s hold, r racks of a set S of supernodes hold a total if and only if
+for every t from 0 up to the largest rack: t * r + sum over S of e(s, t) >= total, where e(s, t) = max over r of
+P(s, r) - t * r, because the roomiest racks of a union come first and what they hold is the least of these lines. So a
+set is judged by one row of numbers per supernode, and a bound follows from the roomiest rows alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from supernode.placement.fronts import level_out
+from supernode.placement.rows import Ints
+
+_TRIES = 64
+"""Exchanges tried to mend a set; the exact knapsack is asked after that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cover:
+    """racks: how many are touched, the least there can be. shares: (supernode, members)."""
+
+    racks: int
+    shares: list[tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Bound:
+    """racks: no set touches fewer. fixed: rows that every set with so few has; open: those it may have."""
+
+    racks: int
+    fixed: NDArray[np.intp]
+    open: NDArray[np.intp]
+
+
+def cover(reach: Ints, count: int, total: int, step: int) -> Cover | None:
+    """The least cover by `count` supernodes, the fewest that hold `total` members; None when none was found at the
+    bound.
+
+    reach[s, r]: what the r roomiest racks of s hold; its rises never grow. step: shares are multiples of it, and so are
+    the rises. Among least covers the roomiest supernodes and, last, the one that the rest fits best are preferred; over
+    these the split is as even as they allow.
+    """
+    room = reach[:, -1]
+    order = np.argsort(-room, kind="stable")
+    slack = int(room[order[:count]].sum()) - total
+    order = order[room[order] >= max(1, int(room[order[count - 1]]) - slack)]
+    reach = reach[order]
+    bound = _bound(reach, count, total)
+    lines = np.arange(0, max(1, int(reach[:, 1].max())), step)
+    rows = (reach[:, None, :] - lines[:, None] * np.arange(reach.shape[1])).max(axis=2)
+    chosen = _choose(rows, total - lines * bound.racks, bound, count)
+    if chosen is None:
+        return None
+    held = _held(reach[chosen], bound.racks)
+    amounts = level_out((held // step).tolist(), total // step)
+    shares = zip(order[chosen].tolist(), (amount * step for amount in amounts), strict=True)
+    return Cover(bound.racks, sorted(shares))
+
+
+def _bound(reach: Ints, count: int, total: int) -> _Bound:
+    """The Lagrange bound, its price per member p / q racks raised or lowered to where the bound is highest.
+
+    reach: the roomiest supernode first.
+    """
+    racks, rows = np.arange(1, reach.shape[1]), np.arange(len(reach))
+    few = int(np.sort(reach[:, 1])[-count:].sum()), count
+    if few[0] >= total:
+        return _Bound(count, rows[:0], rows)
+    room = reach[:count, -1]
+    many = int(room.sum()), int((reach[:count] < room[:, None]).sum())
+    while True:
+        p, q = many[1] - few[1], many[0] - few[0]
+        reduced = q * racks - p * reach[:, 1:]
+        at = reduced.argmin(axis=1)
+        least = reduced[rows, at]
+        order = np.argsort(least, kind="stable")
+        taken = order[:count]
+        value = int(least[taken].sum()) + p * total
+        if value >= q * few[1] + p * (total - few[0]):
+            break
+        line = int(reach[taken, at[taken] + 1].sum()), int(at[taken].sum()) + count
+        few, many = (line, many) if line[0] < total else (few, line)
+    fewest = -(-value // q)
+    if len(order) == count:
+        return _Bound(fewest, rows, rows[:0])
+    loss, last, first = fewest * q - value, int(least[order[count - 1]]), int(least[order[count]])
+    inside = np.zeros(len(rows), np.bool_)
+    inside[taken] = True
+    fixed = inside & (least < first - loss)
+    return _Bound(fewest, rows[fixed], rows[~fixed & (inside | (least <= last + loss))])
+
+
+def _choose(rows: Ints, need: Ints, bound: _Bound, count: int) -> NDArray[np.intp] | None:
+    """`count` rows that together reach what is needed: the roomiest, mended by exchanges; last, the best fit."""
+    free = count - len(bound.fixed)
+    taken, left = bound.open[:free], bound.open[free:]
+    held = rows[bound.fixed].sum(axis=0) + rows[taken].sum(axis=0)
+    for _ in range(_TRIES):
+        lacking = int(np.maximum(need - held, 0).sum())
+        if not lacking:
+            break
+        after = held - rows[taken][:, None] + rows[left]
+        lacks = np.maximum(need - after, 0).sum(axis=2)
+        if not lacks.size or int(lacks.min()) >= lacking:
+            return None
+        out, into = divmod(int(lacks.argmin()), len(left))
+        held = after[out, into]
+        taken[out], left[into] = left[into], taken[out]
+    else:
+        return None
+    if len(taken) and len(left):
+        out = int(np.lexsort((-taken, rows[taken, 0]))[0])
+        fits = np.flatnonzero((held - rows[taken[out]] + rows[left] >= need).all(axis=1))
+        best = fits[np.lexsort((left[fits], rows[left[fits], 0]))[:1]]
+        if len(best) and rows[left[best[0]], 0] < rows[taken[out], 0]:
+            taken[out] = left[best[0]]
+    return np.sort(np.concatenate((bound.fixed, taken)))
+
+
+def _held(reach: Ints, racks: int) -> Ints:
+    """What each supernode's part of the `racks` roomiest racks of all holds; of equal racks the first."""
+    sizes = np.diff(reach, axis=1)
+    least = np.sort(sizes, axis=None)[-racks]
+    larger, equal = (sizes > least).sum(axis=1), (sizes == least).sum(axis=1)
+    before = np.cumsum(equal) - equal
+    taken = larger + np.clip(racks - int(larger.sum()) - before, 0, equal)
+    held: Ints = reach[np.arange(len(reach)), taken]
+    return held

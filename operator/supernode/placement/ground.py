@@ -1,0 +1,128 @@
+"""All supernodes of a profile in flat arrays, so that one step of numpy looks at every node or domain at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from supernode.topology.fleet import Kind, SuperNodeView
+
+Indices = NDArray[np.intp]
+
+MANY_KINDS = 4096
+"""Kinds of nodes seen, beyond which those that are gone are forgotten."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """Some supernodes one after the other, depth first. Level 0 is the node, 1 the first level above it, and so on.
+
+    index: of each supernode among all. kinds: the number of each node's kind. sizes[l]: domains of level l of each
+    supernode. starts[l]: the first child of each domain of level l + 1. where[l]: the index that each domain of level l
+    has among all supernodes.
+    """
+
+    views: Sequence[SuperNodeView]
+    index: Indices
+    kinds: Indices
+    sizes: list[Indices]
+    starts: list[Indices]
+    where: list[Indices]
+
+    def owners(self, level: int) -> Indices:
+        """For each domain of a level, its supernode, by index in `views`."""
+        return np.repeat(np.arange(len(self.views)), self.sizes[level])
+
+
+def plot_of(views: Sequence[SuperNodeView], kinds: dict[Kind, int]) -> Plot:
+    """The plot of some supernodes on their own. kinds: numbers of kinds, added to."""
+    depth = len(views[0].profile.above)
+    sizes = [np.array([len(view.nodes) for view in views], np.intp)]
+    sizes += [np.array([len(view.layout.names[level]) for view in views], np.intp) for level in range(depth)]
+    starts = [
+        np.concatenate([view.layout.starts[level] for view in views]) + np.repeat(_before(sizes[level]), size)
+        for level, size in enumerate(sizes[1:])
+    ]
+    where = [np.arange(int(size.sum())) for size in sizes]
+    return Plot(views, np.arange(len(views)), _numbers(views, kinds), sizes, starts, where)
+
+
+def _numbers(views: Sequence[SuperNodeView], kinds: dict[Kind, int]) -> Indices:
+    """The number of each node's kind."""
+    found = []
+    for view in views:
+        census = view.census
+        numbers = [kinds.setdefault(kind, len(kinds)) for kind in census.kinds]
+        found.append(np.array(numbers, np.intp)[census.each])
+    return np.concatenate(found)
+
+
+def _before(sizes: Indices) -> Indices:
+    """How many come before each."""
+    before: Indices = np.cumsum(sizes) - sizes
+    return before
+
+
+class Ground:
+    """The plot of a whole snapshot, followed from one snapshot to the next.
+
+    first[l]: by supernode, the index of its first domain of level l; one longer. starts as in `Plot`; parents[l]: by
+    domain of level l, its parent, of level l + 1. epoch changes when these, or the numbers of the kinds, do.
+    changed[i]: the tick at which supernode i changed last.
+    """
+
+    def __init__(self) -> None:
+        self.views: list[SuperNodeView] = []
+        self.kinds: dict[Kind, int] = {}
+        self.first: list[Indices] = []
+        self.starts: list[Indices] = []
+        self.parents: list[Indices] = []
+        self.changed: Indices = np.zeros(0, np.intp)
+        self.epoch = self.tick = 0
+
+    def follow(self, views: Sequence[SuperNodeView]) -> None:
+        """Take over another snapshot of the same supernodes, or of others. A view that did not change costs one
+        comparison."""
+        same = len(views) == len(self.views)
+        changed = (
+            [i for i, (old, new) in enumerate(zip(self.views, views, strict=True)) if old is not new] if same else []
+        )
+        if same and not changed:
+            return
+        same = same and all(views[i].layout is self.views[i].layout for i in changed)
+        self.views = list(views)
+        self.tick += 1
+        if same and len(self.kinds) <= max(MANY_KINDS, self.first[0][-1]):
+            self.changed[changed] = self.tick
+        else:
+            self._start()
+
+    def _start(self) -> None:
+        self.epoch += 1
+        self.kinds = {}
+        self.changed = np.full(len(self.views), self.tick, np.intp)
+        plot = plot_of(self.views, self.kinds)
+        self.first = [np.concatenate(([0], np.cumsum(size))) for size in plot.sizes]
+        self.starts = plot.starts
+        self.parents = [
+            np.repeat(np.arange(len(starts)), np.diff(starts, append=first[-1]))
+            for starts, first in zip(plot.starts, self.first, strict=False)
+        ]
+
+    def since(self, tick: int) -> Plot | None:
+        """The supernodes that changed after a tick; None when none did."""
+        changed = np.flatnonzero(self.changed > tick)
+        if not len(changed):
+            return None
+        views = [self.views[i] for i in changed.tolist()]
+        sizes = [first[changed + 1] - first[changed] for first in self.first]
+        shifts = [first[changed] - _before(size) for first, size in zip(self.first, sizes, strict=True)]
+        where = [np.arange(int(size.sum())) + np.repeat(shift, size) for size, shift in zip(sizes, shifts, strict=True)]
+        starts = [
+            starts[at] - np.repeat(shift, size)
+            for starts, at, shift, size in zip(self.starts, where[1:], shifts, sizes[1:], strict=False)
+        ]
+        return Plot(views, changed, _numbers(views, self.kinds), sizes, starts, where)
