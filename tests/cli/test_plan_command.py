@@ -53,6 +53,7 @@ def test_a_result_has_exactly_the_documented_form(plan: Plan) -> None:
         "spans": {"supernode": 1, "rack": 1, "node": 1},
         "minimal": {"supernode": 1, "rack": 1, "node": 1},
         "proven": True,
+        "estimate": None,
         "reason": None,
         "message": None,
         "change": [],
@@ -372,3 +373,14 @@ def test_nothing_in_a_file_steers_the_terminal(run: Run, tmp_path: Path) -> None
     assert (fits.code, fits.out.splitlines()[0]) == (0, "default/\\x1b[2J: fits on box")
     refused = run("plan", "-f", "-", stdin=small.text(_broken(small.group(), "kind", "Card\x1bGroup\n")).encode())
     assert "Card\\x1bGroup\\n" in refused.err
+
+
+def test_an_estimate_is_told_where_the_profile_has_the_numbers(run: Run) -> None:
+    ran = json.loads(_example(run, "-o", "json").out)["results"]
+    assert [sorted(result["estimate"] or {}) for result in ran] == [
+        ["allReduceMicroseconds", "allToAllMicroseconds"],
+        ["allReduceMicroseconds", "allToAllMicroseconds"],
+        [],
+    ]
+    assert ran[0]["estimate"]["allToAllMicroseconds"] == 449
+    assert "all-to-all of 64 MiB a card in 0.449 ms" in _example(run).out

@@ -84,6 +84,13 @@ class PlacementRun(Run):
     supernode: str = Field(description="Name of the SuperNode the nodes belong to.")
 
 
+class Estimate(StatusModel):
+    """How long collectives over all cards of the group would take on an idle fabric, by the profile's numbers."""
+
+    all_reduce_microseconds: int = Field(description="An all-reduce of 256 MiB.")
+    all_to_all_microseconds: int = Field(description="An all-to-all in which each card sends 64 MiB.")
+
+
 class CardGroupStatus(StatusModel):
     """What the group holds, or why it holds nothing."""
 
@@ -101,6 +108,10 @@ class CardGroupStatus(StatusModel):
         description="The fewest domains any legal placement could have touched then, by level name.",
     )
     proven: bool | None = Field(default=None, description="Whether minimal is exact; otherwise it is a lower bound.")
+    estimate: Estimate | None = Field(
+        default=None,
+        description="What the placement means for collectives; absent where the profile lacks a bandwidth it takes.",
+    )
     allocated_at: str | None = Field(
         default=None, description="When the cards were allocated.", json_schema_extra={"format": "date-time"}
     )

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from supernode.api.base import ApiModel, ObjectMeta, ObjectName, Precision, Rule, StatusModel, Unique, immutable
-from supernode.api.cardgroup import PRIORITY_LIMIT
+from supernode.api.cardgroup import PRIORITY_LIMIT, Estimate
 from supernode.api.conditions import Condition
 from supernode.api.names import API_VERSION
 from supernode.api.podtemplate import PodTemplate
@@ -244,6 +244,10 @@ class TrainingJobStatus(StatusModel):
         description="The fewest domains any legal placement could have touched then, by level name.",
     )
     proven: bool | None = Field(default=None, description="Whether minimal is exact; otherwise it is a lower bound.")
+    estimate: Estimate | None = Field(
+        default=None,
+        description="What the placement means for collectives; absent where the profile lacks a bandwidth it takes.",
+    )
     pods: PodCounts = Field(default_factory=PodCounts, description="Pods by phase.")
     restarts: int = Field(
         default=0, description="How often failed pods were replaced; failures at one time count once."

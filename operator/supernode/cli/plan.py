@@ -17,7 +17,7 @@ from supernode.cli.documents import Document
 from supernode.cli.errors import BadInput
 from supernode.cli.inventory import Say, Snapshot
 from supernode.control.grouping import claim_for, profiles_for, request_for
-from supernode.placement import Placement, Refusal, Request, plan
+from supernode.placement import Placement, Refusal, Request, estimate, plan
 from supernode.topology.fleet import Fleet
 from supernode.topology.ranges import card_indices
 from supernode.workload import InvalidSpec
@@ -32,13 +32,15 @@ Wanted = TrainingJob | CardGroup
 class Result:
     """The answer to one request, called "namespace/name".
 
-    request is None when a job's claim could not be made out. seconds: how long the decision took.
+    request is None when a job's claim could not be made out. seconds: how long the decision took. estimate: of the
+    placement, as in a group's status.
     """
 
     name: str
     request: Request | None
     answer: Placement | Refusal
     seconds: float = 0.0
+    estimate: dict[str, int] | None = None
 
     @property
     def fits(self) -> bool:
@@ -99,7 +101,9 @@ def _plan_one(snapshot: Snapshot, fleet: Fleet, body: Wanted, name: str) -> Resu
         return Result(name, None, Refusal(problem.reason, str(problem), stalled=True))
     started = time.perf_counter()
     answer = _decide(fleet, name, spec)
-    return Result(name, request_for(name, spec), answer, time.perf_counter() - started)
+    seconds = time.perf_counter() - started
+    found = estimate(fleet.profiles[answer.profile], answer.members) if isinstance(answer, Placement) else None
+    return Result(name, request_for(name, spec), answer, seconds, found.to_dict() if found else None)
 
 
 def _claim(snapshot: Snapshot, fleet: Fleet, body: Wanted) -> CardGroupSpec:
@@ -151,6 +155,7 @@ def _to_dict(result: Result) -> dict[str, Any]:
         "spans": dict(placed.spans) if placed else {},
         "minimal": dict(placed.minimal) if placed else {},
         "proven": answer.proven,
+        "estimate": result.estimate,
         "reason": str(refused.reason) if refused else None,
         "message": refused.message if refused else None,
         "change": _change(refused) if refused else [],

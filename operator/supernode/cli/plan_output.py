@@ -15,7 +15,7 @@ from rich.text import Text
 from supernode.cli.errors import printable
 from supernode.cli.output import members_table, table
 from supernode.cli.plan import Result, to_document
-from supernode.control.wording import spans_text
+from supernode.control.wording import estimate_text, spans_text
 from supernode.placement import Placement, Refusal, Request
 
 
@@ -73,6 +73,8 @@ def _print_result(out: Console, result: Result) -> None:
     lines = [f"touches {spans_text(answer.spans, answer.minimal, proven=answer.proven)}{_certainty(answer)}"]
     if result.request is not None:
         lines += _blocks(result.request, answer)
+    if result.estimate is not None:
+        lines.append(estimate_text(result.estimate))
     for line in lines:
         out.print(Padding(Text(line), (0, 0, 0, 2), expand=False))
     out.print(Padding(members_table(answer.members), (0, 0, 0, 2), expand=False))

@@ -20,6 +20,7 @@ from supernode.cli.live import Reader
 from supernode.cli.output import members_table, table
 from supernode.cluster import resources
 from supernode.cluster.resources import Key
+from supernode.control.wording import estimate_text
 from supernode.topology.fleet import Member
 from supernode.topology.ledger import decode_placement
 from supernode.workload import explain_blocks, worker_shape
@@ -95,6 +96,8 @@ def _print_group(out: Console, group: Json, snapshot: Snapshot) -> None:
     _conditions(out, status)
     if status.get("spans"):
         _spans(out, status, snapshot)
+    if status.get("estimate"):
+        _line(out, estimate_text(status["estimate"]))
     members = _members(out, status, snapshot)
     if members:
         out.print()

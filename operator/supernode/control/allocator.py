@@ -176,7 +176,8 @@ class Allocator:
                 continue
             self._groups.forget(key)
             self._on_change(key)
-            wanted.append((group, status.allocated_group(group, placement, moment)))
+            profile = draft.fleet.profiles.get(placement.profile)
+            wanted.append((group, status.allocated_group(group, placement, profile, moment)))
             waited = (moment - waiting_since(group)).total_seconds()
             self._observer.allocated(len(placement.members), waited, dict(placement.spans), dict(placement.minimal))
         writes = [(group, patch) for group, new in wanted if (patch := status.difference(group.status, new))]

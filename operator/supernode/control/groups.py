@@ -184,7 +184,9 @@ class Groups:
                 draft.confirmed.append((group, status.confirmed_group(group)))
             return
         placement = status.reconstruct(draft.fleet, group, members)
-        draft.confirmed.append((group, status.allocated_group(group, placement, now())))
+        draft.confirmed.append(
+            (group, status.allocated_group(group, placement, draft.fleet.profiles.get(placement.profile), now()))
+        )
         self._on_change(group.key)
 
     def _book_again(self, group: Group, draft: Draft) -> bool:

@@ -182,7 +182,7 @@ def _pending(view: JobView, reason: Reason, message: str, *, stalled: bool = Fal
         ConditionType.ALLOCATED: State(False, reason, message),
         ConditionType.RUNNING: State(False, reason),
     }
-    for name in ("profile", "superNodes", "spans", "minimal", "proven", "startTime"):
+    for name in ("profile", "superNodes", "spans", "minimal", "proven", "estimate", "startTime"):
         draft.status.pop(name, None)
     draft.status["pods"] = _tally(view.pods)
     draft.status |= _size(view.group)
@@ -223,7 +223,7 @@ def _suspend(view: JobView) -> Step:
         ConditionType.ALLOCATED: State(False, Reason.SUSPENDED, message),
         ConditionType.RUNNING: State(False, Reason.SUSPENDED),
     }
-    for name in ("superNodes", "spans", "minimal", "proven", "startTime"):
+    for name in ("superNodes", "spans", "minimal", "proven", "estimate", "startTime"):
         draft.status.pop(name, None)
     draft.status["pods"] = _tally(view.pods)
     return replace(_release(view), status=draft.finish("Suspended"))
@@ -326,7 +326,9 @@ def _running_states(draft: _Draft, pods: list[PodRecord], wanted: int) -> str:
 
 def _placement_summary(view: JobView, group: GroupView, members: tuple[Member, ...]) -> Json:
     summary: Json = {
-        name: group.status[name] for name in ("profile", "spans", "minimal", "proven") if name in group.status
+        name: group.status[name]
+        for name in ("profile", "spans", "minimal", "proven", "estimate")
+        if name in group.status
     }
     summary["group"] = view.job.key[1]
     summary |= _size(group)

@@ -16,10 +16,11 @@ from supernode.control.grouping import request_for
 from supernode.control.records import Custom
 from supernode.control.supernodes import Standing, counts, shape_of, standing
 from supernode.control.wording import spans_text
-from supernode.placement import Placement, Refusal, Request, plan
+from supernode.placement import Placement, Refusal, Request, estimate, plan
 from supernode.topology.discovery import Found, ProblemKind
 from supernode.topology.fleet import Fleet, Member, SuperNodeView
 from supernode.topology.ledger import LedgerEntry, encode_placement
+from supernode.topology.profile import Profile
 
 Json = dict[str, Any]
 Group = Custom[CardGroup]
@@ -61,8 +62,8 @@ def waiting_group(group: Group, refusal: Refusal, now: datetime) -> Json:
     return _group(group, "Stalled" if refusal.stalled else "Pending", states, now, waitingSince=since)
 
 
-def allocated_group(group: Group, placement: Placement, now: datetime) -> Json:
-    """The status of a group that the ledgers hold."""
+def allocated_group(group: Group, placement: Placement, profile: Profile | None, now: datetime) -> Json:
+    """The status of a group that the ledgers hold. profile: that of the placement; None where it is gone."""
     members = len(placement.members)
     cards = sum(member.cards.bit_count() for member in placement.members)
     spans = spans_text(placement.spans, placement.minimal, proven=placement.proven)
@@ -83,9 +84,16 @@ def allocated_group(group: Group, placement: Placement, now: datetime) -> Json:
         spans=dict(placement.spans),
         minimal=dict(placement.minimal),
         proven=placement.proven,
+        **_estimate(placement, profile),
         allocatedAt=group.status.get("allocatedAt") or timestamp(now),
         waitingSince=group.status.get("waitingSince") or timestamp(group.created),
     )
+
+
+def _estimate(placement: Placement, profile: Profile | None) -> Json:
+    known = all(member.domains for member in placement.members)
+    found = estimate(profile, placement.members) if profile is not None and known else None
+    return {} if found is None else {"estimate": found.to_dict()}
 
 
 def confirmed_group(group: Group) -> Json:

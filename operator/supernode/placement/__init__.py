@@ -1,8 +1,19 @@
 """Placement: a snapshot of the fleet and a request in, a placement or a refusal out. No I/O, clock or randomness."""
 
 from supernode.placement.blocks import fragmentation, largest_block
+from supernode.placement.cost import Estimate, estimate
 from supernode.placement.plan import plan
 from supernode.placement.request import Block, Request
 from supernode.placement.result import Placement, Refusal
 
-__all__ = ["Block", "Placement", "Refusal", "Request", "fragmentation", "largest_block", "plan"]
+__all__ = [
+    "Block",
+    "Estimate",
+    "Placement",
+    "Refusal",
+    "Request",
+    "estimate",
+    "fragmentation",
+    "largest_block",
+    "plan",
+]
