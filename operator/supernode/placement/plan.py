@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from itertools import chain, count, pairwise, repeat
+from itertools import chain, count, repeat
 from operator import itemgetter
 from typing import Any
 
@@ -105,8 +105,7 @@ def _largest(views: Sequence[SuperNodeView], profile: Profile, index: int) -> in
     depth = index - profile.node_index - 1
     if depth < 0:
         return 0
-    nodes = (end - start for view in views for start, end in pairwise(view.layout.node_bounds[depth]))
-    return max(nodes, default=0) * profile.cards_per_node
+    return max((view.layout.largest[depth] for view in views), default=0) * profile.cards_per_node
 
 
 def _placement(solution: Solution, task: Task) -> Placement:

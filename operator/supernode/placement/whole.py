@@ -93,14 +93,20 @@ def spots(board: Board, shares: Shares) -> list[tuple[int, list[Spot]]]:
 
 
 def _of_racks(board: Board, shares: Shares) -> Ints:
-    """The members that each rack gets."""
-    amounts = np.zeros(len(board.caps[1]), np.int64)
+    """The members that each rack gets: all it takes where its supernode gives all, as most do of several."""
+    racks = board.caps[1]
+    first, domains = board.ground.first[1], board.ground.first[2]
+    held = np.add.reduceat(racks, board.ground.starts[1])
+    full = np.zeros(len(held), np.bool_)
+    part = []
     for index, members in shares:
-        first, end = board.ground.first[1][index : index + 2].tolist()
-        caps = board.caps[1][first:end]
-        if int(caps.sum()) == members:
-            amounts[first:end] = caps
+        if int(held[domains[index]]) == members:
+            full[domains[index]] = True
         else:
-            for rack, amount in even_split(caps.tolist(), members, board.shape.steps[-2]):
-                amounts[first + rack] = amount
+            part.append((index, members))
+    amounts = np.where(full[board.ground.parents[1]], racks, 0)
+    for index, members in part:
+        start, end = first[index : index + 2].tolist()
+        for rack, amount in even_split(racks[start:end].tolist(), members, board.shape.steps[-2]):
+            amounts[start + rack] = amount
     return amounts
