@@ -37,6 +37,19 @@ def legal(dims: Extents, listed: Iterable[Extents] | None) -> set[Placed]:
     return {box for extents in shapes for box in _all(extents, dims, True)}
 
 
+def legal_in_cards(dims: Extents, unit: Extents, listed: Iterable[Extents] | None) -> set[Placed]:
+    """The same with listed shapes in cards, of which only those count that whole cells of `unit` cards make up."""
+    if listed is None:
+        return legal(dims, None)
+    turned = {t for shape in listed for t in permutations(shape)}
+    cells = {
+        tuple(side // one for side, one in zip(shape, unit, strict=True))
+        for shape in turned
+        if all(side % one == 0 for side, one in zip(shape, unit, strict=True))
+    }
+    return {box for extents in cells | {dims} for box in _all(extents, dims, True)}
+
+
 def _all(extents: Extents, dims: Extents, aligned: bool) -> set[Placed]:
     if any(extent > dim for extent, dim in zip(extents, dims, strict=True)):
         return set()

@@ -9,7 +9,9 @@ from math import prod
 import numpy as np
 
 from supernode.api.conditions import Reason
+from supernode.placement.box_change import smallest_box_change
 from supernode.placement.boxes import Cells, Found
+from supernode.placement.refusal import advise
 from supernode.placement.result import Box, Placement, Refusal
 from supernode.placement.shape import Task
 from supernode.placement.shapes import Need
@@ -83,37 +85,44 @@ def _nodes(view: SuperNodeView, task: Task, need: Need, child: int) -> Sequence[
 def _refusal(views: Sequence[SuperNodeView], task: Task, need: Need) -> Refusal:
     emptied = [view.emptied() for view in views]
     never = _best(_stack(emptied, task, need), need) is None
-    if never:
-        views = emptied
-    open_ = [view for view in views if not view.cordoned]
+    open_ = emptied if never else [view for view in views if not view.cordoned]
     request, level = task.request, task.profile.levels[need.level]
     child = task.profile.levels[need.level - 1]
-    text = f"needs {_wanted(task, need, child)} in one {level.name}"
-    best, cells, free = 0, 0, 0
-    for view in open_:
-        grid, whole = grid_of(view, need.level), free_cells(view, need.level)
-        free += int(whole.sum())
-        for torus, size in enumerate(need.rules.largest(whole).tolist()):
-            count = int(whole[torus].sum())
-            if (size, count) > (best, cells):
-                best, cells = size, count
-                name = view.layout.names[need.level - task.profile.node_index - 1][grid.domains[torus]]
-                among = f"the best, {name}, has {count} of {prod(need.rules.dims)} {child.name} domains wholly free"
-    if best:
-        text += f"; {among}, at most {best} of them in a legal {'run' if level.fabric == 'ring' else 'box'}"
-    else:
-        text += f"; no {level.name} has a {child.name} wholly free"
-    reserved = sum(min(view.reserve, len(view.nodes)) for view in open_)
-    if reserved:
-        text += f", {reserved} of {sum(len(view.nodes) for view in open_)} nodes are reserved"
-    reason = Reason.NO_DOMAIN_FITS if free * child.cards >= request.cards else Reason.INSUFFICIENT_CARDS
+    size, has = _offered(open_, task, need)
+    text = f"needs {_wanted(task, need, child)} in one {level.name}; {has}"
+    if reserved := sum(min(view.reserve, len(view.nodes)) for view in open_):
+        text += f"; {reserved} of {sum(len(view.nodes) for view in open_)} nodes are reserved"
+    best = min(request.members, size * child.cards // request.cards_per_member)
     if never:
-        reason = Reason.NEVER_FITS
         text += "; this is with every card healthy and free, so ask for less or another shape"
-    elif len(open_) < len(views):
+        return Refusal(Reason.NEVER_FITS, text, level.name, request.members, best, stalled=True)
+    if len(open_) < len(views):
         text += f"; {len(views) - len(open_)} of {len(views)} supernodes are cordoned"
-    members = min(request.members, best * child.cards // request.cards_per_member)
-    return Refusal(reason, text, level.name, request.members, members, stalled=never)
+    free = sum(int(free_cells(view, need.level).sum()) for view in open_)
+    reason = Reason.NO_DOMAIN_FITS if free * child.cards >= request.cards else Reason.INSUFFICIENT_CARDS
+    change = smallest_box_change(views, need)
+    if change is None or not change.cards:
+        return Refusal(reason, text, level.name, request.members, best)
+    advice, openings = advise(views, change, level.name)
+    return Refusal(reason, text + advice, level.name, request.members, best, change=openings, least=change.least)
+
+
+def _offered(views: Sequence[SuperNodeView], task: Task, need: Need) -> tuple[int, str]:
+    """The cells of the largest legal box of any domain, and that domain in words."""
+    level, child = task.profile.levels[need.level], task.profile.levels[need.level - 1]
+    best, text = (0, 0), f"no {level.name} has a {child.name} wholly free"
+    for view in views:
+        grid, free = grid_of(view, need.level), free_cells(view, need.level)
+        for torus, size in enumerate(need.rules.largest(free).tolist()):
+            count = int(free[torus].sum())
+            if (size, count) > best:
+                best = (size, count)
+                name = view.layout.names[need.level - task.profile.node_index - 1][grid.domains[torus]]
+                text = (
+                    f"the best, {name}, has {count} of {prod(need.rules.dims)} {child.name} domains wholly free, "
+                    f"at most {size} of them in a legal {'run' if level.fabric == 'ring' else 'box'}"
+                )
+    return best[0], text
 
 
 def _wanted(task: Task, need: Need, child: Level) -> str:

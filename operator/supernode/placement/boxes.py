@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import permutations, product
 from math import prod
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -154,7 +155,7 @@ class Rules:
         return found
 
 
-def sums(values: Cells, extents: Sequence[int]) -> Counts:
+def sums(values: NDArray[Any], extents: Sequence[int]) -> Counts:
     """For each cell, the sum over the box of these extents that starts there and wraps round every axis."""
     found = values.astype(np.int32)
     for axis, extent in enumerate(extents, start=1):

@@ -66,9 +66,8 @@ def refusal(views: Sequence[SuperNodeView], task: Task, *, never: bool | None = 
         return refused(cause.reason, text)
     tightest = max([task.tightest, *task.shape.whole])
     index = tightest if tightest > task.profile.node_index else len(task.profile.levels) - 1
-    openings = _openings(prices.views, change, task.profile.levels[index].name)
-    text += _remedy(prices.views, change, openings)
-    return refused(cause.reason, text, change=openings, least=change.least)
+    advice, openings = advise(prices.views, change, task.profile.levels[index].name)
+    return refused(cause.reason, text + advice, change=openings, least=change.least)
 
 
 def emptied(views: Sequence[SuperNodeView], task: Task) -> list[SuperNodeView]:
@@ -206,6 +205,12 @@ def _obstacles(counts: Iterable[Counts], reserved: int, of: int) -> str:
 
 
 # What would help.
+
+
+def advise(views: Sequence[SuperNodeView], change: Change, level: str) -> tuple[str, tuple[Opening, ...]]:
+    """A change as the end of a message, and by domain of a level."""
+    openings = _openings(views, change, level)
+    return _remedy(views, change, openings), openings
 
 
 def _openings(views: Sequence[SuperNodeView], change: Change, level: str) -> tuple[Opening, ...]:
