@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from typing import Any
+
+from testbed.check.places import cell, placed
 
 Json = dict[str, Any]
 Cards = frozenset[int]
@@ -70,6 +72,9 @@ class Level:
     cards: int
     label: str | None
     fabric: str = "switch"
+    grid: tuple[int, ...] = ()
+    """Children along each axis of a ring or torus."""
+    position: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +93,9 @@ class Profile:
     reserve: int
     selector: Mapping[str, str]
     pinning: Mapping[str, str]
+    shapes: tuple[tuple[int, ...], ...]
     rings: bool
-    """Whether a level around the node is a ring or a torus, of which only whole domains may be given."""
+    """Whether a level around the node is a ring or a torus."""
 
     @classmethod
     def of(cls, obj: Json) -> Profile:
@@ -97,7 +103,14 @@ class Profile:
         spec = obj["spec"]
         sizes = [prod(level["fanOut"] for level in spec["levels"][: i + 1]) for i in range(len(spec["levels"]))]
         levels = [
-            Level(level["name"], size, level.get("nodeLabel"), level.get("fabric", "switch"))
+            Level(
+                level["name"],
+                size,
+                level.get("nodeLabel"),
+                level.get("fabric", "switch"),
+                (level["fanOut"],) if level.get("fabric") == "ring" else tuple(level.get("dims", ())),
+                level.get("positionLabel"),
+            )
             for level, size in zip(spec["levels"], sizes, strict=True)
         ]
         at = [level.name for level in levels].index(NODE)
@@ -113,6 +126,7 @@ class Profile:
             reserve=allocation.get("reserve", 0),
             selector=spec.get("nodeSelector", {}),
             pinning=spec.get("pinning", {}),
+            shapes=tuple(map(tuple, allocation.get("shapes", ()))),
             rings=any(level.get("fabric") in ("ring", "torus") for level in spec["levels"][at + 1 :]),
         )
 
@@ -127,6 +141,18 @@ class Profile:
     def counted(self) -> tuple[str, ...]:
         """The levels that spans are counted in, outermost first, down to the node."""
         return (*(level.name for level in reversed(self.outer)), NODE)
+
+    def below(self, at: int) -> str:
+        """The level of the children of ``outer[at]``."""
+        return self.outer[at - 1].name if at else NODE
+
+    def unit(self, at: int) -> tuple[int, ...]:
+        """Cards along each axis of a child of the torus ``outer[at]``; ones where the levels do not say."""
+        grids = [level.grid for level in (*self.inner, self.node, *self.outer[:at])]
+        axes = len(self.outer[at].grid)
+        if any(len(grid) != axes for grid in grids) or self.outer[at].fabric != "torus":
+            return (1,) * axes
+        return tuple(map(prod, zip(*grids, strict=True)))
 
     def level(self, name: str) -> str:
         """The level a request means: ``supernode`` is always the outermost."""
@@ -151,6 +177,8 @@ class Host:
     healthy: Cards
     open: bool
     """Whether new pods may be put here."""
+    cells: Mapping[str, tuple[int, ...] | None] = field(default_factory=dict)
+    """Its place, or that of the domain it is in, at every level whose children have positions."""
 
     @classmethod
     def of(cls, node: Json, profile: Profile, supernode: str) -> Host:
@@ -165,7 +193,8 @@ class Host:
             domains[level.name] = path
         domains[NODE] = (name,)
         count = min(int(node["status"].get("capacity", {}).get(profile.resource, 0)), profile.node.cards)
-        return cls(name, profile, supernode, domains, count, _healthy(node, profile, count), _open(node))
+        cells = {lv.name: cell(labels.get(lv.position, "").strip(), lv.grid) for lv in profile.outer if lv.position}
+        return cls(name, profile, supernode, domains, count, _healthy(node, profile, count), _open(node), cells)
 
 
 def _healthy(node: Json, profile: Profile, count: int) -> Cards:
@@ -269,7 +298,7 @@ class Cluster:
         self.supernodes = {obj["metadata"]["name"]: obj for obj in kinds.get("SuperNode", ())}
         self.profiles = {obj["metadata"]["name"]: Profile.of(obj) for obj in kinds.get("SuperNodeProfile", ())}
         self.pods = [pod for obj in kinds.get("Pod", ()) if (pod := Pod.of(obj))]
-        self.hosts = {host.name: host for host in self._hosts(kinds.get("Node", ()))}
+        self.hosts = {host.name: host for host in placed(self._hosts(kinds.get("Node", ())))}
 
     def _hosts(self, nodes: Iterable[Json]) -> Iterable[Host]:
         """Each node in the supernode that selects it: hand-written before discovered, then the older, then by name."""

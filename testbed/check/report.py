@@ -22,6 +22,7 @@ class Rule(StrEnum):
     PLACE = "every node lies in the supernode and the profile told"
     BLOCKS = "no block straddles domains"
     LIMITS = "the required level and maxSpan are kept"
+    SHAPE = "what is taken of a ring or torus is a legal box of whole children, or one child"
     SPANS = "the spans told are the domains touched"
     MINIMUM = "the spans are the fewest possible"
     COUNTS = "every supernode counts its cards rightly"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from testbed.check.facts import Cards, Cluster, Host, Json, Profile
+from testbed.check.grids import check_grids
 from testbed.check.groups import Group, Holding
 from testbed.check.minimum import Claim, NotRecomputedError, Vector, minimum
 from testbed.check.report import Report, Row, Rule
@@ -58,6 +59,7 @@ def check_topology(cluster: Cluster, group: Group, occupancy: Occupancy, report:
     for topology in topologies:
         _blocks(group, topology, profile, places, report)
         _limits(group, topology, profile, places, report)
+    check_grids(group, profile, places, cluster.hosts.values(), report)
     spans = _spans(group, profile, places, report)
     verdict = _minimum(cluster, group, profile, occupancy, spans, report)
     supernodes = tuple(sorted({host.supernode for host, _ in places}))

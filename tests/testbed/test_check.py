@@ -14,7 +14,7 @@ from testbed.check import Rule, check
 from testbed.check.facts import node_names, numbers, seats
 
 Json = dict[str, Any]
-RACK, SUPERNODE = "example.com/rack", "example.com/supernode"
+RACK, SUPERNODE, PLACE = "example.com/rack", "example.com/supernode", "example.com/place"
 CARDS, GROUP_UID = "supernode.io/cards", "supernode.io/group-uid"
 
 
@@ -109,6 +109,28 @@ def pod(name: str, rank: int, where: str, cards: list[int]) -> Json:
     }
 
 
+def ring() -> list[Json]:
+    """A ring of four nodes of two cards, and the bare group `arc` that goes over its end."""
+    levels = [
+        {"name": "node", "fanOut": 2},
+        {"name": "ring", "fanOut": 4, "fabric": "ring", "nodeLabel": "example.com/ring", "positionLabel": PLACE},
+    ]
+    nodes = [node(0, place) for place in range(4)]
+    for place, obj in enumerate(nodes):
+        obj["metadata"] |= {"name": f"r{place}", "labels": {"machine": "r", "example.com/ring": "0", PLACE: str(place)}}
+        obj["status"] |= {"capacity": {"example.com/card": "2"}, "allocatable": {"example.com/card": "2"}}
+    run = {"ranks": "0-1", "nodes": "r3,r0", "cards": ["0-1"]}
+    entry = {"group": "a/arc", "uid": "group-arc", "runs": [run]}
+    home = supernode(9, [entry], free=4)
+    home["metadata"]["name"] = "ring"
+    home["spec"] = {"profile": "r", "nodeSelector": {"example.com/ring": "0"}}
+    home["status"]["cards"] = {"total": 8, "healthy": 8, "allocated": 4, "free": 4}
+    arc = group("arc", 2, 2, {"supernode": "ring", **run}, {"ring": 1, "node": 2}, {}, job=False)
+    arc["status"]["profile"] = "r"
+    spec = {"card": {"resource": "example.com/card"}, "levels": levels, "nodeSelector": {"machine": "r"}}
+    return [{"kind": "SuperNodeProfile", "metadata": {"name": "r"}, "spec": spec}, *nodes, home, arc]
+
+
 def sound() -> list[Json]:
     """`big` fills the first supernode's racks by blocks of two, `small` and the bare group `disk` share a node."""
     big = {"ranks": "0-3", "nodes": "s0-n[00-03]", "cards": ["0-7"]}
@@ -133,6 +155,7 @@ def sound() -> list[Json]:
         *(pod("big", rank, f"s0-n{rank:02d}", list(range(8))) for rank in range(4)),
         pod("small", 0, "s1-n00", [0, 1]),
         pod("small", 1, "s1-n00", [2, 3]),
+        *ring(),
     ]
 
 
@@ -254,6 +277,12 @@ def size_that_the_profile_forbids(objects: Objects) -> None:
 @damage(Rule.LEGAL)
 def part_of_a_node_across_nodes(objects: Objects) -> None:
     objects.move("small", 1, "s1-n01")
+
+
+@damage(Rule.SHAPE)
+def run_of_nodes_that_are_no_neighbours(objects: Objects) -> None:
+    for name, place in (("r0", "1"), ("r1", "0")):
+        objects[f"Node/{name}"]["metadata"]["labels"][PLACE] = place
 
 
 @damage(Rule.ONCE)
@@ -409,6 +438,7 @@ def test_a_sound_cluster_passes() -> None:
         ("a/big", "minimum proven"),
         ("a/small", "minimum proven"),
         ("a/disk", "minimum proven"),
+        ("a/arc", "minimum not recomputed: a level is a ring or a torus"),
     ]
 
 
@@ -467,6 +497,6 @@ def test_the_check_shares_nothing_with_the_operator() -> None:
     assert not [name for name in _imports() if name.split(".")[0] == "supernode"]
     assert {name for name in _imports() if name.startswith("testbed.")} <= {
         "testbed.errors",
-        *(f"testbed.check{part}" for part in ("", ".facts", ".groups", ".minimum", ".pods", ".reading", ".report")),
-        "testbed.check.topology",
+        *(f"testbed.check{part}" for part in ("", ".facts", ".grids", ".groups", ".minimum", ".places", ".pods")),
+        *(f"testbed.check{part}" for part in (".reading", ".report", ".topology")),
     }

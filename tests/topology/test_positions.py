@@ -83,7 +83,7 @@ def test_a_node_without_a_place_stands_outside(value: str | None, says: str) -> 
     assert found.unassigned == {"torus": ("b",)}
     (problem,) = found.problems
     assert (problem.kind, problem.subject) == (ProblemKind.UNASSIGNED, "torus")
-    assert "nodes b of profile torus stand outside supernode p" in problem.message
+    assert "of profile torus stand outside, because their place is unknown: nodes b: " in problem.message
     assert says in problem.message
 
 
@@ -107,9 +107,18 @@ def test_a_rack_has_one_place_and_its_own() -> None:
     ]
     found = discover([RACKS], nodes)
     assert found.supernodes["p"].nodes == ("e", "f")
-    messages = " ".join(problem.message for problem in found.problems)
-    assert "nodes of p/0 name different positions" in messages
-    assert "p/1 and p/2 name the same position" in messages
+    (problem,) = found.problems
+    assert "nodes a,b: label place: nodes of p/0 name different positions" in problem.message
+    assert "nodes c,d: label place: p/1 and p/2 name the same position" in problem.message
+
+
+def test_many_bad_labels_make_one_short_message() -> None:
+    nodes = [node(f"n{i}", cube="0", pod=f"p{i}", xy=f"{i}-9") for i in range(500)]
+    found = discover([TORUS], nodes)
+    (problem,) = found.problems
+    assert "497 more for such reasons" in problem.message
+    assert len(problem.message) < 500
+    assert len(found.unassigned["torus"]) == 500
 
 
 def test_a_supernode_without_placed_nodes_is_not_made() -> None:

@@ -21,6 +21,7 @@ HOSTNAME_LABEL = "kubernetes.io/hostname"
 _NAME = re.compile(r"[a-z]([-a-z0-9.]*[a-z0-9])?")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _MAX_NAME = 63
+_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,23 +264,31 @@ def _leave_out(
 ) -> list[Found]:
     """The SuperNodes without the nodes whose place in a ring or torus is unknown; these become unassigned."""
     by_name = {node.name: node for node in facts}
+    outside: dict[str, dict[str, str]] = {}
     kept = []
     for sn in found:
         profile = known.get(sn.profile)
-        outside = misplaced(profile, sn.name, (by_name[name] for name in sn.nodes)) if profile else {}
-        if outside:
-            sn = replace(sn, nodes=tuple(name for name in sn.nodes if name not in outside))
-            names = sorted((*unassigned.get(sn.profile, ()), *outside), key=natural_key)
-            unassigned[sn.profile] = tuple(names)
-        by_reason: dict[str, list[str]] = {}
-        for name, reason in outside.items():
-            by_reason.setdefault(reason, []).append(name)
-        for reason, names in by_reason.items():
-            text = f"{_listed(names)} of profile {sn.profile} stand outside supernode {sn.name}: {reason}"
-            problems.append(Problem(ProblemKind.UNASSIGNED, sn.profile, text))
+        reasons = misplaced(profile, sn.name, (by_name[name] for name in sn.nodes)) if profile else {}
+        if reasons:
+            outside.setdefault(sn.profile, {}).update(reasons)
+            sn = replace(sn, nodes=tuple(name for name in sn.nodes if name not in reasons))
         if sn.nodes or sn.existing:
             kept.append(sn)
+    for name, reasons in sorted(outside.items()):
+        unassigned[name] = tuple(sorted((*unassigned.get(name, ()), *reasons), key=natural_key))
+        problems.append(Problem(ProblemKind.UNASSIGNED, name, _misplaced_text(name, reasons)))
     return kept
+
+
+def _misplaced_text(profile: str, reasons: Mapping[str, str]) -> str:
+    by_reason: dict[str, list[str]] = {}
+    for node, reason in reasons.items():
+        by_reason.setdefault(reason, []).append(node)
+    shown = list(by_reason.items())[:_SHOWN]
+    parts = [f"{_listed(names)}: {reason}" for reason, names in shown]
+    if more := len(reasons) - sum(len(names) for _, names in shown):
+        parts.append(f"{more} more for such reasons")
+    return f"of profile {profile} stand outside, because their place is unknown: {'; '.join(parts)}"
 
 
 def _name(profile: str, value: str, used: set[str]) -> str:
