@@ -239,6 +239,43 @@ def test_the_table_of_the_documentation(run: Run) -> None:
     assert "\x1b" not in ran.out, "no colour where no person looks"
 
 
+def torus_fleet() -> list[Json]:
+    """A torus of 2x4 nodes of 4 cards (2x2), one of them taken."""
+    levels = [
+        {"name": "node", "fanOut": 4, "fabric": "torus", "dims": [2, 2]},
+        {"name": "supernode", "fanOut": 8, "fabric": "torus", "dims": [2, 4], "nodeLabel": "example.com/supernode"},
+    ]
+    levels[1]["positionLabel"] = "example.com/xy"
+    nodes = [small.node(f"t{place}") for place in range(8)]
+    for place, obj in enumerate(nodes):
+        obj["metadata"]["labels"]["example.com/xy"] = f"{place // 4}-{place % 4}"
+    nodes[0]["spec"] = {"unschedulable": True}
+    return [small.profile("torus", levels=levels), *nodes]
+
+
+def test_shapes_are_told(run: Run, tmp_path: Path) -> None:
+    boxed = small.group(members=4, cards=4) | {"metadata": {"name": "boxed"}}
+    boxed["spec"]["topology"] = {"shape": [4, 4]}
+    illegal = small.group(members=5, cards=4) | {"metadata": {"name": "illegal"}}
+    (tmp_path / "requests.yaml").write_text(small.text(boxed, illegal))
+    (tmp_path / "fleet.yaml").write_text(small.text(*torus_fleet()))
+    ran = run("plan", "-f", tmp_path / "requests.yaml", "--fleet", tmp_path / "fleet.yaml")
+    assert ran.code == 3
+    assert "touches 1 supernode, 4 nodes; no placement touches fewer" in ran.out
+    assert "takes a box of 4x4 cards of supernode a, from position 0-1" in ran.out
+    assert "default/illegal: does not fit: IllegalShape" in ran.out
+    assert "4x4 (16 cards)" in " ".join(ran.out.split())
+
+
+def test_nodes_with_one_position_stand_outside(plan: Plan) -> None:
+    fleet = torus_fleet()
+    fleet[2]["metadata"]["labels"]["example.com/xy"] = "0-2"
+    code, [result] = plan([small.group(members=8, cards=4)], fleet)
+    assert (code, result["reason"]) == (3, "NeverFits")
+    code, [result] = plan([small.group(members=4, cards=4)], fleet)
+    assert {member["node"] for member in result["members"]} == {"t4", "t5", "t6", "t7"}
+
+
 def test_yaml_and_json_say_the_same(run: Run) -> None:
     as_json = json.loads(_example(run, "-o", "json").out)
     as_yaml = yaml.safe_load(_example(run, "-o", "yaml").out)

@@ -69,13 +69,20 @@ LEVELS = st.lists(
     st.fixed_dictionaries(
         {"name": st.sampled_from(["package", "rack", "supernode"]), "fanOut": st.sampled_from([1, 2, 3, 4, 8, 64])},
         optional={
-            "fabric": st.sampled_from(["switch", "mesh", "torus"]),
+            "fabric": st.sampled_from(["switch", "mesh", "ring", "torus"]),
             "dims": st.lists(st.sampled_from([1, 2, 4]), min_size=1, max_size=4),
             "nodeLabel": st.sampled_from(["a", "b", "example.com/c"]),
+            "positionLabel": st.sampled_from(["at", "a b"]),
         },
     ),
     max_size=4,
 )
+
+
+def grid(size: int) -> st.SearchStrategy[dict[str, Any]]:
+    """The fabric of a level with so many children, often a ring or torus with what belongs to it."""
+    torus = {"fabric": "torus", "dims": [1, size]}
+    return st.sampled_from([{}, {"fabric": "ring"}, {"fabric": "ring", "positionLabel": "at"}, torus])
 
 
 @st.composite
@@ -92,8 +99,12 @@ def profiles(draw: st.DrawFn) -> dict[str, Any]:
             level |= {"name": "node" if index == at else f"l{index}"}
             level.pop("nodeLabel", None)
             level |= {"nodeLabel": f"l{index}"} if index > at else {}
+            level |= draw(grid(level["fanOut"])) if index >= at else {}
     allocation = maybe(
-        memberSizes=st.lists(st.sampled_from([1, 2, 4, 8, 64]), max_size=3), reserve=st.sampled_from([0, 1, 2, 4])
+        memberSizes=st.lists(st.sampled_from([1, 2, 4, 8, 64]), max_size=3),
+        reserve=st.sampled_from([0, 1, 2, 4]),
+        matchPositions=st.booleans(),
+        shapes=st.lists(st.lists(st.sampled_from([0, 1, 2, 4]), min_size=1, max_size=3), max_size=2),
     )
     pinning = maybe(
         mode=st.sampled_from(["annotation", "env", "none"]), key=st.sampled_from(["A_B", "a.b/c", "a b", ""])
@@ -118,6 +129,7 @@ TOPOLOGY = maybe(
         ),
         max_size=3,
     ),
+    shape=st.lists(st.sampled_from([0, 1, 2, 4, 8, 16, 65536]), max_size=5),
     maxSpan=st.dictionaries(st.sampled_from(["rack", "node", "The Rack"]), st.sampled_from([0, 1, 2]), max_size=2),
 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from math import prod
 
 import orjson
 import yaml
@@ -16,7 +17,7 @@ from supernode.cli.errors import printable
 from supernode.cli.output import members_table, table
 from supernode.cli.plan import Result, to_document
 from supernode.control.wording import estimate_text, spans_text
-from supernode.placement import Placement, Refusal, Request
+from supernode.placement import Box, Placement, Refusal, Request
 
 
 def write_results(out: Console, results: Sequence[Result], form: str) -> None:
@@ -71,7 +72,10 @@ def _print_result(out: Console, result: Result) -> None:
         return
     out.print(Text.assemble((printable(result.name), "bold"), ": ", ("fits", "green"), f" on {answer.profile}"))
     lines = [f"touches {spans_text(answer.spans, answer.minimal, proven=answer.proven)}{_certainty(answer)}"]
+    if answer.box is not None:
+        lines.append(_box(answer.box))
     if result.request is not None:
+        lines += _shape(result.request, answer)
         lines += _blocks(result.request, answer)
     if result.estimate is not None:
         lines.append(estimate_text(result.estimate))
@@ -84,6 +88,22 @@ def _certainty(placement: Placement) -> str:
     if not placement.proven:
         return "; the search budget ran out before the minimum was proven"
     return "; no placement touches fewer" if placement.spans == placement.minimal else ""
+
+
+def _box(box: Box) -> str:
+    start = "-".join(map(str, box.anchor))
+    if not box.unit:
+        what = f"{prod(box.extents)} neighbours" if prod(box.extents) > 1 else "one child"
+        return f"takes {what} in {box.level} {box.domain}, from position {start}"
+    sides = "x".join(str(extent * one) for extent, one in zip(box.extents, box.unit, strict=True))
+    return f"takes a box of {sides} cards of {box.level} {box.domain}, from position {start}"
+
+
+def _shape(request: Request, placement: Placement) -> list[str]:
+    """For a shape of several whole domains, which have no box of their own."""
+    if not request.shape or placement.box is not None:
+        return []
+    return [f"is a shape of {'x'.join(map(str, request.shape))} cards, made up of whole domains"]
 
 
 def _blocks(request: Request, placement: Placement) -> list[str]:

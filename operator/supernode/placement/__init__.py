@@ -4,10 +4,11 @@ from supernode.placement.blocks import fragmentation, largest_block
 from supernode.placement.cost import Estimate, estimate
 from supernode.placement.plan import plan
 from supernode.placement.request import Block, Request
-from supernode.placement.result import Placement, Refusal
+from supernode.placement.result import Box, Placement, Refusal
 
 __all__ = [
     "Block",
+    "Box",
     "Estimate",
     "Placement",
     "Refusal",
