@@ -49,7 +49,7 @@ def test_round_trip(seats: list[Seat]) -> None:
 def test_dictionary_form_round_trips(seats: list[Seat]) -> None:
     entry = LedgerEntry("default/job", "u-1", tuple(encode(seats)))
     assert LedgerEntry.from_dict(entry.to_dict()) == entry
-    assert entry.seats() == seats
+    assert list(entry.seats()) == seats
 
 
 def test_placement_and_ledgers_say_the_same() -> None:

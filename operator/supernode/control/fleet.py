@@ -142,22 +142,30 @@ class FleetState:
         old = self.ledgers.get(name)
         if record is not None and old is not None and old.resource_version == record.resource_version:
             return
-        for entry in old.entries if old else ():
-            self.touched.add(group_key(entry.group))
-            by_uid = self.by_group[entry.group]
-            by_uid[entry.uid].pop(name, None)
-            if not by_uid[entry.uid]:
-                del by_uid[entry.uid]
-            if not by_uid:
-                del self.by_group[entry.group]
-        if record is None:
+        ledger = Ledger.of(record, old) if record is not None else None
+        before = {entry.uid: entry for entry in old.entries} if old is not None else {}
+        after = {entry.uid: entry for entry in ledger.entries} if ledger is not None else {}
+        for uid, entry in before.items():
+            if after.get(uid) is not entry:
+                self._unlink(name, entry)
+        for uid, entry in after.items():
+            if before.get(uid) is not entry:
+                self.touched.add(group_key(entry.group))
+                self.by_group.setdefault(entry.group, {}).setdefault(uid, {})[name] = entry
+        if ledger is None:
             self.ledgers.pop(name, None)
-            return
-        ledger = Ledger.of(record)
-        self.ledgers[name] = ledger
-        for entry in ledger.entries:
-            self.touched.add(group_key(entry.group))
-            self.by_group.setdefault(entry.group, {}).setdefault(entry.uid, {})[name] = entry
+        else:
+            self.ledgers[name] = ledger
+
+    def _unlink(self, name: str, entry: LedgerEntry) -> None:
+        """A supernode's ledger does not have this entry any more."""
+        self.touched.add(group_key(entry.group))
+        by_uid = self.by_group[entry.group]
+        by_uid[entry.uid].pop(name, None)
+        if not by_uid[entry.uid]:
+            del by_uid[entry.uid]
+        if not by_uid:
+            del self.by_group[entry.group]
 
     def _find_strays(self) -> set[str]:
         """Find cards that one supernode's ledger books on a node that, by its labels, belongs to another one now.

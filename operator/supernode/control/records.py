@@ -47,13 +47,16 @@ class Custom(Generic[M]):
 
 
 def custom_converter(parse: Callable[[Json], M]) -> Callable[[Json], Custom[M]]:
-    """A converter for a reflector: an object that ``parse`` refuses is kept with its error, never dropped."""
+    """A converter for a reflector: an object that ``parse`` refuses is kept with its error, never dropped.
+
+    The status is kept raw: it is the operator's own, and a ledger of thousands of entries takes long to check.
+    """
 
     def convert(obj: Json) -> Custom[M]:
         meta = obj["metadata"]
         model, error = None, None
         try:
-            model = parse(obj)
+            model = parse({name: part for name, part in obj.items() if name != "status"})
         except SupernodeError as problem:
             error = str(problem)
         created = parse_time(meta.get("creationTimestamp"))

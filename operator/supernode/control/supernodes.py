@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from supernode.api import names
 from supernode.api.conditions import Reason
@@ -37,15 +37,24 @@ class Ledger:
     error: str | None = None
 
     @classmethod
-    def of(cls, record: Custom[SuperNode]) -> "Ledger":
-        """Read from the status; an unreadable one books nothing and says so in ``error``."""
+    def of(cls, record: Custom[SuperNode], before: Self | None = None) -> Self:
+        """Read from the status; an unreadable one books nothing and says so in ``error``.
+
+        ``before`` is the ledger as it was read last: of a large one only the entries that are new are read.
+        """
+        known = {entry.uid: entry for entry in before.entries} if before is not None else {}
         term = record.status.get("term", 0)
         try:
-            entries = tuple(LedgerEntry.from_dict(item) for item in record.status.get("ledger", ()))
+            entries = tuple(_entry(item, known) for item in record.status.get("ledger", ()))
             booked = held_cards(entries)
         except RangeError as problem:
             return cls(record.resource_version, term, error=str(problem))
         return cls(record.resource_version, term, entries, booked)
+
+
+def _entry(item: Mapping[str, Any], known: Mapping[str, LedgerEntry]) -> LedgerEntry:
+    entry = known.get(item.get("uid", ""))
+    return entry if entry is not None and entry.to_dict() == item else LedgerEntry.from_dict(item)
 
 
 def shape_of(profile: Profile) -> str:

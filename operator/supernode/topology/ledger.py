@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 from typing import Any, Protocol
 
@@ -81,20 +82,32 @@ class Run:
         return cls(ranks, nodes, tuple(cards))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LedgerEntry:
-    """What one group holds in one supernode. group is `namespace/name`; uid is the CardGroup's."""
+    """What one group holds in one supernode. group is `namespace/name`; uid is the CardGroup's.
+
+    Both forms are kept: a ledger of thousands of entries is read and written anew for each that comes or goes.
+    """
 
     group: str
     uid: str
     runs: tuple[Run, ...]
 
-    def seats(self) -> list[Seat]:
-        """Raises RangeError on malformed runs."""
-        return decode(self.runs)
+    @cached_property
+    def _seats(self) -> tuple[Seat, ...]:
+        return tuple(decode(self.runs))
 
-    def to_dict(self) -> dict[str, Any]:
+    @cached_property
+    def _document(self) -> Mapping[str, Any]:
         return {"group": self.group, "uid": self.uid, "runs": [run.to_dict() for run in self.runs]}
+
+    def seats(self) -> tuple[Seat, ...]:
+        """Raises RangeError on malformed runs."""
+        return self._seats
+
+    def to_dict(self) -> Mapping[str, Any]:
+        """The item of SuperNode.status.ledger; the same one each time, not to be changed."""
+        return self._document
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> LedgerEntry:
