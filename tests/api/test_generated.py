@@ -58,9 +58,15 @@ def test_every_field_of_a_spec_is_described(kind: Kind) -> None:
 
 
 @each_kind
-def test_defaults_stand_in_specs_only(kind: Kind) -> None:
-    """A default in a status would be written by the API server where the operator has not looked yet."""
-    assert '"default"' not in json.dumps(root_schema(kind)["properties"]["status"])
+def test_a_status_has_no_default_but_that_nobody_has_looked_yet(kind: Kind) -> None:
+    """Any other would be said by the API server where the operator has not looked."""
+    status = root_schema(kind)["properties"]["status"]
+    said = status.pop("default", None)
+    assert '"default"' not in json.dumps(status)
+    assert said == kind.initial_status
+    if said is not None:
+        jsonschema.validate(said, status)
+        assert [(c["type"], c["status"]) for c in said["conditions"]] == [("Ready", "False"), ("Reconciling", "True")]
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Conditions and their reasons. The page `docs/reference/reasons.md` is generated from here."""
 
 from enum import StrEnum
-from typing import Self
+from typing import Final, Self
 
 from pydantic import Field
 
@@ -189,6 +189,10 @@ class Reason(StrEnum):
     def anchor(self) -> str:
         """Where `docs/reference/reasons.md` explains this reason."""
         return self.value.lower()
+
+
+NEVER: Final = "1970-01-01T00:00:00Z"
+"""When the conditions of an object changed that nobody has looked at yet."""
 
 
 class Condition(StatusModel):

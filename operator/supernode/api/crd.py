@@ -91,6 +91,8 @@ def root_schema(kind: Kind) -> Schema:
             "status": _structural(full["properties"]["status"], definitions, models, in_status=True),
         },
     }
+    if kind.initial_status is not None:
+        schema["properties"]["status"]["default"] = kind.initial_status
     if kind.model.rules:
         schema["x-kubernetes-validations"] = [_validation(rule) for rule in kind.model.rules]
     return schema

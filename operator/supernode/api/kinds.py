@@ -1,10 +1,12 @@
 """The four kinds as the API server and kubectl see them: names, scope, and the columns of `kubectl get`."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from supernode.api.base import ApiModel
 from supernode.api.cardgroup import CardGroup
+from supernode.api.conditions import NEVER, ConditionType, Reason
 from supernode.api.names import GROUP
 from supernode.api.profile import SuperNodeProfile
 from supernode.api.supernode import SuperNode
@@ -27,13 +29,16 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What a CustomResourceDefinition says besides its schema."""
+    """What a CustomResourceDefinition says besides its schema. initial_status: what an object's status is until the
+    operator writes one, so that nobody takes a new object for a finished one, and no write is needed to say so.
+    """
 
     model: type[ApiModel]
     plural: str
     short: str
     namespaced: bool
     columns: tuple[Column, ...]
+    initial_status: Mapping[str, Any] | None = None
 
     @property
     def name(self) -> str:
@@ -51,6 +56,22 @@ def _ready_reason(*, wide: bool = False) -> Column:
         "Reason", '.status.conditions[?(@.type=="Ready")].reason', description="Why it is as it is.", wide=wide
     )
 
+
+def _awaited(kind: ConditionType, status: str) -> dict[str, str]:
+    text = "the operator has not looked at it yet"
+    return {
+        "type": str(kind),
+        "status": status,
+        "reason": str(Reason.WAITING_FOR_CARDS),
+        "message": text,
+        "lastTransitionTime": NEVER,
+    }
+
+
+_NEW: Final = {
+    "phase": "Pending",
+    "conditions": [_awaited(ConditionType.READY, "False"), _awaited(ConditionType.RECONCILING, "True")],
+}
 
 _AGE: Final = Column("Age", ".metadata.creationTimestamp", "date", "Time since creation.")
 
@@ -106,6 +127,7 @@ KINDS: Final = (
             _ready_reason(),
             _AGE,
         ),
+        _NEW,
     ),
     Kind(
         TrainingJob,
@@ -125,5 +147,6 @@ KINDS: Final = (
             _ready_reason(),
             _AGE,
         ),
+        _NEW,
     ),
 )

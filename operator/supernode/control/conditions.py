@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from supernode.api.conditions import ConditionType, Reason
+from supernode.api.conditions import NEVER, ConditionType, Reason
 
 _MESSAGE_LIMIT = 1024
 
@@ -38,14 +38,14 @@ def updated(
         state = states[kind]
         status = "Unknown" if state.status is None else str(state.status)
         previous = before.get(kind, {})
-        since = previous.get("lastTransitionTime") if previous.get("status") == status else None
+        since = previous.get("lastTransitionTime") if previous.get("status") == status else NEVER
         result.append(
             {
                 "type": str(kind),
                 "status": status,
                 "reason": str(state.reason),
                 "message": state.message[:_MESSAGE_LIMIT],
-                "lastTransitionTime": since or timestamp(now),
+                "lastTransitionTime": timestamp(now) if since in (None, NEVER) else since,
                 "observedGeneration": generation,
             }
         )

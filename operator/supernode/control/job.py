@@ -82,12 +82,14 @@ class Notice:
 class Step:
     """What to do.
 
-    ``status`` is the whole status the job should have, ``None`` to leave it. A step that :attr:`removes` something
+    ``status`` is the whole status the job should have, ``None`` to leave it; one that is only ``interim`` tells of
+    progress and may wait for what comes with the next events. A step that :attr:`removes` something
     writes the status first, then deletes, then creates, so that a failure is counted exactly once even if the operator
     ends in between; any other creates at once.
     """
 
     status: Json | None = None
+    interim: bool = False
     delete_pods: tuple[PodRecord, ...] = ()
     delete_group: bool = False
     delete_job: bool = False
@@ -190,7 +192,7 @@ def _pending(view: JobView, reason: Reason, message: str, *, stalled: bool = Fal
 
 
 def _ask_for_cards(view: JobView) -> Step:
-    status = _pending(view, Reason.WAITING_FOR_CARDS, "asks for cards")
+    status = None if _said_pending(view) else _pending(view, Reason.WAITING_FOR_CARDS, "asks for cards")
     leftovers = tuple(p for p in view.pods if not p.deleting)
     return Step(status=status, delete_pods=leftovers, create_group=True)
 
@@ -205,12 +207,18 @@ def _wait(view: JobView, spec: TrainingJobSpec, group: GroupView) -> Step:
         text = f"got no cards within queueDeadlineSeconds={spec.queue_deadline_seconds}: {message}"
         return _end(view, Reason.QUEUE_DEADLINE_EXCEEDED, text)
     stalled = is_true(group.status, ConditionType.STALLED)
+    undecided = not condition and _said_pending(view)
     return Step(
-        status=_pending(view, reason, message, stalled=stalled),
+        status=None if undecided else _pending(view, reason, message, stalled=stalled),
         set_priority=_priority(spec, group),
         delete_pods=tuple(p for p in view.pods if not p.deleting),
         again_after=remaining,
     )
+
+
+def _said_pending(view: JobView) -> bool:
+    """Whether the status says already all there is to say of a job whose group was not decided yet."""
+    return view.job.status.get("phase") == "Pending"
 
 
 def _suspend(view: JobView) -> Step:
@@ -274,9 +282,10 @@ def _run(view: JobView, spec: TrainingJobSpec, group: GroupView, members: tuple[
     missing = [member for member in members if member.rank not in taken_names]
     return Step(
         status=draft.finish(phase),
+        interim=phase == "Starting" and not failed and not stale and not view.lost,
         delete_pods=failed + stale,
         set_priority=_priority(spec, group),
-        create_service=not view.has_service,
+        create_service=not view.has_service and len(members) > 1,
         create_ranks=tuple(member.rank for member in missing if member.node not in view.lost),
         notices=tuple(Notice(Reason.POD_FAILED, f"restarts after: {_failure(p)}", warning=True) for p in fresh[:3]),
         again_after=remaining,

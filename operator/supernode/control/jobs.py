@@ -30,6 +30,9 @@ _log = logging.getLogger(__name__)
 
 Job = Custom[TrainingJob]
 
+INTERIM_INTERVAL = 0.5
+"""Seconds between two statuses of a job that only tell how many of its pods run by now."""
+
 
 class JobController:
     """Reconciles training jobs by key. Errors of the API server surface to the caller, who tries the key again."""
@@ -53,6 +56,7 @@ class JobController:
         self._observer = observer
         self._launch = Launch(session, writer)
         self._obstacles: dict[str, tuple[Obstacle, float]] = {}
+        self._interim: dict[str, float] = {}
 
     async def reconcile(self, key: Key) -> float | None:
         """Bring one job a step further; seconds until it must be looked at again, ``None`` if only events matter."""
@@ -63,12 +67,20 @@ class JobController:
         step = decide(view)
         if not step.removes:
             await self._create(job, view, step)  # nobody should wait for a status before getting pods
+        if step.interim and (pause := self._pause(job)) > 0:
+            return pause
+        self._interim.pop(job.uid, None)
         if step.status is not None and not await self._write_status(job, step):
             return 0.0  # the cache was behind; what it knows next decides again
         if step.removes:
             await self._delete(job, view, step)
             await self._create(job, view, step)
         return step.again_after
+
+    def _pause(self, job: Job) -> float:
+        """Seconds until an interim status may be written: progress is told of in steps, not pod by pod."""
+        now = time.monotonic()
+        return self._interim.setdefault(job.uid, now + INTERIM_INTERVAL) - now
 
     def _view(self, job: Job) -> JobView:
         pods = self._caches.pods.store.by_index("job", job.key)
@@ -111,6 +123,7 @@ class JobController:
     def forget(self, uid: str) -> None:
         """A job is gone: forget what was learnt of it."""
         self._obstacles.pop(uid, None)
+        self._interim.pop(uid, None)
 
     def _group_view(self, key: Key) -> GroupView | None:
         group = self._caches.groups.store.get(key)

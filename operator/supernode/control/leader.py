@@ -24,6 +24,9 @@ _log = logging.getLogger(__name__)
 WORKERS = 16
 """Jobs reconciled side by side; each mostly waits for the API server, whose load the writer bounds."""
 
+PROGRESS_DELAY = 0.25
+"""Seconds until a job is looked at because pods of it were created, bound or started: so they are seen together."""
+
 
 class Leader:
     """Drives groups and jobs by filled caches, whose changes it is told of, until it is cancelled."""
@@ -59,7 +62,9 @@ class Leader:
         for pod in (old, new):
             if pod is None:
                 continue
-            if pod.job is not None:
+            if pod.job is not None and _is_progress(new):
+                self._queue.add_after((pod.key[0], pod.job), PROGRESS_DELAY)
+            elif pod.job is not None:
                 self._queue.add((pod.key[0], pod.job))
             if pod.group_key is not None and (new is None or new.finished):
                 self.allocator.group_touched(pod.group_key)
@@ -140,3 +145,8 @@ class Leader:
     def queued(self) -> int:
         """Jobs that wait for a worker."""
         return len(self._queue)
+
+
+def _is_progress(new: PodRecord | None) -> bool:
+    """Whether a pod merely went on its way, which asks for nothing to be done but telling it."""
+    return new is not None and not new.finished and not new.deleting and not new.reason

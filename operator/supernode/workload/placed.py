@@ -44,7 +44,11 @@ class PlacedGroup:
         """Cards of the whole group."""
         return len(self.members) * self.cards_per_member
 
+    def address(self, rank: int) -> str:
+        """Where the other members reach a rank: its DNS name. A group of one has no others, and needs no name."""
+        return pod_address(self.job, rank) if len(self.members) > 1 else "localhost"
+
     @property
     def master(self) -> str:
-        """DNS name of rank 0."""
-        return pod_address(self.job, 0)
+        """Address of rank 0."""
+        return self.address(0)

@@ -7,7 +7,6 @@ no host is reached that is not a worker of it. The daemon listens above 1024, so
 """
 
 from supernode.workload.files import GroupFiles
-from supernode.workload.identity import pod_address
 from supernode.workload.layout import GROUP_DIRECTORY, SSH_DIRECTORY
 from supernode.workload.placed import PlacedGroup
 from supernode.workload.runtimes.launcher import Launcher
@@ -61,7 +60,7 @@ def _environment(_group: PlacedGroup, _rank: int, files: GroupFiles) -> dict[str
 
 
 def _files(group: PlacedGroup) -> dict[str, str]:
-    hosts = [pod_address(group.job, rank) for rank in range(len(group.members))]
+    hosts = [group.address(rank) for rank in range(len(group.members))]
     slots = group.cards_per_member
     return {
         "hostfile": "".join(f"{host} slots={slots}\n" for host in hosts),
