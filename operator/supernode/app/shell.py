@@ -1,7 +1,6 @@
-"""The kopf shell around the engine: start-up, login, clean-up, and the events of user-written resources.
+"""The kopf shell around the engine: start-up, login and clean-up of the process.
 
-Handlers only put keys into the engine's queue: they write nothing, so kopf adds neither annotations nor finalizers. The
-engine's own caches hold the truth, because kopf's watches can miss a deletion; see docs/adr/0001.
+It handles no resource, so kopf watches none and adds neither annotations nor finalizers; see docs/adr/0001 and 0005.
 """
 
 import asyncio
@@ -82,11 +81,6 @@ class Shell:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-
-        @kopf.on.event(names.GROUP, names.VERSION, "trainingjobs", registry=registry)
-        @kopf.on.event(names.GROUP, names.VERSION, "cardgroups", registry=registry)
-        async def seen(namespace: str | None, name: str, **_: Any) -> None:
-            engine.enqueue((namespace or "", name))
 
         return registry
 

@@ -12,7 +12,6 @@ from supernode.cluster.writer import Writer
 from supernode.control.caches import Caches
 from supernode.control.leader import Leader
 from supernode.control.observer import Observer
-from supernode.control.records import Key
 from supernode.control.takeover import Deposed, take_over
 
 _log = logging.getLogger(__name__)
@@ -64,11 +63,6 @@ class Engine:
             _log.error("%s; are there two releases in this cluster, or two Leases?", deposed.exceptions[0])
         finally:
             self.caches.listener = self.leader = None
-
-    def enqueue(self, key: Key) -> None:
-        """Look at a job soon."""
-        if self.leader is not None:
-            self.leader.enqueue(key)
 
     # For probes.
 

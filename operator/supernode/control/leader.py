@@ -103,10 +103,6 @@ class Leader:
             if key not in self._caches.groups.store:
                 self._queue.add(key)
 
-    def enqueue(self, key: Key) -> None:
-        """Look at a job soon."""
-        self._queue.add(key)
-
     # Life.
 
     async def run(self) -> None:
