@@ -11,7 +11,6 @@ from typing import Any
 
 import kopf
 
-from supernode.api import names
 from supernode.app.metrics import Metrics
 from supernode.app.settings import Settings
 from supernode.app.web import Web
@@ -96,5 +95,4 @@ def _kopf_settings() -> kopf.OperatorSettings:
     settings.posting.enabled = False  # the engine posts Events itself, aggregated
     settings.networking.error_backoffs = _Backoffs()
     settings.process.ultimate_exiting_timeout = 20
-    settings.persistence.finalizer = f"{names.GROUP}/kopf"
     return settings
