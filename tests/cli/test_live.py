@@ -127,7 +127,7 @@ def test_map_counts_what_the_operator_counts(on: Run, live: Bed) -> None:
         row = next(line for line in _words(on("map")) if line[:1] == [name])
         unhealthy = cards["total"] - cards["healthy"]
         assert [int(n) for n in row[3:7]] == [cards["total"], cards["free"], cards["allocated"], unhealthy]
-    assert ["research/runs", "3", "48", "a3-0-n[000-002]"] in _words(on("map", f"{PROFILE}-0"))
+    assert ["research/runs", "3", "0", "48", "a3-0-n[000-002]"] in _words(on("map", f"{PROFILE}-0"))
 
 
 def test_a_captured_fleet_gives_the_live_answer(on: Run, run: Run, live: Bed, tmp_path: Path) -> None:

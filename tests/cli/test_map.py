@@ -52,7 +52,7 @@ def test_one_supernode_is_shown_node_by_node(run: Run, fleet: Path) -> None:
     lines = [line.split() for line in ran.out.splitlines()]
     assert ["0", "#+", "3/8", "a-n[0-1]"] in lines
     assert ["1", ".-", "4/8", "a-n[2-3]"] in lines
-    assert ["research/x", "2", "4", "a-n0"] in lines
+    assert ["research/x", "2", "0", "4", "a-n0"] in lines
     assert ["0", "x.", "7/8", "b-n[0-1]"] in [
         line.split() for line in run("map", "b", "--fleet", fleet).out.splitlines()
     ]

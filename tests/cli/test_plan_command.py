@@ -61,6 +61,15 @@ def test_a_result_has_exactly_the_documented_form(plan: Plan) -> None:
     assert list(result["spans"]) == ["supernode", "rack", "node"], "outermost first"
 
 
+def test_spares_are_listed_besides_and_taken_from_later_requests(plan: Plan) -> None:
+    spare = small.group("one", 1, topology={"spares": {"members": 1, "within": "rack"}})
+    code, [first, second] = plan([spare, small.group("two", 3)], FLEET)
+    assert (code, seats(first)) == (3, [("a-n0", [0, 1, 2, 3])])
+    domains = {"node": "a-n1", "rack": "a/0", "supernode": "a"}
+    assert first["spares"] == [{"node": "a-n1", "cards": [0, 1, 2, 3], "domains": domains}]
+    assert second["reason"] == "InsufficientCards"
+
+
 def test_a_refusal_has_the_reason_and_numbers(plan: Plan) -> None:
     code, [result] = plan([small.group(members=5)], FLEET)
     assert code == 3

@@ -1,5 +1,6 @@
 """Whether a placement keeps every rule, checked member by member and rank by rank."""
 
+from collections import Counter
 from itertools import permutations
 
 from supernode.placement import Placement, Request
@@ -18,7 +19,7 @@ def violations(fleet: Fleet, request: Request, placement: Placement) -> list[str
     if [member.rank for member in members] != list(range(request.members)):
         found.append("ranks are not 0 to members - 1 in order")
     held: dict[tuple[str, str], int] = {}
-    for member in members:
+    for member in (*members, *placement.spares):
         view = fleet.supernodes[member.supernode]
         node = view.node(member.node)
         key = (member.supernode, member.node)
@@ -50,7 +51,20 @@ def violations(fleet: Fleet, request: Request, placement: Placement) -> list[str
         taken = [node for node in free if (view.name, node.name) in held]
         if taken and len(free) - len(taken) < view.reserve:
             found.append(f"the reserve of {view.name} is broken")
-    return found
+    return found + _spares(request, placement, profile)
+
+
+def _spares(request: Request, placement: Placement, profile: Profile) -> list[str]:
+    """Every domain of the spares' level that holds ranks holds just as many as are asked for, and no other any."""
+    if request.spares is None:
+        return ["spares that nobody asked for"] if placement.spares else []
+    within = profile.level(request.spares.within or request.required or "supernode").name
+    within = "node" if profile.level(within) in profile.inner else within
+    ranked = {member.domains[within] for member in placement.members}
+    held = Counter(spare.domains[within] for spare in placement.spares)
+    if [spare.rank for spare in placement.spares] != list(range(len(placement.spares))):
+        return ["spares are not numbered from 0"]
+    return [] if held == dict.fromkeys(ranked, request.spares.members) else [f"spares lie in {held}, ranks in {ranked}"]
 
 
 def _boxes(request: Request, placement: Placement, fleet: Fleet) -> list[str]:

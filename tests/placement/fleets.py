@@ -1,10 +1,11 @@
 """Small, uneven, half-used fleets and requests for them."""
 
+from collections.abc import Sequence
 from math import prod
 
 from hypothesis import strategies as st
 
-from supernode.placement import Block, Request
+from supernode.placement import Block, Request, Spares
 from supernode.topology.fleet import Fleet, Node, SuperNodeView
 from supernode.topology.profile import Level, Profile
 
@@ -104,7 +105,14 @@ def requests(draw: st.DrawFn, profile: Profile) -> Request:
     required = draw(st.sampled_from([*[None] * 12, *names, "supernode"]))
     outer = names[profile.node_index :]
     max_span = {name: draw(st.integers(2, 4)) for name in outer if draw(st.integers(0, 4)) == 0}
-    return Request("r", members, cards, required=required, blocks=tuple(blocks), max_span=max_span)
+    held = draw(spares(outer))
+    return Request("r", members, cards, required=required, blocks=tuple(blocks), max_span=max_span, spares=held)
+
+
+def spares(levels: Sequence[str]) -> st.SearchStrategy[Spares | None]:
+    """For a third of the requests, mostly one."""
+    within = st.sampled_from([None, *levels, "supernode"])
+    return st.one_of(st.none(), st.none(), st.builds(Spares, st.sampled_from([1, 1, 2]), within))
 
 
 @st.composite
@@ -122,4 +130,5 @@ def scattered(draw: st.DrawFn) -> tuple[Fleet, Request]:
         found.append(SuperNodeView(f"sn-{index}", profile, nodes))
     spans = {level: draw(st.integers(1, 4)) for level in draw(st.sets(st.sampled_from(["rack", "node", "rack"])))}
     members, cards = draw(st.integers(2, 6)), draw(st.sampled_from([1, 2]))
-    return Fleet(found, [profile]), Request("r", members, cards, max_span=spans)
+    held = draw(spares(["node", "rack", "rack"]))
+    return Fleet(found, [profile]), Request("r", members, cards, max_span=spans, spares=held)

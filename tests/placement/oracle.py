@@ -5,7 +5,7 @@ Shares nothing with the search but the data types. Usable up to about eight node
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from itertools import combinations
+from itertools import combinations, pairwise
 
 from supernode.placement import Request
 from supernode.topology.fleet import Fleet, Node, SuperNodeView
@@ -52,6 +52,17 @@ def node_counts(free: int, cards: int, make: NodeMake, blocks: tuple[tuple[int, 
     available = [card for card in range(make.sizes[-1]) if free >> card & 1]
     sets = [chosen for chosen in combinations(available, cards) if is_aligned(chosen, make)]
     return frozenset(len(chosen) for chosen in _disjoint(sets, 0, ()) if _blocks_hold(chosen, blocks))
+
+
+@lru_cache(maxsize=100_000)
+def spares_beside(ranks: int, free: int, cards: int, make: NodeMake, blocks: tuple[tuple[int, int], ...]) -> int:
+    """The most further members a node takes beside this many ranks, which alone keep the blocks."""
+    available = [card for card in range(make.sizes[-1]) if free >> card & 1]
+    sets = [chosen for chosen in combinations(available, cards) if is_aligned(chosen, make)]
+    for family in sorted(_disjoint(sets, 0, ()), key=len, reverse=True):
+        if any(_blocks_hold(chosen, blocks) for chosen in combinations(family, ranks)):
+            return len(family) - ranks
+    raise AssertionError(f"{ranks} ranks do not fit at all")
 
 
 def _disjoint(
@@ -101,7 +112,11 @@ def least(fleet: Fleet, request: Request, profile: Profile) -> tuple[tuple[int, 
 def _options(view: SuperNodeView, node: Node, request: Request, profile: Profile) -> list[int]:
     if view.cordoned or not node.schedulable:
         return [0]
-    free = node.healthy & ~node.taken
+    return sorted(node_counts(node.healthy & ~node.taken, *_inside(request, profile)))
+
+
+def _inside(request: Request, profile: Profile) -> tuple[int, NodeMake, tuple[tuple[int, int], ...]]:
+    """What a request asks for inside a node, as `node_counts` takes it."""
     blocks = tuple(
         (profile.level(block.level).cards, block.members)
         for block in request.blocks
@@ -109,7 +124,7 @@ def _options(view: SuperNodeView, node: Node, request: Request, profile: Profile
     )
     if request.required is not None and profile.level(request.required) in profile.inner:
         blocks = (*blocks, (profile.level(request.required).cards, request.members))
-    return sorted(node_counts(free, request.cards_per_member, profile.node_make, blocks))
+    return request.cards_per_member, profile.node_make, blocks
 
 
 def _spreads(options: Sequence[Sequence[int]], total: int) -> Iterator[tuple[int, ...]]:
@@ -154,7 +169,53 @@ def _legal(used: Used, request: Request, profile: Profile) -> bool:
     for name, most in request.max_span.items():
         if len(_shares(used, profile.level(name))) > most:
             return False
-    return _reserve_kept(used) and _rings_kept(used, request, profile)
+    return _reserve_kept(used) and _rings_kept(used, request, profile) and _spares_fit(used, request, profile)
+
+
+def _spares_fit(used: Used, request: Request, profile: Profile) -> bool:
+    """Whether each domain of the spares' level that holds ranks holds its spares too, the reserve kept."""
+    if request.spares is None:
+        return True
+    if profile.whole_nodes_across_nodes and request.cards_per_member != profile.cards_per_node:
+        return False
+    for level, child in pairwise(_outer(profile)):
+        if level.fabric in ("ring", "torus") and request.cards >= child.cards:
+            return False  # a part of a ring, in which no other node can take a member's place
+    within = _within(request, profile)
+    inside = _inside(request, profile)
+    ranks = {node.name: count for _, node, count in used}
+    for view in {id(view): view for view, _, _ in used}.values():
+        left: dict[str, list[tuple[Node, int]]] = {
+            view.domains(node)[within.name]: [] for node in view.nodes if node.name in ranks
+        }
+        for node in view.nodes:
+            domain = view.domains(node)[within.name]
+            if domain in left and node.schedulable:
+                free = node.healthy & ~node.taken
+                left[domain].append((node, spares_beside(ranks.get(node.name, 0), free, *inside)))
+        if not _spares_fit_reserve(view, list(left.values()), set(ranks), request.spares.members):
+            return False
+    return True
+
+
+def _within(request: Request, profile: Profile) -> Level:
+    assert request.spares is not None
+    level = profile.level(request.spares.within or request.required or "supernode")
+    return profile.level("node") if level in profile.inner else level
+
+
+def _spares_fit_reserve(
+    view: SuperNodeView, domains: list[list[tuple[Node, int]]], ranked: set[str], spares: int
+) -> bool:
+    """Tries every set of wholly free nodes without ranks that the reserve allows to be broken for spares."""
+    whole = {node.name for node in view.nodes if node.schedulable and not node.taken and node.healthy == node.all_cards}
+    useful = [node.name for nodes in domains for node, room in nodes if node.name in whole - ranked and room]
+    most = len(useful) if not view.reserve else len(whole) - view.reserve - len(whole & ranked)
+    for broken in combinations(useful, max(0, min(most, len(useful)))):
+        shut = whole - ranked - set(broken)
+        if all(sum(room for node, room in nodes if node.name not in shut) >= spares for nodes in domains):
+            return True
+    return False
 
 
 def _reserve_kept(used: Used) -> bool:

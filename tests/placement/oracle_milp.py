@@ -62,12 +62,18 @@ class _Model:
         outer = [profile.level("node"), *profile.above]
         self.touched: dict[str, dict[str, highs_var]] = {level.name: {} for level in outer}
         self.members: dict[str, dict[str, list[highs_var]]] = {level.name: {} for level in outer}
+        self.spares: dict[str, list[highs_var]] = {}
+        self.within = profile.outermost.name
+        if request.spares is not None:
+            asked = profile.level(request.spares.within or request.required or "supernode").name
+            self.within = asked if asked in self.touched else "node"
         for view in views:
             self._add_supernode(view)
         every = [amount for amounts in self.members["node"].values() for amount in amounts]
         self.highs.addConstr(sum_of(every) == request.members)
         self._add_bounds()
         self._add_blocks()
+        self._keep_spares()
 
     def _add_supernode(self, view: SuperNodeView) -> None:
         wholly_free = []
@@ -82,9 +88,29 @@ class _Model:
                 binary = self.touched[level][domain]
                 self.highs.addConstr(amount <= most * binary if inner is None else inner <= binary)
                 inner = binary
+            opened = self.touched["node"][node.name]
+            if self.request.spares is not None and not view.cordoned:
+                opened = self._add_spares(view, node, amount)
             if node.schedulable and node.taken == 0 and node.healthy == node.all_cards:
-                wholly_free.append(self.touched["node"][node.name])
+                wholly_free.append(opened)
         self.highs.addConstr(sum_of(wholly_free) <= max(0, len(wholly_free) - view.reserve))
+
+    def _add_spares(self, view: SuperNodeView, node: Node, amount: highs_var) -> highs_var:
+        """Spares beside the ranks of a node; a binary that says whether it is taken for either."""
+        free = node.healthy & ~node.taken if node.schedulable else 0
+        room = most_sets(free, self.request.cards_per_member, tuple(level.cards for level in self.profile.inner), ())
+        spares, opened = self.highs.addIntegral(lb=0, ub=room), self.highs.addBinary()
+        self.highs.addConstr(amount + spares <= room)
+        self.highs.addConstr(spares <= room * opened)
+        self.highs.addConstr(self.touched["node"][node.name] <= opened)
+        self.spares.setdefault(view.domains(node)[self.within], []).append(spares)
+        return opened
+
+    def _keep_spares(self) -> None:
+        for domain, found in self.spares.items():
+            assert self.request.spares is not None
+            held = self.request.spares.members * self.touched[self.within][domain]
+            self.highs.addConstr(sum_of(found) >= held)
 
     def _most(self, node: Node) -> int:
         """The most members a node takes; what fits, fits also in smaller multiples of the largest block inside."""
@@ -103,7 +129,7 @@ class _Model:
         if request.required is not None:
             limits.append((profile.level(request.required).name, 1))
         if profile.whole_nodes_across_nodes and request.cards_per_member != profile.cards_per_node:
-            limits.append(("node", 1))
+            limits.append(("node", 1 if request.spares is None else 0))  # such spares could replace nothing
         for level, most in limits:
             if level in self.touched:
                 self.highs.addConstr(sum_of(self.touched[level].values()) <= most)

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from supernode.api.profile import SuperNodeProfileSpec
-from supernode.placement import Block, Placement, Refusal, Request, plan
+from supernode.placement import Block, Placement, Refusal, Request, Spares, plan
 from supernode.topology.fleet import Fleet, Node, SuperNodeView
 from supernode.topology.profile import Profile
 from supernode.topology.ranges import format_cards
@@ -39,7 +39,7 @@ def test_worked_case(case: Case) -> None:
     for earlier in case.get("first", ()):
         placed = plan(fleet, request_of(earlier))
         assert isinstance(placed, Placement), placed
-        fleet = fleet.take(placed.members)
+        fleet = fleet.take(placed.held)
     outcome = plan(fleet, request)
     if "refused" in case:
         check_refusal(case, outcome)
@@ -91,6 +91,7 @@ def request_of(case: Case) -> Request:
         blocks=tuple(Block(level, size) for level, size in case.get("blocks", {}).items()),
         max_span=case.get("maxSpan", {}),
         shape=tuple(int(extent) for extent in case["shape"].split("x")) if "shape" in case else (),
+        spares=Spares(**case["spares"]) if "spares" in case else None,
     )
 
 
@@ -164,12 +165,13 @@ def squeezed(text: str) -> str:
 
 
 def drawn(case: Case, placement: Placement) -> dict[str, str]:
-    """Members per node, of the drawn supernodes that give any."""
+    """Members per node, of the drawn supernodes that give any; `s` where there are only spares."""
     held = Counter(member.node for member in placement.members)
+    spare = {member.node for member in placement.spares}
     found = {}
     for name, drawing in case["fleet"].items():
         text = squeezed(drawing["nodes"] if isinstance(drawing, dict) else drawing)
-        counts = [held[f"{name}-{i:04}"] for i in range(len(text))]
-        if any(counts):
-            found[name] = "".join(str(count) if count else "-" for count in counts)
+        nodes = [f"{name}-{i:04}" for i in range(len(text))]
+        if any(held[node] for node in nodes):
+            found[name] = "".join(str(held[node] or ("s" if node in spare else "-")) for node in nodes)
     return found

@@ -14,8 +14,10 @@ from supernode.topology.ledger import (
     decode_placement,
     encode,
     encode_placement,
+    entries_for,
 )
 from supernode.topology.ranges import RangeError
+from supernode.topology.views import held_cards
 
 SEATS = st.lists(
     st.tuples(st.integers(0, 3), st.integers(0, 5), st.sampled_from([0b1, 0b10, 0b11, 0b1100])), max_size=24
@@ -50,6 +52,16 @@ def test_dictionary_form_round_trips(seats: list[Seat]) -> None:
     entry = LedgerEntry("default/job", "u-1", tuple(encode(seats)))
     assert LedgerEntry.from_dict(entry.to_dict()) == entry
     assert list(entry.seats()) == seats
+
+
+def test_spares_are_booked_beside_members_and_numbered_in_each_supernode() -> None:
+    members = [Member(rank, f"sn-{rank // 2}", f"n{rank}", 0b11) for rank in range(4)]
+    spares = [Member(rank, f"sn-{rank // 2}", f"s{rank}", 0b11) for rank in range(4)]
+    entries = entries_for("default/job", "u-1", members, spares)
+    assert [seat.node for seat in entries["sn-1"].seats()] == ["n2", "n3"]
+    assert entries["sn-1"].spare_seats() == (Seat(0, "s2", 0b11), Seat(1, "s3", 0b11))
+    assert LedgerEntry.from_dict(entries["sn-1"].to_dict()) == entries["sn-1"]
+    assert held_cards(entries.values()) == {f"{kind}{i}": 0b11 for kind in "ns" for i in range(4)}
 
 
 def test_placement_and_ledgers_say_the_same() -> None:

@@ -102,7 +102,10 @@ class CardGroupStatus(StatusModel):
     phase: GroupPhase | None = Field(default=None, description="Summary of the conditions.")
     profile: str | None = Field(default=None, description="Name of the profile the group was placed on.")
     placement: tuple[PlacementRun, ...] = Field(default=(), description="Which member has which cards, in rank order.")
-    spans: Mapping[str, int] = Field(default_factory=dict, description="Domains the group touches, by level name.")
+    spares: tuple[PlacementRun, ...] = Field(
+        default=(), description="Which cards are held for repairs; spares are numbered as members are."
+    )
+    spans: Mapping[str, int] = Field(default_factory=dict, description="Domains the members touch, by level name.")
     minimal: Mapping[str, int] = Field(
         default_factory=dict,
         description="The fewest domains any legal placement could have touched then, by level name.",

@@ -54,6 +54,9 @@ class LedgerEntry(StatusModel):
     group: str = Field(description="Namespace and name of the CardGroup.")
     uid: str = Field(description="uid of the CardGroup.")
     runs: tuple[Run, ...] = Field(default=(), description="Which member holds which cards of which node.")
+    spares: tuple[Run, ...] = Field(
+        default=(), description="Cards held for repairs of the group; spares are numbered from 0 in each supernode."
+    )
 
 
 class SuperNodeStatus(StatusModel):

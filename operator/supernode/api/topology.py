@@ -50,6 +50,18 @@ class Block(ApiModel):
     )
 
 
+class Spares(ApiModel):
+    """More members than run, held so that one that fails can be replaced near the others."""
+
+    members: int = Field(
+        ge=1, le=4096, description="Spare members of each domain of `within` that holds members of the group."
+    )
+    within: LevelName | None = Field(
+        default=None,
+        description="Level of these domains, `node` or above. Absent: the required level, else `supernode`.",
+    )
+
+
 class Topology(ApiModel):
     """Where the members may lie relative to each other. Levels are named as in the profile; `supernode` always means
     the outermost one."""
@@ -73,6 +85,9 @@ class Topology(ApiModel):
     )
     max_span: Annotated[Mapping[str, Annotated[int, Field(ge=1, le=131072)]], Field(max_length=8)] = Field(
         default_factory=dict, description="The most domains of a level the whole group may touch, by level name."
+    )
+    spares: Spares | None = Field(
+        default=None, description="Members held for repairs, with as many cards each as the others and no pods."
     )
 
     rules: ClassVar[tuple[Rule, ...]] = (

@@ -158,6 +158,9 @@ class _Now(Collector):
         reserve = GaugeMetricFamily(
             "supernode_reserve_nodes", "Wholly free nodes of the reserve that are still there.", labels=names
         )
+        spares = GaugeMetricFamily(
+            "supernode_spare_cards", "Allocated cards that groups hold for their repair.", labels=names
+        )
         for view in leader.state.fleet.supernodes.values():
             key = [view.name, view.profile.name]
             taken = sum((node.taken & node.all_cards).bit_count() for node in view.nodes)
@@ -174,12 +177,13 @@ class _Now(Collector):
                 blocks.add_metric([*key, level], largest)
             shares.add_metric(key, fragmentation(view) / 100)
             reserve.add_metric(key, min(view.reserve, view.wholly_free))
+            spares.add_metric(key, leader.state.ledgers[view.name].spare_cards)
         unassigned = GaugeMetricFamily(
             "supernode_unassigned_nodes", "Nodes of a profile that are in no supernode.", labels=["profile"]
         )
         for profile, nodes in leader.state.discovery.unassigned.items():
             unassigned.add_metric([profile], len(nodes))
-        yield from (cards, blocks, shares, reserve, unassigned)
+        yield from (cards, blocks, shares, reserve, spares, unassigned)
 
     @staticmethod
     def _work(leader: Leader) -> Iterable[Metric]:

@@ -63,7 +63,9 @@ def print_supernode(out: Console, snapshot: Snapshot, name: str) -> None:
     holders = _holders(snapshot, name)
     if holders:
         out.print()
-        out.print(table(["GROUP", "MEMBERS", "CARDS", "NODES"], holders, numbers=["MEMBERS", "CARDS"]))
+        out.print(
+            table(["GROUP", "MEMBERS", "SPARES", "CARDS", "NODES"], holders, numbers=["MEMBERS", "SPARES", "CARDS"])
+        )
 
 
 def _row(snapshot: Snapshot, name: str) -> list[str | Text]:
@@ -130,8 +132,8 @@ def _holders(snapshot: Snapshot, name: str) -> list[list[str]]:
     record = snapshot.supernodes.get(name)
     rows = []
     for entry in Ledger.of(record).entries if record is not None else ():
-        seats = entry.seats()
+        seats = [*entry.seats(), *entry.spare_seats()]
         cards = sum(seat.cards.bit_count() for seat in seats)
         nodes = compact(list(dict.fromkeys(seat.node for seat in seats)))
-        rows.append([entry.group, str(len(seats)), str(cards), nodes])
+        rows.append([entry.group, str(len(entry.seats())), str(len(entry.spare_seats())), str(cards), nodes])
     return rows

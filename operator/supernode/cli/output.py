@@ -60,8 +60,9 @@ def _run(parent: str, names: Sequence[str]) -> str:
         return ",".join(f"{parent}{name}" for name in names)
 
 
-def members_table(members: Iterable[Member]) -> Table:
-    """Where members lie, one row for each supernode; one in all where every node is its own."""
+def members_table(members: Iterable[Member], numbers: str = "RANKS") -> Table:
+    """Where members lie, one row for each supernode; one in all where every node is its own. numbers: what they are
+    numbered as."""
     ordered = list(members)
     between = list(dict.fromkeys(level for member in ordered for level in list(member.domains)[1:-1]))[::-1]
     lone = all(len(member.domains) <= 1 for member in ordered)
@@ -75,7 +76,7 @@ def members_table(members: Iterable[Member]) -> Table:
         nodes = compact(list(dict.fromkeys(member.node for member in here)))
         ranks = format_ints(member.rank for member in here)
         rows.append([*([] if supernode is None else [supernode]), *domains, nodes, ranks, _cards(here)])
-    headers = [*([] if lone else ["SUPERNODE"]), *(level.upper() for level in between), "NODES", "RANKS", "CARDS"]
+    headers = [*([] if lone else ["SUPERNODE"]), *(level.upper() for level in between), "NODES", numbers, "CARDS"]
     return table(headers, rows)
 
 

@@ -18,7 +18,7 @@ from supernode.cli.errors import BadInput
 from supernode.cli.inventory import Say, Snapshot
 from supernode.control.grouping import claim_for, profiles_for, request_for
 from supernode.placement import Placement, Refusal, Request, estimate, plan
-from supernode.topology.fleet import Fleet
+from supernode.topology.fleet import Fleet, Member
 from supernode.topology.ranges import card_indices
 from supernode.workload import InvalidSpec
 
@@ -90,7 +90,7 @@ def plan_all(
         result = _plan_one(snapshot, fleet, body, f"{body.metadata.namespace or namespace}/{body.metadata.name}")
         results.append(result)
         if isinstance(result.answer, Placement) and not independent:
-            fleet = fleet.take(result.answer.members)
+            fleet = fleet.take(result.answer.held)
     return results
 
 
@@ -138,20 +138,11 @@ def _to_dict(result: Result) -> dict[str, Any]:
     answer = result.answer
     placed = answer if isinstance(answer, Placement) else None
     refused = answer if isinstance(answer, Refusal) else None
-    members = [
-        {
-            "rank": member.rank,
-            "node": member.node,
-            "cards": list(card_indices(member.cards)),
-            "domains": dict(member.domains),
-        }
-        for member in (placed.members if placed else ())
-    ]
     return {
         "name": result.name,
         "feasible": placed is not None,
-        "members": members,
-        "spares": [],
+        "members": [{"rank": member.rank, **seat_document(member)} for member in (placed.members if placed else ())],
+        "spares": [seat_document(spare) for spare in (placed.spares if placed else ())],
         "spans": dict(placed.spans) if placed else {},
         "minimal": dict(placed.minimal) if placed else {},
         "proven": answer.proven,
@@ -161,3 +152,8 @@ def _to_dict(result: Result) -> dict[str, Any]:
         "change": _change(refused) if refused else [],
         "decisionSeconds": round(result.seconds, 6),
     }
+
+
+def seat_document(member: Member) -> dict[str, Any]:
+    """Where a member or a spare lies."""
+    return {"node": member.node, "cards": list(card_indices(member.cards)), "domains": dict(member.domains)}

@@ -82,6 +82,8 @@ def _print_result(out: Console, result: Result) -> None:
     for line in lines:
         out.print(Padding(Text(line), (0, 0, 0, 2), expand=False))
     out.print(Padding(members_table(answer.members), (0, 0, 0, 2), expand=False))
+    if answer.spares:
+        out.print(Padding(members_table(answer.spares, "SPARES"), (0, 0, 0, 2), expand=False))
 
 
 def _certainty(placement: Placement) -> str:

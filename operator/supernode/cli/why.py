@@ -98,10 +98,10 @@ def _print_group(out: Console, group: Json, snapshot: Snapshot) -> None:
         _spans(out, status, snapshot)
     if status.get("estimate"):
         _line(out, estimate_text(status["estimate"]))
-    members = _members(out, status, snapshot)
-    if members:
-        out.print()
-        out.print(Padding(members_table(members), (0, 0, 0, 2), expand=False))
+    for field, numbers in (("placement", "RANKS"), ("spares", "SPARES")):
+        if members := _members(out, status, field, snapshot):
+            out.print()
+            out.print(Padding(members_table(members, numbers), (0, 0, 0, 2), expand=False))
 
 
 def _title(out: Console, kind: str, obj: Json) -> None:
@@ -133,12 +133,12 @@ def _spans(out: Console, status: Json, snapshot: Snapshot) -> None:
     out.print(Padding(table(["LEVEL", "TOUCHED", bound], rows, numbers=["TOUCHED", bound]), (0, 0, 0, 2), expand=False))
 
 
-def _members(out: Console, status: Json, snapshot: Snapshot) -> list[Member]:
-    """The placed members; the domains of a node that is gone are unknown."""
+def _members(out: Console, status: Json, field: str, snapshot: Snapshot) -> list[Member]:
+    """The placed members, or the spares; the domains of a node that is gone are unknown."""
     try:
-        seats = decode_placement(status.get("placement", ()))
+        seats = decode_placement(status.get(field, ()))
     except SupernodeError as problem:
-        _line(out, f"status.placement cannot be read: {problem}")
+        _line(out, f"status.{field} cannot be read: {problem}")
         return []
     members = []
     for supernode, seat in seats:

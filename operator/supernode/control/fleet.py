@@ -91,7 +91,7 @@ class FleetState:
             for ledger in self.ledgers.values()
             if node in ledger.booked
             for entry in ledger.entries
-            if any(seat.node == node for seat in entry.seats())
+            if any(seat.node == node for seat in (*entry.seats(), *entry.spare_seats()))
         }
 
     # The snapshot.

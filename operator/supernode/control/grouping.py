@@ -11,7 +11,7 @@ from supernode.api.conditions import Reason
 from supernode.api.topology import Block, Topology
 from supernode.api.trainingjob import TrainingJob
 from supernode.placement import Block as PlacementBlock
-from supernode.placement import Request
+from supernode.placement import Request, Spares
 from supernode.topology.fleet import Fleet
 from supernode.topology.profile import Profile
 from supernode.workload import InvalidSpec, WorkerShape, derive_blocks, worker_shape
@@ -38,6 +38,7 @@ def request_for(name: str, spec: CardGroupSpec, *, required: str | None = None) 
         required=required or topology.required,
         blocks=tuple(PlacementBlock(block.level, block.members) for block in topology.blocks),
         max_span=dict(topology.max_span),
+        spares=Spares(topology.spares.members, topology.spares.within) if topology.spares else None,
         objective=str(spec.objective),
         shape=topology.shape or (),
     )

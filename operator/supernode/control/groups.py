@@ -5,9 +5,10 @@ The decisions of one pass are collected in a :class:`Draft`; the allocator write
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any
 
 from supernode.api import names
@@ -22,7 +23,7 @@ from supernode.control.observer import Observer
 from supernode.control.records import Custom, Key, parse_time
 from supernode.placement import Placement, Refusal, plan
 from supernode.topology.fleet import Fleet, Member
-from supernode.topology.ledger import LedgerEntry, by_supernode, decode_placement
+from supernode.topology.ledger import LedgerEntry, Seat, decode_placement, entries_for
 from supernode.topology.views import held_cards
 
 _log = logging.getLogger(__name__)
@@ -58,13 +59,11 @@ class Draft:
             if (view := self.fleet.supernodes.get(name)) is not None:
                 self.fleet = self.fleet.replace(view.release(held_cards([entry])))
 
-    def book(self, group: Group, members: Iterable[Member]) -> None:
-        """Enter a group's members into the ledgers of the supernodes they lie in."""
-        members = tuple(members)
-        for name, runs in by_supernode(members).items():
-            entry = LedgerEntry(group_text(group.key), group.uid, tuple(runs))
+    def book(self, group: Group, members: Sequence[Member], spares: Sequence[Member]) -> None:
+        """Enter a group's members and spares into the ledgers of the supernodes they lie in."""
+        for name, entry in entries_for(group_text(group.key), group.uid, members, spares).items():
             self.added.setdefault(name, []).append(entry)
-        self.fleet = self.fleet.take(members)
+        self.fleet = self.fleet.take((*members, *spares))
 
 
 class Groups:
@@ -106,14 +105,20 @@ class Groups:
         return members if len(members) == record.model.spec.members else None
 
     def _members(self, parts: dict[str, LedgerEntry]) -> tuple[Member, ...]:
-        members = []
-        for name, entry in parts.items():
-            view = self._state.fleet.supernodes.get(name)
-            for seat in entry.seats():
-                known = view is not None and seat.node in view.layout.index
-                domains = view.domains(view.node(seat.node)) if view is not None and known else {}
-                members.append(Member(seat.rank, name, seat.node, seat.cards, domains))
-        return tuple(sorted(members, key=lambda member: member.rank))
+        found = (self._located(name, entry.seats()) for name, entry in parts.items())
+        return tuple(sorted(chain.from_iterable(found), key=lambda member: member.rank))
+
+    def _spares(self, parts: dict[str, LedgerEntry]) -> tuple[Member, ...]:
+        found = chain.from_iterable(self._located(name, entry.spare_seats()) for name, entry in sorted(parts.items()))
+        return tuple(spare._replace(rank=number) for number, spare in enumerate(found))
+
+    def _located(self, supernode: str, seats: Iterable[Seat]) -> Iterator[Member]:
+        """Seats of one ledger with their domains, as far as their nodes are known."""
+        view = self._state.fleet.supernodes.get(supernode)
+        for seat in seats:
+            known = view is not None and seat.node in view.layout.index
+            domains = view.domains(view.node(seat.node)) if view is not None and known else {}
+            yield Member(seat.rank, supernode, seat.node, seat.cards, domains)
 
     # Looking at groups.
 
@@ -183,7 +188,7 @@ class Groups:
             if group.status.get("observedGeneration") != group.generation:
                 draft.confirmed.append((group, status.confirmed_group(group)))
             return
-        placement = status.reconstruct(draft.fleet, group, members)
+        placement = status.reconstruct(draft.fleet, group, members, self._spares(parts))
         draft.confirmed.append(
             (group, status.allocated_group(group, placement, draft.fleet.profiles.get(placement.profile), now()))
         )
@@ -194,11 +199,13 @@ class Groups:
         if not is_true(group.status, ConditionType.ALLOCATED):
             return False
         try:
-            seats = decode_placement(group.status.get("placement", ()))
+            members, spares = (
+                [Member(seat.rank, supernode, seat.node, seat.cards) for supernode, seat in decode_placement(runs)]
+                for runs in (group.status.get("placement", ()), group.status.get("spares", ()))
+            )
         except SupernodeError:
             return False
-        members = [Member(seat.rank, supernode, seat.node, seat.cards) for supernode, seat in seats]
-        for member in members:
+        for member in (*members, *spares):
             ledger = self._state.ledgers.get(member.supernode)
             view = draft.fleet.supernodes.get(member.supernode)
             if ledger is None or view is None or member.node not in view.layout.index:
@@ -206,7 +213,7 @@ class Groups:
             if ledger.booked.get(member.node, 0) & member.cards:
                 return False
         _log.warning("%s holds cards that no ledger names: booked again", group_text(group.key))
-        draft.book(group, members)
+        draft.book(group, members, spares)
         self.touch(group.key)  # the next pass sees whether the swap succeeded
         return True
 
@@ -237,7 +244,7 @@ class Groups:
         if recheck is not None:
             self._recheck[group.key] = time.monotonic() + recheck
         if isinstance(answer, Placement):
-            draft.book(group, answer.members)
+            draft.book(group, answer.members, answer.spares)
             draft.placed[group.key] = (group, answer)
         else:
             self._tried[group.key] = self._state.generation

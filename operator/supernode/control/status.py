@@ -65,9 +65,10 @@ def waiting_group(group: Group, refusal: Refusal, now: datetime) -> Json:
 def allocated_group(group: Group, placement: Placement, profile: Profile | None, now: datetime) -> Json:
     """The status of a group that the ledgers hold. profile: that of the placement; None where it is gone."""
     members = len(placement.members)
-    cards = sum(member.cards.bit_count() for member in placement.members)
+    cards = sum(member.cards.bit_count() for member in placement.held)
     spans = spans_text(placement.spans, placement.minimal, proven=placement.proven)
-    message = f"{members} members hold {cards} cards; {spans}"
+    spares = f" and {len(placement.spares)} spares" if placement.spares else ""
+    message = f"{members} members{spares} hold {cards} cards; {spans}"
     states = {
         ConditionType.READY: State(True, Reason.ALLOCATED, message),
         ConditionType.RECONCILING: State(False, Reason.ALLOCATED),
@@ -81,6 +82,7 @@ def allocated_group(group: Group, placement: Placement, profile: Profile | None,
         now,
         profile=placement.profile,
         placement=encode_placement(placement.members),
+        **({"spares": encode_placement(placement.spares)} if placement.spares else {}),
         spans=dict(placement.spans),
         minimal=dict(placement.minimal),
         proven=placement.proven,
@@ -119,22 +121,22 @@ def invalid_group(group: Group, now: datetime) -> Json:
     return waiting_group(group, refusal, now)
 
 
-def reconstruct(fleet: Fleet, group: Group, members: tuple[Member, ...]) -> Placement:
+def reconstruct(fleet: Fleet, group: Group, members: tuple[Member, ...], spares: tuple[Member, ...] = ()) -> Placement:
     """The placement behind a committed ledger, after a crash lost the decision itself.
 
     The minimal spans are those of today's fleet without the group, the question its decision would answer now.
     """
-    known = [member for member in members if member.supernode in fleet.supernodes]
+    known = [member for member in (*members, *spares) if member.supernode in fleet.supernodes]
     spans: dict[str, set[str]] = {}
     for member in members:
         for level, domain in member.domains.items():
             spans.setdefault(level, set()).add(domain)
     counts = {level: len(domains) for level, domains in spans.items()}
     profile = fleet.supernodes[known[0].supernode].profile.name if known else ""
-    answer = plan(fleet.release(known), request_of(group)) if len(known) == len(members) else None
+    answer = plan(fleet.release(known), request_of(group)) if len(known) == len(members) + len(spares) else None
     if isinstance(answer, Placement) and answer.profile == profile:
-        return Placement(profile, members, counts, answer.minimal, answer.proven)
-    return Placement(profile, members, counts, counts, proven=False)
+        return Placement(profile, members, counts, answer.minimal, answer.proven, spares=spares)
+    return Placement(profile, members, counts, counts, proven=False, spares=spares)
 
 
 def _group(group: Group, phase: str, states: dict[ConditionType, State], now: datetime, **fields: Any) -> Json:

@@ -28,12 +28,14 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """One supernode's ledger as last seen, in which term, and which cards of which node it books (bitmasks)."""
+    """One supernode's ledger as last seen, in which term, which cards of which node it books (bitmasks), and how many
+    of these are spares'."""
 
     resource_version: str
     term: int
     entries: tuple[LedgerEntry, ...] = ()
     booked: Mapping[str, int] = field(default_factory=dict)
+    spare_cards: int = 0
     error: str | None = None
 
     @classmethod
@@ -47,9 +49,10 @@ class Ledger:
         try:
             entries = tuple(_entry(item, known) for item in record.status.get("ledger", ()))
             booked = held_cards(entries)
+            spare_cards = sum(seat.cards.bit_count() for entry in entries for seat in entry.spare_seats())
         except RangeError as problem:
             return cls(record.resource_version, term, error=str(problem))
-        return cls(record.resource_version, term, entries, booked)
+        return cls(record.resource_version, term, entries, booked, spare_cards)
 
 
 def _entry(item: Mapping[str, Any], known: Mapping[str, LedgerEntry]) -> LedgerEntry:

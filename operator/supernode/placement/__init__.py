@@ -3,7 +3,7 @@
 from supernode.placement.blocks import fragmentation, largest_block
 from supernode.placement.cost import Estimate, estimate
 from supernode.placement.plan import plan
-from supernode.placement.request import Block, Request
+from supernode.placement.request import Block, Request, Spares
 from supernode.placement.result import Box, Placement, Refusal
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Placement",
     "Refusal",
     "Request",
+    "Spares",
     "estimate",
     "fragmentation",
     "largest_block",

@@ -64,6 +64,7 @@ class Board:
         self.bound: Ints = np.zeros(supernodes, np.int64)
         self._inexact: NDArray[np.bool_] = np.zeros(supernodes, np.bool_)
         self._kind_room: Ints = np.zeros(0, np.int64)
+        self._kind_loose: Ints = np.zeros(0, np.int64)
         self._kind_whole: NDArray[np.bool_] = np.zeros(0, np.bool_)
         self._reach: dict[tuple[int, bool | None], Ints] = {}
 
@@ -74,8 +75,13 @@ class Board:
             rooms = [self.shape.packing.capacity(kind.free) for kind in new]
             self._kind_room = np.concatenate((self._kind_room, np.array(rooms, np.int64)))
             self._kind_whole = np.concatenate((self._kind_whole, [kind.wholly_free for kind in new]))
+            if self.shape.spares:
+                loose = [self.shape.loose.capacity(kind.free) for kind in new]
+                self._kind_loose = np.concatenate((self._kind_loose, np.array(loose, np.int64)))
         self.whole[plot.where[0]] = self._kind_whole[plot.kinds]
-        levels = domain_caps(plot, self.shape, open_nodes(plot, self._kind_room, self._kind_whole))
+        by_kind = [self._kind_room, self._kind_loose] if self.shape.spares else [self._kind_room]
+        nodes = [open_nodes(plot, room, self._kind_whole) for room in by_kind]
+        levels = domain_caps(plot, self.shape, *nodes)
         for caps, where, part in zip(self.caps, plot.where, levels, strict=True):
             caps[where] = part
         room = np.zeros(len(plot.views), np.int64)
@@ -90,8 +96,8 @@ class Board:
         self._inexact[plot.index] = False
         kept = [(i, view) for i, view in zip(plot.index.tolist(), plot.views, strict=True) if view.reserve]
         for i, view in kept:
-            if self.shape.per_node:
-                usable = max(0, view.wholly_free - view.reserve) * self.shape.per_node
+            if self.shape.per_node and self.shape.spares_in_top:
+                usable = max(0, view.wholly_free - view.reserve - self.shape.spares) * self.shape.per_node
                 least = min(int(self.room[i]), usable)
                 self.room[i] = self.bound[i] = least - least % self.shape.steps[-1]
             else:

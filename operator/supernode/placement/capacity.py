@@ -21,9 +21,11 @@ def node_caps(view: SuperNodeView, shape: Shape) -> list[tuple[int, int]]:
     return [(shape.packing.capacity(kind.free), count) for kind, count in view.census.counts()]
 
 
-def domain_caps(plot: Plot, shape: Shape, nodes: Ints) -> list[Ints]:
+def domain_caps(plot: Plot, shape: Shape, nodes: Ints, loose: Ints | None = None) -> list[Ints]:
     """Members that each node and each domain above takes, by level, node first, in the order of the plot. nodes: what
-    each node takes."""
+    each node takes. loose: the same of single members, where spares are held."""
+    if loose is not None and shape.within == shape.profile.node_index:
+        nodes = _beside_spares(shape, nodes, loose, shape.within)
     found = [nodes]
     held = np.ones(len(nodes), np.int64)
     for starts, index in zip(plot.starts, shape.above, strict=True):
@@ -32,9 +34,19 @@ def domain_caps(plot: Plot, shape: Shape, nodes: Ints) -> list[Ints]:
             held = np.add.reduceat(held, starts) if len(starts) else held
         if index in shape.whole:
             sums[held != shape.profile.levels[index].cards // shape.profile.cards_per_node] = 0
+        if loose is not None:
+            loose = np.add.reduceat(loose, starts) if len(starts) else loose
+            if index == shape.within:
+                sums = _beside_spares(shape, sums, loose, index)
         step = shape.steps[index]
         found.append(sums - sums % step if step > 1 else sums)
     return found
+
+
+def _beside_spares(shape: Shape, room: Ints, loose: Ints, level: int) -> Ints:
+    """What domains take beside their spares, which may lie wherever ranks do not."""
+    left = np.minimum(room, np.maximum(loose - shape.spares, 0))
+    return np.asarray(left - left % shape.steps[level])
 
 
 def open_nodes(plot: Plot, room: Ints, whole: NDArray[np.bool_]) -> Ints:
@@ -61,11 +73,13 @@ def caps_of(views: Sequence[SuperNodeView], shape: Shape, blocked: NDArray[np.in
         return []
     kinds: dict[Kind, int] = {}
     plot = plot_of(views, kinds)
-    nodes = np.array([shape.packing.capacity(kind.free) for kind in kinds], np.int64)[plot.kinds]
+    rooms = [shape.packing, shape.loose] if shape.spares else [shape.packing]
+    nodes = [np.array([room.capacity(kind.free) for kind in kinds], np.int64)[plot.kinds] for room in rooms]
     if len(blocked):
         first = np.cumsum(plot.sizes[0]) - plot.sizes[0]
-        nodes[(first[:, None] + blocked).ravel()] = 0
-    levels = domain_caps(plot, shape, nodes)
+        for room in nodes:
+            room[(first[:, None] + blocked).ravel()] = 0
+    levels = domain_caps(plot, shape, *nodes)
     ends = [np.cumsum(size)[:-1] for size in plot.sizes]
     split = [np.split(caps, end) for caps, end in zip(levels, ends, strict=True)]
     return [list(of_view) for of_view in zip(*split, strict=True)]

@@ -42,7 +42,7 @@ class Change:
 
 def smallest_change(relaxed: Shortfall, task: Task) -> Change | None:
     """The change with the fewest cards that is found, or None. relaxed: the prices with reserves aside."""
-    if not task.spans:
+    if not task.spans and not task.shape.spares:
         found = _Search(relaxed, task).best()
         return found if found is not None and found.cards else None
     tried = (_Search(Shortfall(relaxed.views, narrow.shape), narrow).best() for narrow in _narrowed(task))
@@ -51,8 +51,17 @@ def smallest_change(relaxed: Shortfall, task: Task) -> Change | None:
 
 
 def _narrowed(task: Task) -> Iterator[Task]:
-    """Stricter tasks without bounds on inner levels: all members in one domain, or in even shares over the most."""
+    """Stricter tasks without bounds on inner levels: all members in one domain, or in even shares over the most; with
+    spares, as many members more."""
     members = task.request.members
+    if task.shape.spares:
+        shared = max((step for step in task.shape.steps if step < members), default=1)
+        grown = members - (-task.shape.spares // shared) * shared
+        steps = tuple(grown if step == members else step for step in task.shape.steps)
+        yield replace(
+            task, request=replace(task.request, members=grown), shape=replace(task.shape, steps=steps), spans=()
+        )
+        yield replace(task, spans=())
     for index, most in task.spans:
         for domains in (1, most):
             share = -(-members // domains)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from supernode.api.errors import SupernodeError
 from supernode.placement.coding import FAR, Coding
 from supernode.placement.shape import Shape
+from supernode.placement.spares import loose_caps
 from supernode.topology.fleet import SuperNodeView
 
 Ints = NDArray[np.int64]
@@ -152,7 +153,12 @@ class FrontTree:
         self._limit = limit
         self._coding = coding
         self._fronts: dict[int, list[Front]] = {}
-        self._counts_full = coding.low > 0 or any(dim.above is None for dim in dims)
+        self._bare: list[Front] = []
+        self._bounds_full = any(dim.above is None for dim in dims)
+        self._counts_full = coding.low > 0 or self._bounds_full
+        self._loose = loose_caps(view, shape) if shape.spares else np.zeros(len(view.nodes), np.int64)
+        depth = shape.within - shape.profile.node_index
+        self._opens_at = depth if shape.spares and self._bounds_full else 0
 
     @cached_property
     def top(self) -> Front:
@@ -177,14 +183,49 @@ class FrontTree:
         if above not in self._fronts:
             count = len(self._view.layout.names[above - 1])
             make = self._leaf if above == 1 else self._inner
-            self._fronts[above] = [make(domain, above) for domain in range(count)]
+            found = [make(domain, above) for domain in range(count)]
+            if above == self._opens_at:
+                self._bare = found
+                found = [self._with_spares(front, domain, above) for domain, front in enumerate(found)]
+            self._fronts[above] = found
         return self._fronts[above]
+
+    def _with_spares(self, front: Front, domain: int, above: int) -> Front:
+        """A front that counts the wholly free nodes that the domain's spares take, too.
+
+        Spares first take what the ranks leave of their nodes and of those partly used, then the roomiest others.
+        """
+        axis = next(axis for axis, dim in enumerate(self.dims, start=1) if dim.above is None)
+        used = front.states[:, 0] > 0
+        states = front.states.copy()
+        states[used, axis] = self._opened(front.states[used, 0], front.states[used, axis], domain, above)
+        inside = states[:, axis] <= self.dims[axis - 1].most
+        return Front(states[inside], front.prices[inside])
+
+    def _opened(self, members: Ints, taken: Ints, domain: int, above: int) -> Ints:
+        """How many wholly free nodes members and spares take, where members alone take the roomiest `taken`.
+
+        Raises OverBudgetError where it may matter that further out it is unknown which ones they took.
+        """
+        start, end = self._view.layout.node_bounds[above - 1][domain : domain + 2]
+        loose, whole = self._loose[start:end], self._view.census.wholly_free[start:end]
+        missing = members + self._shape.spares - int(loose[~whole].sum())
+        rooms = np.sort(loose[whole & (loose > 0)])
+        roomiest, tightest = (np.concatenate(([0], np.cumsum(part))) for part in (rooms[::-1], rooms))
+        least = np.maximum(taken, np.searchsorted(roomiest, missing))
+        if above > 1 and len(rooms) and rooms[0] != rooms[-1]:
+            most = taken + np.searchsorted(roomiest, missing - tightest[taken])
+            if (least != most).any():
+                raise OverBudgetError("which wholly free nodes are taken matters, and is not followed")
+        return least
 
     def place(self, state: State) -> list[tuple[int, int]]:
         """(node index, members) of a cheapest placement with the given state of the whole supernode."""
         return self._place(len(self._shape.above), 0, state)
 
     def _place(self, above: int, domain: int, state: State) -> list[tuple[int, int]]:
+        if above == self._opens_at:
+            state = self._without_spares(domain, state)
         if above == 1:
             return self._place_nodes(domain, state)
         start = self._view.layout.bounds[above - 1][domain]
@@ -198,6 +239,12 @@ class FrontTree:
                 )
                 found += self._place(above - 1, child, own)
         return found
+
+    def _without_spares(self, domain: int, state: State) -> State:
+        """The cheapest state of the ranks alone that `_with_spares` makes this one, or one with fewer nodes open."""
+        bare = self._bare[domain]
+        rows = np.flatnonzero((bare.states[:, 0] == state[0]) & (bare.states <= np.array(state)).all(axis=1))
+        return tuple(bare.states[rows[int(np.argmin(bare.prices[rows]))]].tolist())
 
     def _step(self, above: int) -> int:
         return self._shape.steps[self._shape.above[above - 1]]
@@ -219,7 +266,12 @@ class FrontTree:
         caps = self._caps[0]
         order = sorted(
             (node for node in range(bounds[domain], bounds[domain + 1]) if caps[node]),
-            key=lambda node: (-int(caps[node]), self._view.nodes[node].free.bit_count(), node),
+            key=lambda node: (
+                -int(caps[node]),
+                -int(self._loose[node]),
+                self._view.nodes[node].free.bit_count(),
+                node,
+            ),
         )
         if not self._counts_full:
             return [], order

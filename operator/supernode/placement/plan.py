@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from itertools import chain, count, repeat
-from operator import itemgetter
+from itertools import chain, count, groupby, repeat
+from operator import attrgetter, itemgetter
 from typing import Any
 
 from supernode.api.conditions import Reason
@@ -19,6 +19,7 @@ from supernode.placement.request import Request
 from supernode.placement.result import Placement, Refusal
 from supernode.placement.search import Solution, fits, search
 from supernode.placement.shape import Task, refuse, resolve
+from supernode.placement.spares import choose_spares
 from supernode.topology.fleet import Fleet, Member, SuperNodeView
 from supernode.topology.profile import Profile
 
@@ -86,7 +87,7 @@ def _plan_on(fleet: Fleet, request: Request, profile: Profile) -> Placement | Re
         return over_budget(task)
     if solution is not None:
         return _placement(solution, task)
-    never = _never_fits(fleet, views, task, coding) if task.spans else None
+    never = _never_fits(fleet, views, task, coding) if task.spans or task.shape.spares else None
     refused = board.notes[key] = refusal(views, task, never=never)
     return refused
 
@@ -112,16 +113,40 @@ def _placement(solution: Solution, task: Task) -> Placement:
     """Members in depth-first order of the tree, so that blocks, which divide every domain's share, never straddle."""
     profile, packing = task.profile, task.shape.packing
     parts: Parts = [(solution.views[index], spots) for index, spots in solution.spots if spots]
-    alike = profile.match_positions and not task.shape.whole_nodes
-    if alike:
-        parts = exchanged(packing, parts)
+    if profile.match_positions and not task.shape.whole_nodes:
+        found = _lay(solution, task, exchanged(packing, parts), alike=True)
+        if found is not None:
+            return found
+    found = _lay(solution, task, parts, alike=False)  # which leaves all the room there can be to spares
+    if found is None:
+        raise AssertionError("there is no room for spares that was counted on")
+    return found
+
+
+def _lay(solution: Solution, task: Task, parts: Parts, *, alike: bool) -> Placement | None:
+    """Members on these nodes and spares beside; None where members leave too little room to these."""
+    profile = task.profile
     homes = [home for view, spots in parts for home in view.domains_at([at for at, _ in spots])]
     levels = profile.level_names[profile.node_index :][::-1]
     spans = {level: len(set(map(itemgetter(level), homes))) for level in levels[1:-1]}
     spans = {levels[0]: len(parts), **spans, levels[-1]: len(homes)}
     minimal = dict(zip(levels, reversed(solution.counts), strict=True))
     members = _members(parts, homes, _card_sets(parts, task, alike=alike))
-    return Placement(profile.name, members, spans, minimal, solution.proven)
+    spares = _spares(parts, task, members) if task.shape.spares else ()
+    if spares is None:
+        return None
+    return Placement(profile.name, members, spans, minimal, solution.proven, spares=spares)
+
+
+def _spares(parts: Parts, task: Task, members: Iterable[Member]) -> tuple[Member, ...] | None:
+    """The spares of each supernode, or None when members leave too little room."""
+    spares: list[Member] = []
+    for (view, _), (_, here) in zip(parts, groupby(members, key=attrgetter("supernode")), strict=True):
+        found, missing = choose_spares(view, task.shape, tuple(here))
+        if missing:
+            return None
+        spares += [spare._replace(rank=len(spares) + spare.rank) for spare in found]
+    return tuple(spares)
 
 
 def _card_sets(parts: Parts, task: Task, *, alike: bool) -> Iterable[Sets]:

@@ -45,14 +45,15 @@ class _Cause:
 
 def refusal(views: Sequence[SuperNodeView], task: Task, *, never: bool | None = None) -> Refusal:
     """Why a legal request has no place. never: it would have none with every card healthy and free either; counted
-    here where it is not given, which maxSpan on an inner level forbids."""
+    here where it is not given, which maxSpan on an inner level and spares forbid."""
     prices = Shortfall(views, task.shape)
     if never is None:
         never = not _could_ever(prices, task)
     if never:
         prices = Shortfall(views, task.shape, empty=True)
     room = prices.room()
-    cause = _too_few(prices, task, room) if room < task.request.members else _too_scattered(prices, task)
+    least = task.request.members + task.shape.spares
+    cause = _too_few(prices, task, room) if room < least else _too_scattered(prices, task)
     level = None if cause.level is None else task.profile.levels[cause.level].name
     refused = partial(Refusal, level=level, needed=task.request.members, best=cause.best)
     if never:
@@ -103,11 +104,11 @@ def _too_few(prices: Shortfall, task: Task, room: int) -> _Cause:
     supernodes = "1 supernode" if len(views) == 1 else f"{len(views)} supernodes together"
     ways = () if prices.empty else (_in_the_way(view) for view in views)
     text = (
-        f"needs {_units(task, task.request.members)}; {supernodes} can give {room}"
+        f"needs {_units(task, task.request.members)}{_spares(task)}; {supernodes} can give {room}"
         f"{_obstacles(ways, reserved, sum(len(view.nodes) for view in views))}"
     )
     cards = sum(view.memo("outside the reserve", partial(_free_cards, view)) for view in views)
-    if prices.empty or cards < task.request.cards:
+    if prices.empty or cards < task.request.cards + task.shape.spares * task.shape.cards:
         return _Cause(Reason.INSUFFICIENT_CARDS, None, room, text)
     text += f"; {cards} cards are free, but scattered over nodes"
     return _Cause(Reason.NO_DOMAIN_FITS, task.profile.node_index, room, text)
@@ -130,7 +131,8 @@ def _too_scattered(prices: Shortfall, task: Task) -> _Cause:
     name = profile.levels[index].name
     best = _best_of(prices, task, index)
     if task.spans or (task.most_supernodes or 1) > 1:
-        text = f"needs {_units(task, request.members)} within {_limits(task)}; no choice of domains holds them"
+        needed = f"{_units(task, request.members)}{_spares(task)}"
+        text = f"needs {needed} within {_limits(task)}; no choice of domains holds them"
         return _Cause(Reason.NO_DOMAIN_FITS, index, min(best.members, request.members), text)
     whole = index == len(profile.levels) - 1 and task.most_supernodes == 1
     together = request.members if whole else task.shape.steps[index]
@@ -140,9 +142,9 @@ def _too_scattered(prices: Shortfall, task: Task) -> _Cause:
         f"{_obstacles([] if prices.empty else [_count_in_the_way(best.nodes)], reserved, len(best.view.nodes))}"
     )
     if together < request.members:
-        text = f"needs {request.members // together} times {_units(task, together)} in one {name}; {has}"
+        text = f"needs {request.members // together} times {_units(task, together)} in one {name}{_spares(task)}; {has}"
     else:
-        text = f"needs {_units(task, request.members)} in one {name}; {has}"
+        text = f"needs {_units(task, request.members)} in one {name}{_spares(task)}; {has}"
     return _Cause(Reason.NO_DOMAIN_FITS, index, min(best.members, request.members), text)
 
 
@@ -166,6 +168,12 @@ def _units(task: Task, members: int) -> str:
         return f"{members} whole node{'' if members == 1 else 's'}"
     cards = task.request.cards_per_member
     return f"{members} member{'' if members == 1 else 's'} of {cards} card{'' if cards == 1 else 's'}"
+
+
+def _spares(task: Task) -> str:
+    if not task.shape.spares:
+        return ""
+    return f" and {_units(task, task.shape.spares)} spare in each {task.profile.levels[task.shape.within].name} used"
 
 
 def _limits(task: Task) -> str:

@@ -16,12 +16,22 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
+class Spares:
+    """Each domain of `within` that holds ranks also holds `members` more members, for repairs. within: None is the
+    required level, or the outermost."""
+
+    members: int
+    within: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """A group to place: `members` of `cards_per_member` cards each, all or nothing.
 
     profile: only this profile. precision: only profiles whose cards compute in it. required: the whole group lies in
-    one domain of this level. max_span: level to the most domains of it the group may touch. objective: bandwidth |
-    latency. shape: extents in cards of the box of a torus to take; empty: any.
+    one domain of this level. max_span: level to the most domains of it the group may touch. spares: what is held for
+    repairs besides the members. objective: bandwidth | latency. shape: extents in cards of the box of a torus to take;
+    empty: any.
     """
 
     name: str
@@ -32,6 +42,7 @@ class Request:
     required: str | None = None
     blocks: tuple[Block, ...] = ()
     max_span: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}), hash=False)
+    spares: Spares | None = None
     objective: str = "bandwidth"
     shape: tuple[int, ...] = ()
 

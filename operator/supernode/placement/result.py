@@ -28,9 +28,10 @@ class Box:
 class Placement:
     """Where a group goes.
 
-    members: by rank. spans: level (node and above) to how many of its domains the group touches. minimal: the
-    lexicographic minimum of the spans, outermost level first, among all legal placements; when `proven` is false the
-    search budget ran out and minimal is the best known lower bound. box: where the group takes part of a ring or torus.
+    members: by rank. spares: held for repairs, by their own index in place of a rank. spans: level (node and above) to
+    how many of its domains the members touch. minimal: the lexicographic minimum of the spans, outermost level first,
+    among all legal placements; when `proven` is false the search budget ran out and minimal is the best known lower
+    bound. box: where the group takes part of a ring or torus.
     """
 
     profile: str
@@ -39,6 +40,12 @@ class Placement:
     minimal: Mapping[str, int] = field(hash=False)
     proven: bool = True
     box: Box | None = None
+    spares: tuple[Member, ...] = ()
+
+    @property
+    def held(self) -> tuple[Member, ...]:
+        """Members and spares: all whose cards are taken."""
+        return self.members + self.spares
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,7 +83,7 @@ def _choose(board: Board, count: int, members: int) -> _Choice:
     if whole.applies(board):
         price, shares = whole.choose(board, count, members)
         return _Choice(price, lambda: whole.spots(board, shares))
-    one = single.choose(board, members) if count == 1 else None
+    one = single.choose(board, members) if count == 1 and not board.shape.spares else None
     if one is not None:
         return _Choice(one[0], lambda: [(one[1], [single.spot(board, one[1], members)])])
     unit = board.coding.unit(len(board.shape.above))

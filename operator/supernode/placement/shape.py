@@ -9,7 +9,7 @@ from itertools import accumulate
 from math import lcm
 
 from supernode.api.conditions import Reason
-from supernode.placement.request import Block, Request
+from supernode.placement.request import Block, Request, Spares
 from supernode.placement.result import Refusal
 from supernode.placement.shapes import IllegalShapeError, Need, box_need, check_joined, check_several, no_torus
 from supernode.topology.cards import Packing, legal_sizes, packing
@@ -22,12 +22,25 @@ class Shape:
 
     cards: per member. steps: for each level of the profile, inner to outer, the members in one domain come in multiples
     of this; each divides the next. whole: indices of ring or torus levels whose domains are given whole or not at all.
+    spares: single members, bound by no block, that each domain of level `within` (an index) holds besides its ranks.
     """
 
     profile: Profile
     cards: int
     steps: tuple[int, ...]
     whole: frozenset[int] = frozenset()
+    spares: int = 0
+    within: int = 0
+
+    @cached_property
+    def loose(self) -> Packing:
+        """Of single members: what is left to spares."""
+        return packing(self.profile.node_make, self.cards)
+
+    @property
+    def spares_in_top(self) -> bool:
+        """Whether the spares of a group may lie anywhere in its supernode; also where it has none."""
+        return not self.spares or self.within == len(self.profile.levels) - 1
 
     @cached_property
     def packing(self) -> Packing:
@@ -41,9 +54,10 @@ class Shape:
 
     @cached_property
     def per_node(self) -> int:
-        """Members of one node where nodes are given whole; 0 where a node may be shared."""
+        """Members of one node where nodes are given whole; 0 where a node may be shared, be it by spares."""
         members = self.steps[self.profile.node_index]
-        return members if members * self.cards == self.profile.cards_per_node else 0
+        shared = members * self.cards != self.profile.cards_per_node or (self.spares > 0 and members > 1)
+        return 0 if shared else members
 
     @cached_property
     def above(self) -> tuple[int, ...]:
@@ -55,12 +69,12 @@ class Shape:
 
     @cached_property
     def _hash(self) -> int:
-        return hash((self.profile.name, self.cards, self.steps, self.whole))
+        return hash((self.profile.name, self.cards, self.steps, self.whole, self.spares, self.within))
 
     def without(self, level: int) -> Shape:
-        """The same with no blocks at this level or further out."""
+        """The same with no blocks at this level or further out, and without spares."""
         bound = self.steps[level - 1] if level else 1
-        return replace(self, steps=tuple(min(step, bound) for step in self.steps))
+        return replace(self, steps=tuple(min(step, bound) for step in self.steps), spares=0, within=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +150,12 @@ def _resolve(request: Request, profile: Profile, largest: Callable[[int], int]) 
     tightest = _tightest(request, profile, together, spans)
     if whole:
         tightest = max(tightest, max(whole) + bool(request.shape))
-    return Task(request, Shape(profile, request.cards_per_member, steps, whole), loose, most, tightest, box)
+    shape = Shape(profile, request.cards_per_member, steps, whole)
+    if request.spares is not None:
+        within = _checked_spares(request.spares, request, shape, max(whole, default=at))
+        shape = replace(shape, spares=request.spares.members, within=within)
+        tightest = tightest if request.required is not None else max(tightest, within)
+    return Task(request, shape, loose, most, tightest, box)
 
 
 def _tightest(request: Request, profile: Profile, together: list[tuple[int, int]], spans: dict[int, int]) -> int:
@@ -224,6 +243,40 @@ def _checked_spans(request: Request, profile: Profile) -> dict[int, int]:
             )
         spans[index] = min(limit, spans.get(index, limit))
     return spans
+
+
+def _checked_spares(spares: Spares, request: Request, shape: Shape, grid: int | None) -> int:
+    """The index of the level whose domains hold spares. grid: of the ring or torus that the group takes a part of."""
+    profile = shape.profile
+    if spares.members < 1:
+        raise _BrokenRuleError(Reason.INVALID_SPEC, "spares: members must be at least 1, or leave spares out")
+    if grid is not None:
+        level = profile.levels[grid]
+        raise _BrokenRuleError(
+            Reason.ILLEGAL_SHAPE,
+            f"spares: the group takes part of a {level.name}, whose fabric is {level.fabric}, and no single member can "
+            f"take the place of one there; leave spares out",
+            level.name,
+        )
+    if profile.whole_nodes_across_nodes and not shape.whole_nodes:
+        raise _BrokenRuleError(
+            Reason.WHOLE_NODES_ONLY,
+            f"spares: profile {profile.name} gives whole nodes only across nodes, so that a spare of "
+            f"{request.cards_per_member} cards elsewhere could replace nothing; leave spares out, or set "
+            f"cardsPerMember to {profile.cards_per_node}",
+            "node",
+        )
+    if spares.within is None:
+        required = len(profile.levels) - 1 if request.required is None else profile.level_index(request.required)
+        return max(required, profile.node_index)
+    within = profile.level_index(spares.within)
+    if within < profile.node_index:
+        raise _BrokenRuleError(
+            Reason.INVALID_SPEC,
+            f"spares: within is {spares.within}, which lies inside the node and fails with it; name a level above",
+            spares.within,
+        )
+    return within
 
 
 def _check_nominal(

@@ -17,6 +17,7 @@ from supernode.placement.coding import Coding
 from supernode.placement.fronts import Dim, FrontTree, OverBudgetError
 from supernode.placement.rows import Ints, Key, Row, make_row, node_row, parent_row
 from supernode.placement.shape import Shape
+from supernode.placement.spares import loose_caps
 from supernode.placement.split import cheapest_split
 from supernode.topology.fleet import SuperNodeView
 
@@ -31,8 +32,8 @@ class RoughError(SupernodeError):
 class Tables:
     """One view and one shape, for groups of up to `limit` members. caps[0] counts members per node, caps[i] per domain
     of the i-th level above the node; `cap` is what the whole supernode takes with its reserve kept. usable: the wholly
-    free nodes that may be taken, where members on partly used nodes make that a bound of its own. bounds: the same as
-    caps unless a budget made them inexact; then no less than the truth. bound: the same for cap."""
+    free nodes that may be taken, where members on partly used nodes or spares make that a bound of its own. bounds: the
+    same as caps unless a budget made them inexact; then no less than the truth. bound: the same for cap."""
 
     def __init__(self, view: SuperNodeView, shape: Shape, limit: int, coding: Coding, caps: list[Ints]) -> None:
         self.view = view
@@ -46,12 +47,25 @@ class Tables:
         self._splits: dict[int, tuple[int, Parts]] = {}
         usable = max(0, view.wholly_free - view.reserve)
         room = 0 if view.cordoned or not len(caps[-1]) else int(caps[-1][0])
-        if view.reserve and shape.per_node:
-            room = min(room, usable * shape.per_node)
-        elif view.reserve and room and 0 < usable < min(limit, int((caps[0][view.census.wholly_free] > 0).sum())):
+        if view.reserve and shape.per_node and shape.spares_in_top:
+            room = min(room, max(0, usable - shape.spares) * shape.per_node)
+        elif view.reserve and room and 0 < usable < self._most_opened(min(limit, room)):
             self.usable = usable
             room = self._reserved_room(usable)
         self._settle(room)
+
+    @cached_property
+    def _homes(self) -> Ints:
+        """What the domains take that hold spares besides; none where these lie on the ranks' own nodes."""
+        depth = self.shape.within - self.shape.profile.node_index
+        return self.caps[depth] if self.shape.spares and depth else np.zeros(0, np.int64)
+
+    def _most_opened(self, members: int) -> int:
+        """No placement of this many members takes more wholly free nodes, spares included."""
+        whole = self.view.census.wholly_free
+        usable = loose_caps(self.view, self.shape) if self.shape.spares else self.caps[0]
+        spares = self.shape.spares * min(members, int((self._homes > 0).sum()))
+        return min(members + spares, int((usable[whole] > 0).sum()))
 
     def _settle(self, room: int) -> None:
         self.cap = room - room % self.shape.steps[-1]
@@ -59,7 +73,12 @@ class Tables:
 
     def _reserved_room(self, usable: int) -> int:
         """Members that fit when only `usable` wholly free nodes may be taken; inexact when that costs too much."""
-        if not self.shape.whole and self.shape.steps[-1] == self.shape.steps[self.shape.profile.node_index]:
+        steps, spares = self.shape.steps, self.shape.spares
+        if spares and self.shape.per_node and steps[-1] == steps[self.shape.within]:
+            reach = np.cumsum(np.sort(self._homes)[::-1])
+            kept = usable - spares * np.arange(1, len(reach) + 1)
+            return max(0, int(np.minimum(reach, kept).max(initial=0)))
+        if not self.shape.whole and not spares and steps[-1] == steps[self.shape.profile.node_index]:
             whole = self.view.census.wholly_free
             return int(np.sort(self.caps[0][whole])[-usable:].sum() + self.caps[0][~whole].sum())
         try:
@@ -151,7 +170,13 @@ class Tables:
         """Whether a placement of this price may take more wholly free nodes than the reserve leaves."""
         if self.usable is None:
             return False
-        return not self.coding.widths[0] or self.coding.digit(price, 0) > self.usable
+        coding, depth = self.coding, self.shape.within - self.shape.profile.node_index
+        opened = coding.digit(price, 0)
+        if self.shape.spares and depth:
+            if not coding.widths[depth]:
+                return True
+            opened += self.shape.spares * (1 if self.shape.spares_in_top else coding.digit(price, depth))
+        return not coding.widths[0] or opened > self.usable
 
     def rows(self, above: int) -> list[Row]:
         """Prices of each domain of the above-th level (1 is the first above the node), the reserve aside."""

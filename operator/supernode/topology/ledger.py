@@ -53,6 +53,16 @@ class Seat:
 
 
 @dataclass(frozen=True, slots=True)
+class Spare:
+    """One spare as the ledger of a supernode numbers it."""
+
+    supernode: str
+    rank: int
+    node: str
+    cards: int
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """Consecutive ranks laid over nodes x card sets, node-major.
 
@@ -84,7 +94,8 @@ class Run:
 
 @dataclass(frozen=True)
 class LedgerEntry:
-    """What one group holds in one supernode. group is `namespace/name`; uid is the CardGroup's.
+    """What one group holds in one supernode. group is `namespace/name`; uid is the CardGroup's. spares: what it holds
+    for repairs, numbered from 0 in each supernode.
 
     Both forms are kept: a ledger of thousands of entries is read and written anew for each that comes or goes.
     """
@@ -92,18 +103,28 @@ class LedgerEntry:
     group: str
     uid: str
     runs: tuple[Run, ...]
+    spares: tuple[Run, ...] = ()
 
     @cached_property
     def _seats(self) -> tuple[Seat, ...]:
         return tuple(decode(self.runs))
 
     @cached_property
+    def _spare_seats(self) -> tuple[Seat, ...]:
+        return tuple(decode(self.spares))
+
+    @cached_property
     def _document(self) -> Mapping[str, Any]:
-        return {"group": self.group, "uid": self.uid, "runs": [run.to_dict() for run in self.runs]}
+        document = {"group": self.group, "uid": self.uid, "runs": [run.to_dict() for run in self.runs]}
+        return document | ({"spares": [run.to_dict() for run in self.spares]} if self.spares else {})
 
     def seats(self) -> tuple[Seat, ...]:
-        """Raises RangeError on malformed runs."""
+        """The members. Raises RangeError on malformed runs."""
         return self._seats
+
+    def spare_seats(self) -> tuple[Seat, ...]:
+        """The spares. Raises RangeError on malformed runs."""
+        return self._spare_seats
 
     def to_dict(self) -> Mapping[str, Any]:
         """The item of SuperNode.status.ledger; the same one each time, not to be changed."""
@@ -112,10 +133,29 @@ class LedgerEntry:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> LedgerEntry:
         """From an item of SuperNode.status.ledger. Raises RangeError when a field is missing."""
-        group, uid, runs = data.get("group"), data.get("uid"), data.get("runs") or ()
+        group, uid, runs, spares = data.get("group"), data.get("uid"), data.get("runs") or (), data.get("spares") or ()
         if not isinstance(group, str) or not isinstance(uid, str):
             raise RangeError(f"a ledger entry needs group and uid, not {dict(data)!r}")
-        return cls(group, uid, tuple(Run.from_dict(run) for run in runs))
+        return cls(group, uid, tuple(map(Run.from_dict, runs)), tuple(map(Run.from_dict, spares)))
+
+
+def entries_for(group: str, uid: str, members: Iterable[Homed], spares: Iterable[Homed] = ()) -> dict[str, LedgerEntry]:
+    """The entry of a group in the ledger of each supernode where it has members or spares."""
+    runs, held = by_supernode(members), by_supernode(_renumbered(spares))
+    return {
+        name: LedgerEntry(group, uid, tuple(runs.get(name, ())), tuple(held.get(name, ())))
+        for name in dict.fromkeys((*runs, *held))
+    }
+
+
+def _renumbered(spares: Iterable[Homed]) -> list[Spare]:
+    """Spares with numbers of their own in each supernode, so that a change in one touches no other's ledger."""
+    counts: dict[str, int] = {}
+    found = []
+    for spare in spares:
+        counts[spare.supernode] = number = counts.get(spare.supernode, -1) + 1
+        found.append(Spare(spare.supernode, number, spare.node, spare.cards))
+    return found
 
 
 def encode(members: Iterable[Located]) -> list[Run]:

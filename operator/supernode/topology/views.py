@@ -96,10 +96,10 @@ def build_fleet(
 
 
 def held_cards(ledger: Iterable[LedgerEntry]) -> dict[str, int]:
-    """Node to the cards (bitmask) that groups of this ledger hold. Raises RangeError on malformed runs."""
+    """Node to the cards (bitmask) that groups of this ledger hold, spares included. Raises RangeError on bad runs."""
     taken: dict[str, int] = {}
     for entry in ledger:
-        for seat in entry.seats():
+        for seat in (*entry.seats(), *entry.spare_seats()):
             taken[seat.node] = taken.get(seat.node, 0) | seat.cards
     return taken
 
