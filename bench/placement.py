@@ -3,10 +3,10 @@
     python -m bench placement [--number DECISIONS]
 
 Each decision sees the supernodes that the last ones changed, as in a running operator. Groups of 1, 2 and 4 cards are
-one member; larger ones are whole nodes of 8. `refused` are groups that must lie in one supernode or rack and are one
-node too large for the best of them. The interpreter's full garbage collections, which walk the whole heap and come at
-any moment, are kept out of the decisions and measured apart. `growth` asks the same of fleets of 10 000 to 1 000 000
-cards.
+one member; larger ones are whole nodes of 8, but for those `in halves of nodes`. A decision ends with its members, each
+with its cards and domains. `refused` are groups that must lie in one supernode or rack and are one node too large for
+the best of them. The interpreter's full garbage collections, which walk the whole heap and come at any moment, are kept
+out of the decisions and measured apart. `growth` asks the same of fleets of 10 000 to 1 000 000 cards.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ import gc
 import random
 import statistics
 import time
+import tracemalloc
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 from bench.figures import Figure, percentile
@@ -36,6 +38,9 @@ ENOUGH = 100
 
 BACKGROUND = (4, 8, 16, 32, 64, 128)
 """Cards of the groups that come and go between measured decisions."""
+
+PARTS = (32, 128, 512, 4096)
+"""Cards of the groups asked for in members of half a node, where these may span nodes."""
 
 GROWTH_SIZES = (8, 64, 384, 4096)
 GROWTH_CARDS = (10_000, 30_000, 100_000, 300_000, 1_000_000)
@@ -75,19 +80,20 @@ def timed(fleet: Fleet, request: Request) -> tuple[float, Placement | Refusal]:
         gc.enable()
 
 
-def request_of(cards: int, number: int, **rules: object) -> Request:
-    """A group of so many cards, as whole nodes if it is not smaller than one."""
-    each = min(cards, CARDS)
+def request_of(cards: int, number: int, *, most: int = CARDS, **rules: object) -> Request:
+    """A group of so many cards in members of up to `most`: by default whole nodes if it is not smaller than one."""
+    each = min(cards, most)
     return Request(f"g{number}", cards // each, each, **rules)  # type: ignore[arg-type]
 
 
-def times_of(churn: Churn, cards: int, rounds: int, rng: random.Random) -> list[float]:
-    """Seconds per decision of one size, two smaller groups coming between any two; the first is left out."""
+def times_of(churn: Churn, cards: int, rounds: int, rng: random.Random, most: int = CARDS) -> list[float]:
+    """Seconds per decision of one size, two smaller groups coming between any two; the first is left out. most: cards
+    of a member."""
     spent = []
     for turn in range(rounds + 1):
         for size in rng.sample(BACKGROUND, 2):
             churn.ask(request_of(size, turn))
-        seconds, placed = churn.ask(request_of(cards, turn))
+        seconds, placed = churn.ask(request_of(cards, turn, most=most))
         assert placed, f"{cards} cards found no place on a fleet that is half empty"
         spent.append(seconds)
     return spent[1:]
@@ -137,12 +143,32 @@ def times_with_blocks(churn: Churn, rounds: int, rng: random.Random) -> list[flo
     return spent[1:]
 
 
+def kept_megabytes(shape: Profile) -> float:
+    """What decisions keep for the next ones, after every size was asked for once, also in blocks and in one rack."""
+    fleet = half_full(shape, SUPERNODES[shape.name], random.Random(7))
+    for view in fleet.supernodes.values():
+        assert len(view.census.each) == len(view.layout.index)
+    tracemalloc.start()
+    try:
+        for number, size in enumerate(SIZES):
+            plan(fleet, request_of(size, number))
+        plan(fleet, request_of(512, 0, blocks=(Block("rack", 2), Block("supernode", 8))))
+        plan(fleet, request_of(2 * shape.levels[1].cards, 0, required="rack"))
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0] / 1e6
+    finally:
+        tracemalloc.stop()
+
+
 def measure(shape: Profile, rounds: int) -> list[Figure]:
     """The figures of one fleet."""
     rng = random.Random(7)
     churn = Churn(half_full(shape, SUPERNODES[shape.name], rng), 24_000)
     first, _ = timed(churn.fleet, request_of(64, 0))
-    figures = [Figure(f"placement: {shape.name}: first decision after a start", first * 1000, "ms")]
+    figures = [
+        Figure(f"placement: {shape.name}: first decision after a start", first * 1000, "ms"),
+        Figure(f"placement: {shape.name}: kept between decisions", kept_megabytes(shape), "MB"),
+    ]
     by_size = {size: times_of(churn, size, rounds, rng) for size in SIZES}
     for size, times in by_size.items():
         figures += _figures(f"{shape.name}: {size} cards", times)
@@ -157,6 +183,9 @@ def measure(shape: Profile, rounds: int) -> list[Figure]:
         Figure(f"placement: {shape.name}: full garbage collection", (time.process_time() - start) * 1000, "ms")
     )
     figures += _figures(f"{shape.name}: with blocks", times_with_blocks(churn, rounds, rng))
+    parts = Churn(half_full(replace(shape, whole_nodes_across_nodes=False), SUPERNODES[shape.name], rng), 24_000)
+    for cards in PARTS:
+        figures += _figures(f"{shape.name}: {cards} cards in halves of nodes", times_of(parts, cards, rounds, rng, 4))
     refused = times_refused(churn, rounds, rng)
     figures.append(
         Figure(f"placement: {shape.name}: refused: slowest, the first of its kind", max(refused) * 1000, "ms")

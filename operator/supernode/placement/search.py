@@ -170,6 +170,8 @@ def _descend(table: Tables, above: int, domain: int, members: int) -> list[Spot]
 def _share_nodes(table: Tables, start: int, caps: list[int], members: int) -> list[Spot]:
     """The fewest nodes, of these the fewest wholly free ones, evenly used, those with the least room first; of equals
     those with fewest free cards."""
+    if members == sum(caps):
+        return [(node, cap) for node, cap in enumerate(caps) if cap]
     nodes = table.view.nodes
     order = sorted(
         (node for node, cap in enumerate(caps) if cap), key=lambda node: (nodes[start + node].free.bit_count(), node)

@@ -1,0 +1,148 @@
+"""Plant small faults in the allocator, one at a time, and see that its own tests notice every one.
+
+    python -m tests.placement.mutants [--only TEXT] [--jobs N]
+
+Each fault replaces one piece of text in a copy of the package; the placement tests then run on the copy until the first
+failure. The exit status is 1 when a fault survives. Takes a few minutes; `test_mutants_apply.py` only checks, in the
+ordinary suite, that every fault still names text that is there once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "operator" / "supernode"
+
+TESTS = ("plan", "cases", "cover", "split", "state", "refusal", "budget", "exact")
+"""Quick ones first: a fault is most often seen at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """In a module of the placement package, `old` becomes `new`."""
+
+    module: str
+    old: str
+    new: str
+
+    @property
+    def path(self) -> Path:
+        return PACKAGE / "placement" / f"{self.module}.py"
+
+    def applied(self, text: str) -> str:
+        """Raises ValueError unless the text holds `old` once."""
+        if text.count(self.old) != 1:
+            raise ValueError(f"{self.module}: {self.old!r} is there {text.count(self.old)} times, not once")
+        return text.replace(self.old, self.new)
+
+
+FAULTS = (
+    Fault("blocks", "min(usable, int(counts.max()))", "int(counts.max())"),
+    Fault(
+        "board",
+        "max(0, view.wholly_free - view.reserve) * self.shape.per_node",
+        "view.wholly_free * self.shape.per_node",
+    ),
+    Fault("board", "reach[plot.index] = self._reach_of(plot, level, whole)", "self._reach_of(plot, level, whole)"),
+    Fault("board", "(self.reach(level) < members)", "(self.reach(level) <= members)"),
+    Fault("board", "caps[where] = part", "caps[where] = np.maximum(caps[where], part)"),
+    Fault("capacity", "sums - sums % step if step > 1 else sums", "sums"),
+    Fault("capacity", "0 < view.reserve >= view.wholly_free", "0 < view.reserve > view.wholly_free"),
+    Fault("capacity", "[view.cordoned for view in plot.views]", "[False for view in plot.views]"),
+    Fault("capacity", "sums[held != ", "sums[held > "),
+    Fault("coding", "widths.append(width if", "widths.append(width - 1 if"),
+    Fault("cover", "total - lines * bound.racks, bound", "total - lines * (bound.racks + 1), bound"),
+    Fault("cover", "fewest = -(-value // q)", "fewest = -(-value // q) + 1"),
+    Fault("cover", "lines = np.arange(0,", "lines = np.arange(1,"),
+    Fault("cover", "least < first - loss", "least < first + loss"),
+    Fault("cover", "rows[left[fits], 0]))[:1]", "-rows[left[fits], 0]))[:1]"),
+    Fault("cover", "- before, 0, equal)", ", 0, equal)"),
+    Fault("fronts", "states[used, axis] += 1", "states[used, axis] += 0"),
+    Fault("fronts", "min(caps[index], left // open_)", "min(caps[index], left)"),
+    Fault("fronts", "taken + others <= node_most", "others <= node_most"),
+    Fault("ground", "self.changed[changed] = self.tick", "self.changed[changed[:1]] = self.tick"),
+    Fault("ground", "first[changed] - _before(size) for", "first[changed] for"),
+    Fault("plan", "(tuple(placement.spans.values()), placement.profile)", "placement.profile"),
+    Fault("plan", '("refusal", request.members, task.spans,', '("refusal", task.spans,'),
+    Fault("prune", "instead[taken] = least[taken]", "instead[taken] = least[order[0]]"),
+    Fault("prune", "bounds <= known.price - options.grain", "bounds <= known.price - 8 * options.grain"),
+    Fault("prune", "(drop <= spare)", "(drop <= spare + 1)"),
+    Fault("rows", "count * unit + asked // inner * children[0].slope", "count * unit"),
+    Fault("rows", "np.searchsorted(reach, asked) + 1, 0)\n    prices", "np.searchsorted(reach, asked), 0)\n    prices"),
+    Fault("rows", "(taken <= count) & (room + others >= asked)", "(taken <= count) & (room + others > asked)"),
+    Fault("search", "count > task.most_supernodes else count", "count > task.most_supernodes + 1 else count"),
+    Fault("search", "all(counts[index - node] <= most for", "all(counts[index - node] <= most + 1 for"),
+    Fault("search", "best <= (floor, int(room[index]), index)", "best[0] <= floor + (1 << 40)"),
+    Fault("single", "partly if len(partly) else nodes, side", "nodes, side"),
+    Fault("single", "board.room[owners].argmin()", "board.room[owners].argmax()"),
+    Fault("single", "board.caps[level][domains].argmin()", "board.caps[level][domains].argmax()"),
+    Fault("split", "if caps[child] >= rest)", "if True)"),
+    Fault("split", "first + int(before[first:].argmin())", "first"),
+    Fault("split", "if known.price <= bound or not windows:", "if known.price <= 2 * bound or not windows:"),
+    Fault("tables", "self.coding.digit(price, 0) > self.usable", "self.coding.digit(price, 0) > self.usable + 1"),
+    Fault("whole", "floors == floors.min()", "floors < FAR"),
+    Fault("whole", "board.room[least].argmin()", "board.room[least].argmax()"),
+    Fault("whole", "place < amounts[domains]", "place <= amounts[domains]"),
+    Fault("whole", "in even_split(racks[start:end]", "in full_split(racks[start:end]"),
+)
+
+
+def survives(fault: Fault) -> tuple[Fault, str]:
+    """The fault and the test that noticed it, or nothing where none did."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "supernode"
+        shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+        path = copy / fault.path.relative_to(PACKAGE)
+        path.write_text(fault.applied(path.read_text()))
+        tests = [f"tests/placement/test_{name}.py" for name in TESTS]
+        run = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "pytest",
+                "-x",
+                "-q",
+                "-n0",
+                "-p",
+                "no:cacheprovider",
+                "--hypothesis-seed=1",
+                *tests,
+            ],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}", "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    lines = [line for line in run.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    assert run.returncode in (0, 1, 2), run.stdout + run.stderr
+    return fault, lines[0].partition("::")[2].partition(" - ")[0] if lines else ""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.placement.mutants", description=__doc__)
+    parser.add_argument("--only", default="", help="only faults whose module and text contain this")
+    parser.add_argument("--jobs", type=int, default=2, help="how many at a time (%(default)s)")
+    arguments = parser.parse_args()
+    chosen = [fault for fault in FAULTS if arguments.only in f"{fault.module}: {fault.old}"]
+    survived = 0
+    with ThreadPoolExecutor(arguments.jobs) as pool:
+        for fault, test in pool.map(survives, chosen):
+            survived += not test
+            print(f"{'noticed' if test else 'SURVIVED':8} {fault.module}: {fault.old}  {test}", flush=True)
+    print(f"{len(chosen)} faults, {survived} survived")
+    return 1 if survived else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
