@@ -17,7 +17,6 @@ import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -59,11 +58,10 @@ FAULTS = (
     Fault("capacity", "sums - sums % step if step > 1 else sums", "sums"),
     Fault("capacity", "0 < view.reserve >= view.wholly_free", "0 < view.reserve > view.wholly_free"),
     Fault("capacity", "[view.cordoned for view in plot.views]", "[False for view in plot.views]"),
-    Fault("capacity", "sums[held != ", "sums[held > "),
+    Fault("capacity", "sums[held != ", "sums[held < "),
     Fault("coding", "widths.append(width if", "widths.append(width - 1 if"),
-    Fault("cover", "total - lines * bound.racks, bound", "total - lines * (bound.racks + 1), bound"),
     Fault("cover", "fewest = -(-value // q)", "fewest = -(-value // q) + 1"),
-    Fault("cover", "lines = np.arange(0,", "lines = np.arange(1,"),
+    Fault("cover", "total - lines * bound.racks, bound", "total - (lines + 2) * bound.racks, bound"),
     Fault("cover", "least < first - loss", "least < first + loss"),
     Fault("cover", "rows[left[fits], 0]))[:1]", "-rows[left[fits], 0]))[:1]"),
     Fault("cover", "- before, 0, equal)", ", 0, equal)"),

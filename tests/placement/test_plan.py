@@ -107,6 +107,22 @@ def test_crossing_splits_evenly() -> None:
     assert counts == [4, 4]
 
 
+def test_of_several_supernodes_the_roomiest_and_the_one_the_rest_fits_best() -> None:
+    """An even split over a and b would break both; so b stays whole for the next group."""
+    fleet = Fleet([supernode("a", A3, "....", "...."), supernode("b", A3, "....", "...."), supernode("c", A3, "..##")])
+    assert Counter(member.supernode for member in place(fleet, Request("r", 10, 8)).members) == {"a": 8, "c": 2}
+    free = Fleet(
+        [supernode("a", FREE, "....", "...."), supernode("b", FREE, "....", "...."), supernode("c", FREE, "..##")]
+    )
+    assert Counter(member.supernode for member in place(free, Request("r", 20, 4)).members) == {"a": 16, "c": 4}
+
+
+def test_racks_of_a_supernode_are_used_evenly() -> None:
+    fleet = Fleet([supernode("a", A3, "....", "....")])
+    placement = place(fleet, Request("r", 6, 8))
+    assert Counter(member.domains["rack"] for member in placement.members) == {"a/r0": 3, "a/r1": 3}
+
+
 def test_blocks_never_straddle_and_ranks_follow_the_tree() -> None:
     fleet = Fleet([supernode("a", A3, "...#", "...#", "..##"), supernode("b", A3, "...#", "####", "####")])
     request = Request.of_blocks("r", 8, 8, [("rack", 2)])
