@@ -38,6 +38,10 @@ test: install lint ## Lint, type check, unit, property and cluster tests
 test-fast: install ## Unit and property tests only (no control plane)
 	@$(BIN)/python -m pytest $(PARALLEL) -m "not cluster"
 
+.PHONY: fuzz
+fuzz: install ## 10 000 mutated documents through the plan command (about ten minutes)
+	@FUZZ_DOCUMENTS=10000 $(BIN)/python -m pytest tests/cli/test_fuzz.py --numprocesses 2
+
 .PHONY: lint
 lint: install ## Format check, lint, types, import direction, generated files
 	@$(BIN)/ruff format --check .
