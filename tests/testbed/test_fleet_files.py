@@ -102,6 +102,14 @@ def test_pools_with_the_same_label_get_different_supernode_ids() -> None:
     assert {label(node, "example.com/supernode") for node in made.values()} == {"0", "1", "7", "8"}
 
 
+def test_hosts_of_a_torus_have_their_places() -> None:
+    made = nodes({"name": "t", "profile": "tpu-v4", "nodes": 32})
+    assert label(made["t-0-n000"], "supernode.io/tpu-host") == "0-0-0"
+    assert label(made["t-0-n021"], "supernode.io/tpu-host") == "0-1-1"
+    assert label(made["t-0-n031"], "supernode.io/tpu-host") == "1-1-3"
+    assert label(made["t-0-n021"], "supernode.io/tpu-cube") == "1"
+
+
 def test_label_templates() -> None:
     made = nodes(racks(supernodes=2, labels={"example.com/rack": "{pool}-{supernode:02d}-{rack}", "id": "{uuid}"}))
     assert label(made["r-1-n003"], "example.com/rack") == "r-01-1"
@@ -167,6 +175,7 @@ def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:
         ("a3-8", 384, {"huawei.com/Ascend910": 6144}),
         ("fleet-100k", 12_500, {"huawei.com/npu": 99_328, "nvidia.com/gpu": 672}),
         # 96 - 3 nodes of 16 cards; 128 of 8; 72 - 1 trays of 4 and 8 servers of 8.
+        ("tpu-v4", 48, {"google.com/tpu": 192}),
         ("mixed", 300, {"huawei.com/Ascend910": 1488, "huawei.com/npu": 1024, "nvidia.com/gpu": 348}),
     ],
 )
@@ -182,4 +191,4 @@ def test_the_example_fleets_have_the_size_they_say(file: str, count: int, cards:
 
 
 def test_every_example_is_tested() -> None:
-    assert {path.stem for path in FLEETS.glob("*.yaml")} == {"small", "a3-8", "fleet-100k", "mixed"}
+    assert {path.stem for path in FLEETS.glob("*.yaml")} == {"small", "a3-8", "fleet-100k", "mixed", "tpu-v4"}
