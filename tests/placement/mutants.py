@@ -22,7 +22,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "operator" / "supernode"
 
-TESTS = ("plan", "cases", "cover", "split", "state", "refusal", "budget", "exact")
+TESTS = ("plan", "cases", "cover", "split", "refusal", "state", "budget")
 """Quick ones first: a fault is most often seen at once."""
 
 
@@ -49,8 +49,8 @@ FAULTS = (
     Fault("blocks", "min(usable, int(counts.max()))", "int(counts.max())"),
     Fault(
         "board",
-        "max(0, view.wholly_free - view.reserve) * self.shape.per_node",
-        "view.wholly_free * self.shape.per_node",
+        "view.wholly_free - view.reserve - self.shape.spares",
+        "view.wholly_free - self.shape.spares",
     ),
     Fault("board", "reach[plot.index] = self._reach_of(plot, level, whole)", "self._reach_of(plot, level, whole)"),
     Fault("board", "(self.reach(level) < members)", "(self.reach(level) <= members)"),
@@ -87,7 +87,7 @@ FAULTS = (
     Fault("split", "if caps[child] >= rest)", "if True)"),
     Fault("split", "first + int(before[first:].argmin())", "first"),
     Fault("split", "if known.price <= bound or not windows:", "if known.price <= 2 * bound or not windows:"),
-    Fault("tables", "self.coding.digit(price, 0) > self.usable", "self.coding.digit(price, 0) > self.usable + 1"),
+    Fault("tables", "opened > self.usable", "opened > self.usable + 1"),
     Fault("whole", "floors == floors.min()", "floors < FAR"),
     Fault("whole", "board.room[least].argmin()", "board.room[least].argmax()"),
     Fault("whole", "place < amounts[domains]", "place <= amounts[domains]"),
