@@ -19,8 +19,8 @@ PEERS = own_profile("peers", cards=8, racks=3, nodes=16)
 
 WAITING = 5000
 REST_SECONDS = 30.0
-STEPS = {1008: 21, 3024: 63, 6000: 125, 10608: 221}
-"""Nodes of the growing fleet, and how many supernodes of 48 nodes they are; 1936 nodes of an Atlas 960 come last."""
+STEPS = {1008: 21, 3024: 63, 6000: 125, 12528: 261}
+"""Nodes of the growing fleet, and how many supernodes of 48 nodes they are."""
 
 Load = Callable[[Stage, Api, str, "Extent"], Awaitable[list[Figure]]]
 
@@ -47,6 +47,7 @@ FLEETS = {
     "dense": Fleet((DENSE,), (10,), (2,)),
     "peers-1536": Fleet((PEERS,), (32,), (8,)),
     "peers-6240": Fleet((PEERS,), (130,), (8,)),
+    "growing": Fleet((A3,), (0,), (0,)),
 }
 
 
@@ -209,7 +210,7 @@ async def peers(stage: Stage, api: Api, name: str, extent: Extent) -> list[Figur
 
 
 async def growth(stage: Stage, api: Api, name: str, extent: Extent) -> list[Figure]:
-    """Start, memory and a job of 480 pods, from 1 008 to 12 544 nodes full of pods."""
+    """Start, memory and a job of 480 pods, from 1 008 to 12 528 nodes full of pods."""
     table, pods = Table(name), 0
     for nodes, supernodes in list(STEPS.items())[: 1 if extent.quick else None]:
         stage.grow(s0=supernodes)
@@ -236,17 +237,17 @@ async def growth(stage: Stage, api: Api, name: str, extent: Extent) -> list[Figu
 
 
 LOADS: dict[str, tuple[str, Load]] = {
-    "growth": ("large", growth),
-    "start": ("large", start),
     "job-1000": ("large", beside_floor(Work(1, 1000, A3, 16))),
     "job-5000": ("large", beside_floor(Work(1, 5000, A3, 16))),
     "job-1936": ("large", beside_floor(Work(1, 1936, A960, 8, required="supernode"))),
     "storm-200": ("large", beside_floor(Work(200, 8, A3, 16))),
     "storm-1000": ("large", beside_floor(Work(1000, 8, A3, 16))),
+    "start": ("large", start),
     "arrivals": ("dense", arrivals),
     "waiting": ("peers-1536", waiting),
     "peers-1536": ("peers-1536", peers),
     "peers-6240": ("peers-6240", peers),
+    "growth": ("growing", growth),
 }
 QUICK = ("start", "job-1000", "storm-200")
 
@@ -269,7 +270,7 @@ async def _on_bed(fleet: Fleet, names: list[str], extent: Extent) -> list[Figure
     try:
         async with connect(stage.bed) as api:
             for name in names:
-                if name != "growth":
+                if any(fleet.full):
                     stage.grow(
                         **{f"s{i}": count for i, count in enumerate(fleet.quick if extent.quick else fleet.full)}
                     )
