@@ -5,10 +5,9 @@ The decisions of one pass are collected in a :class:`Draft`; the allocator write
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from itertools import chain
 from typing import Any
 
 from supernode.api import names
@@ -21,9 +20,10 @@ from supernode.control.conditions import is_true
 from supernode.control.fleet import FleetState, group_key, group_text
 from supernode.control.observer import Observer
 from supernode.control.records import Custom, Key, parse_time
+from supernode.control.seating import Seating
 from supernode.placement import Placement, Refusal, plan
 from supernode.topology.fleet import Fleet, Member
-from supernode.topology.ledger import LedgerEntry, Seat, decode_placement, entries_for
+from supernode.topology.ledger import LedgerEntry, decode_placement, entries_for
 from supernode.topology.views import held_cards
 
 _log = logging.getLogger(__name__)
@@ -75,6 +75,7 @@ class Groups:
     def __init__(self, caches: Caches, state: FleetState, observer: Observer, on_change: Callable[[Key], None]) -> None:
         self._caches = caches
         self._state = state
+        self._seating = Seating(state)
         self._observer = observer
         self._on_change = on_change
         self._touched: set[Key] = set()
@@ -101,24 +102,8 @@ class Groups:
         parts = self._state.by_group.get(group_text(key), {}).get(uid)
         if parts is None or record is None or record.model is None or record.uid != uid:
             return None
-        members = self._members(parts)
+        members = self._seating.members(parts)
         return members if len(members) == record.model.spec.members else None
-
-    def _members(self, parts: dict[str, LedgerEntry]) -> tuple[Member, ...]:
-        found = (self._located(name, entry.seats()) for name, entry in parts.items())
-        return tuple(sorted(chain.from_iterable(found), key=lambda member: member.rank))
-
-    def _spares(self, parts: dict[str, LedgerEntry]) -> tuple[Member, ...]:
-        found = chain.from_iterable(self._located(name, entry.spare_seats()) for name, entry in sorted(parts.items()))
-        return tuple(spare._replace(rank=number) for number, spare in enumerate(found))
-
-    def _located(self, supernode: str, seats: Iterable[Seat]) -> Iterator[Member]:
-        """Seats of one ledger with their domains, as far as their nodes are known."""
-        view = self._state.fleet.supernodes.get(supernode)
-        for seat in seats:
-            known = view is not None and seat.node in view.layout.index
-            domains = view.domains(view.node(seat.node)) if view is not None and known else {}
-            yield Member(seat.rank, supernode, seat.node, seat.cards, domains)
 
     # Looking at groups.
 
@@ -178,7 +163,7 @@ class Groups:
     def _check_held(self, group: Group, parts: dict[str, LedgerEntry], draft: Draft) -> None:
         """A group the ledgers know: complete, so its status must say so; or cut short, so it is rolled back."""
         assert group.model is not None
-        members = self._members(parts)
+        members = self._seating.members(parts)
         if len(members) != group.model.spec.members:
             draft.release(parts)
             draft.unfinished = True
@@ -188,7 +173,7 @@ class Groups:
             if group.status.get("observedGeneration") != group.generation:
                 draft.confirmed.append((group, status.confirmed_group(group)))
             return
-        placement = status.reconstruct(draft.fleet, group, members, self._spares(parts))
+        placement = status.reconstruct(draft.fleet, group, members, self._seating.spares(parts))
         draft.confirmed.append(
             (group, status.allocated_group(group, placement, draft.fleet.profiles.get(placement.profile), now()))
         )
