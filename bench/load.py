@@ -175,7 +175,7 @@ async def pairs(stage: Stage, api: Api, name: str, work: Work, number: int) -> l
     """Floor and operator in turn, `number` times."""
     table = Table(name)
     pods = await pods_of(work, api)
-    ratios, rounds, floors = [], [], []
+    ratios, rounds, floors, shares = [], [], [], []
     for turn in range(number):
         least, cost = await floor(stage, api, pods)
         await stage.start_operator()
@@ -187,13 +187,15 @@ async def pairs(stage: Stage, api: Api, name: str, work: Work, number: int) -> l
         ratios.append(took.bound / least)
         rounds.append(took)
         floors.append(least)
+        shares.append(sum(took.seconds.values()) / sum(cost.values()))
         say(
-            f"{name}: pair {turn + 1}: floor {least:.2f} s, operator {took.bound:.2f} s, ratio {ratios[-1]:.3f}; "
-            f"cleaned in {cleaned:.1f} s; {memory:.0f} MiB"
+            f"{name}: pair {turn + 1}: floor {least:.2f} s, operator {took.bound:.2f} s, ratio {ratios[-1]:.3f}, "
+            f"of processor time {shares[-1]:.3f}; cleaned in {cleaned:.1f} s; {memory:.0f} MiB"
         )
         took.tell(name, work)
         say(f"    processor ms a pod of the floor: {per_pod(cost, work)}")
     table.add("ratio to the floor", statistics.median(ratios))
+    table.add("processor time to the floor's, all programs", statistics.median(shares))
     table.add("floor, seconds to bound", statistics.median(floors))
     table.add("seconds to bound", statistics.median(r.bound for r in rounds))
     table.add("loop lag p99, ms", statistics.median(r.lag_ms for r in rounds))
