@@ -136,7 +136,7 @@ class Stage:
     # What it costs.
 
     def seconds(self) -> dict[str, float]:
-        """Processor seconds of each program so far; `bench` is this client, which makes the floor's pods and watches."""
+        """Processor seconds of each program so far; `bench` is this client: it makes the floor's pods, and watches."""
         return {program: _cpu_seconds(pid) for program, pid in (self.bed.pids | {"bench": os.getpid()}).items()}
 
     @property

@@ -83,22 +83,27 @@ def _filling(quick: bool) -> list[Work]:
 
 
 async def _starts(stage: Stage, api: Api, name: str, times: int) -> list[tuple[str, float, str]]:
-    ratios, starts, peaks = [], [], []
+    ratios, starts, peaks, shares = [], [], [], []
     for turn in range(times):
+        before = time.process_time()
         objects, listed = await raw_list(api)
+        raw = time.process_time() - before
         ready = await stage.start_operator()
+        spent = stage.seconds()["operator"]
         await asyncio.sleep(5.0)
         peak = stage.peak_memory()
         await stage.stop_operator()
         ratios.append(ready / listed)
         starts.append(ready)
         peaks.append(peak)
+        shares.append(spent / raw)
         say(
             f"{name}: start {turn + 1}: {objects} objects, raw list {listed:.2f} s, operator ready {ready:.2f} s, "
-            f"ratio {ready / listed:.2f}, peak {peak:.0f} MiB"
+            f"ratio {ready / listed:.2f}, processor {spent:.2f} s to {raw:.2f} s, peak {peak:.0f} MiB"
         )
     return [
         ("ratio to a raw list", sorted(ratios)[times // 2], ""),
+        ("processor time to a raw list's", sorted(shares)[times // 2], ""),
         ("seconds to ready", sorted(starts)[times // 2], "s"),
         ("peak memory, MiB", max(peaks), ""),
     ]
