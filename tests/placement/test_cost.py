@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supernode.api.profile import SuperNodeProfileSpec
+from supernode.placement import Placement, Request, plan
 from supernode.placement.cost import MIB, Hop, all_reduce, all_to_all, estimate
-from supernode.topology.fleet import Member
-from supernode.topology.profile import Profile
+from supernode.topology.fleet import Fleet, Member, Node, SuperNodeView
+from supernode.topology.profile import Level, Profile
 
 SHIPPED = Path(__file__).parents[2] / "examples" / "profiles"
 
@@ -122,3 +123,20 @@ def test_spreading_over_supernodes_is_never_faster(nodes: int, spread: int, size
         times.append((all_reduce(hops, size), all_to_all(hops[:-1], hops[-1], 16 * near * far, size)))
     assert times[0][0] <= times[1][0] + 1e-12
     assert times[0][1] <= times[1][1] + 1e-12
+
+
+def test_the_objective_chooses_between_profiles_of_equal_spans() -> None:
+    wide = Profile("wide", "r", (Level("node", 4, 4, "switch", (), 400.0, 3.0),))
+    near = Profile("near", "r", (Level("node", 4, 4, "switch", (), 100.0, 1.0),))
+    dark = Profile("dark", "r", (Level("node", 4, 4),))
+    views = [SuperNodeView(of.name, of, [Node(of.name, 4, 15)]) for of in (wide, near, dark)]
+    chosen = {}
+    for objective in ("bandwidth", "latency"):
+        placed = plan(Fleet(views), Request("r", 1, 4, objective=objective))
+        assert isinstance(placed, Placement)
+        chosen[objective] = placed.profile
+    assert chosen == {"bandwidth": "wide", "latency": "near"}
+    two = [SuperNodeView(f"near-{i}", near, [Node(f"near-{i}", 4, 15, taken)]) for i, taken in enumerate((1, 0))]
+    placed = plan(Fleet([views[0].take({"wide": 1}), *two]), Request("r", 1, 4))
+    assert isinstance(placed, Placement)
+    assert placed.profile == "near", "what fits comes before what is fast"

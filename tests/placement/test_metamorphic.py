@@ -109,3 +109,11 @@ def test_ranks_may_rotate_by_whole_blocks_and_inside_them(case: tuple[Fleet, Req
     for order in (shifted, turned):
         ranked = tuple(member._replace(rank=rank) for rank, member in enumerate(order))
         assert violations(fleet, request, replace(placed, members=ranked)) == []
+
+
+@QUIET
+@given(st.one_of(cases(), scattered()))
+def test_an_objective_changes_no_count(case: tuple[Fleet, Request]) -> None:
+    """Nor a member, where there is one profile."""
+    fleet, request = case
+    assert plan(fleet, request) == plan(fleet, replace(request, objective="latency"))

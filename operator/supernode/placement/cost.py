@@ -69,6 +69,13 @@ def estimate(profile: Profile, members: Sequence[Member]) -> Estimate | None:
     return Estimate(all_reduce(hops, ALL_REDUCE_BYTES), all_to_all(hops[:-1], hops[-1], cards, ALL_TO_ALL_BYTES))
 
 
+def distance(profile: Profile, members: Sequence[Member]) -> float | None:
+    """Seconds of latency between the two cards of a placement that are farthest apart; None where it is not known."""
+    hops = _hops(profile, _widths(profile, members))
+    crossed = [hop for hop in hops or () if hop.most > 1]
+    return None if hops is None else max((hop.latency for hop in crossed[-1:]), default=0.0)
+
+
 def all_reduce(hops: Iterable[Hop], size: float) -> float:
     """Seconds to all-reduce `size` bytes over everything the hops join, inner to outer."""
     seconds, rest = 0.0, size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import chain, count, groupby, repeat
@@ -13,6 +14,7 @@ from supernode.placement.alike import Parts, Sets, card_sets, exchanged
 from supernode.placement.board import board_of
 from supernode.placement.boxed import plan_box
 from supernode.placement.coding import Coding
+from supernode.placement.cost import distance, estimate
 from supernode.placement.fronts import OverBudgetError
 from supernode.placement.refusal import emptied, over_budget, refusal
 from supernode.placement.request import Request
@@ -30,7 +32,8 @@ _member: Callable[[Iterable[Any]], Member] = partial(tuple.__new__, Member)
 def plan(fleet: Fleet, request: Request) -> Placement | Refusal:
     """The placement that touches the fewest domains, outermost level first, or why there is none.
 
-    Of several eligible profiles the one with the fewest supernodes wins, then the least vector, then the name.
+    Of several eligible profiles the one with the fewest supernodes wins, then the least vector, then the one that the
+    objective favours, then the name.
     """
     profiles = _eligible(fleet, request)
     if isinstance(profiles, Refusal):
@@ -38,9 +41,22 @@ def plan(fleet: Fleet, request: Request) -> Placement | Refusal:
     outcomes = [_plan_on(fleet, request, profile) for profile in profiles]
     placements = [outcome for outcome in outcomes if isinstance(outcome, Placement)]
     if placements:
-        return min(placements, key=lambda placement: (tuple(placement.spans.values()), placement.profile))
+        least = min(tuple(placement.spans.values()) for placement in placements)
+        tied = [placement for placement in placements if tuple(placement.spans.values()) == least]
+        return min(tied, key=partial(_favour, fleet, request)) if len(tied) > 1 else tied[0]
     refusals = [outcome for outcome in outcomes if isinstance(outcome, Refusal)]
     return min(refusals, key=lambda outcome: (outcome.stalled, outcome.best == 0, outcome.needed - outcome.best))
+
+
+def _favour(fleet: Fleet, request: Request, placement: Placement) -> tuple[float, str]:
+    """Between profiles: the fastest all-reduce, or for latency the nearest farthest cards; unknown last."""
+    profile = fleet.profiles[placement.profile]
+    if request.objective == "latency":
+        seconds = distance(profile, placement.members)
+    else:
+        found = estimate(profile, placement.members)
+        seconds = None if found is None else found.all_reduce
+    return math.inf if seconds is None else seconds, placement.profile
 
 
 def _eligible(fleet: Fleet, request: Request) -> list[Profile] | Refusal:
