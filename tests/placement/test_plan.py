@@ -9,6 +9,7 @@ import pytest
 
 from supernode.api.conditions import Reason
 from supernode.placement import Block, Placement, Refusal, Request, fragmentation, largest_block, plan
+from supernode.placement.request import Spares
 from supernode.topology.fleet import Fleet, Node, SuperNodeView
 from supernode.topology.profile import Profile
 from supernode.topology.ranges import card_indices
@@ -246,6 +247,14 @@ def test_nodes_that_are_supernodes() -> None:
     assert place(fleet, Request("r", 2, 8)).spans == {"node": 2}
     assert nodes(place(fleet, Request("r", 1, 4))) == ["b1"]
     assert place(fleet, Request("r", 1, 8)).members[0].domains == {"node": "b0"}
+
+
+def test_a_node_that_is_a_supernode_holds_its_own_spare() -> None:
+    box = profile_of("box", ("node", 8))
+    fleet = Fleet([SuperNodeView(f"b{i}", box, [Node(f"b{i}", 8, 255, taken)]) for i, taken in enumerate([0, 0xF])])
+    placement = place(fleet, Request("r", 3, 1, spares=Spares(1)))
+    assert {member.node for member in (*placement.members, *placement.spares)} == {"b1"}
+    assert {member.node for member in place(fleet, Request("r", 3, 2, spares=Spares(1))).spares} == {"b0"}
 
 
 EMPTY = ("....", "....", "....")

@@ -133,6 +133,8 @@ class Tables:
         bound of the price. Raises RoughError.
         """
         levels = len(self.shape.above)
+        if not levels:
+            return self.coding.whole * self.view.nodes[0].wholly_free
         if levels == 1:
             row = self.row
             price = int(row.prices[members // row.step])
