@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from supernode.api import names
@@ -85,6 +85,16 @@ class Allocator:
     def members_of(self, key: Key, uid: str) -> tuple[Member, ...] | None:
         """The members of a group whose allocation is committed in every ledger it touches, in rank order."""
         return self._groups.members_of(key, uid)
+
+    @contextlib.contextmanager
+    def arriving(self, key: Key, uid: str) -> Iterator[None]:
+        """While pods of a group are being created its cards stay booked, although no cache knows of these pods yet."""
+        self._groups.arriving.add(uid)
+        try:
+            yield
+        finally:
+            self._groups.arriving.discard(uid)
+            self.group_touched(key)
 
     # The passes.
 

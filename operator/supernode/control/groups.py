@@ -69,7 +69,8 @@ class Draft:
 class Groups:
     """The groups something happened to, and those that wait for cards.
 
-    ``on_change`` is called with a group's key when its job should look again.
+    ``on_change`` is called with a group's key when its job should look again. ``arriving`` are the uids of groups whose
+    pods are being created: they hold their cards, although no cache knows of these pods yet.
     """
 
     def __init__(self, caches: Caches, state: FleetState, observer: Observer, on_change: Callable[[Key], None]) -> None:
@@ -79,6 +80,7 @@ class Groups:
         self._observer = observer
         self._on_change = on_change
         self._touched: set[Key] = set()
+        self.arriving: set[str] = set()
         self._waiting: dict[Key, Group] = {}
         self._tried: dict[Key, int] = {}
         self._recheck: dict[Key, float] = {}
@@ -149,6 +151,8 @@ class Groups:
         self._recheck.pop(key, None)
 
     def _in_use(self, key: Key, uid: str) -> bool:
+        if uid in self.arriving:
+            return True
         pods = self._caches.pods.store.by_index("group", key)
         return any(not pod.finished and pod.group_uid in (None, uid) for pod in pods)
 

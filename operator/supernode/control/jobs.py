@@ -65,6 +65,12 @@ class JobController:
             return None
         view = self._view(job)
         step = decide(view)
+        if not step.create_ranks or view.group is None:
+            return await self._take(job, view, step)
+        with self._allocator.arriving(key, view.group.uid):
+            return await self._take(job, view, step)
+
+    async def _take(self, job: Job, view: JobView, step: Step) -> float | None:
         if not step.removes:
             await self._create(job, view, step)  # nobody should wait for a status before getting pods
         if step.interim and (pause := self._pause(job)) > 0:
