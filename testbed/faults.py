@@ -184,14 +184,49 @@ class WatchError(Fault):
 
 @dataclass(frozen=True, slots=True)
 class HoldEvents(Fault):
-    """Hold everything a watch sends back until ``release`` is set: the client's view lags."""
+    """Hold everything a watch sends back until ``release`` is set: the client's view lags.
 
+    With ``after_start`` the objects that a WatchList begins with still pass: the view is whole, then stands still.
+    """
+
+    after_start: bool = False
     release: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def lines(self, lines: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        holding = not self.after_start
         async for line in lines:
-            await self.release.wait()
+            if holding:
+                await self.release.wait()
             yield line
+            holding = holding or _INITIAL_END in line
+
+
+_INITIAL_END = b'"k8s.io/initial-events-end":"true"'
+"""In the bookmark that ends the objects a WatchList begins with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Late(Fault):
+    """Pass each event of a watch on only ``seconds`` after it came: the client's view is of the past."""
+
+    seconds: float
+
+    async def lines(self, lines: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        clock = asyncio.get_running_loop().time
+        came: asyncio.Queue[tuple[float, bytes] | None] = asyncio.Queue()
+
+        async def read() -> None:
+            async for line in lines:
+                came.put_nowait((clock(), line))
+            came.put_nowait(None)
+
+        reading = asyncio.create_task(read())
+        try:
+            while (item := await came.get()) is not None:
+                await asyncio.sleep(max(0.0, item[0] + self.seconds - clock()))
+                yield item[1]
+        finally:
+            reading.cancel()
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,10 +116,11 @@ class Proxy:
         self._rules.clear()
         self.unreachable = False
 
-    def sever(self) -> None:
-        """Abort every open connection, idle watches too."""
+    def sever(self, *, watches_only: bool = False) -> None:
+        """Abort every open connection, idle watches too; or nothing but watches."""
         for request in self._open:
-            if isinstance(request.transport, asyncio.Transport):
+            watches = request.query.get("watch") == "true"
+            if isinstance(request.transport, asyncio.Transport) and (watches or not watches_only):
                 request.transport.abort()
 
     async def stop_at(self, nth: int, *, applied: bool) -> None:

@@ -15,6 +15,20 @@ settings.register_profile("thorough", settings.get_profile("default"), max_examp
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`make nightly` gives ``--nightly``."""
+    parser.addoption("--nightly", action="store_true", help="also run what takes hours")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what belongs to the night."""
+    if config.getoption("--nightly"):
+        return
+    late = [item for item in items if item.get_closest_marker("nightly")]
+    config.hook.pytest_deselected(items=late)
+    items[:] = [item for item in items if item not in late]
+
+
 @pytest.fixture(autouse=True)
 def unlimited_width(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tables are as wide as they need to be: test runners tell a width of their own, a pipe has none."""

@@ -33,4 +33,5 @@ async def world(site: Bed) -> AsyncIterator[World]:
     """A namespace, its users and operators, and the history of the whole cluster; its promises are held at the end."""
     async with new_world(site) as found:
         yield found
-        assert await found.broken() == []
+        broken = await found.broken()
+        assert broken == [], "\n".join(broken)

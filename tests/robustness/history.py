@@ -47,11 +47,16 @@ def revision_of(obj: Json) -> int:
 
 
 class History:
-    """``objects`` are the latest versions told, by kind and key; ``events`` those that nobody has taken yet."""
+    """``objects`` are the latest versions told, by kind and key; ``events`` those that nobody has taken yet.
+
+    A definition that is changed makes the server forget the history of its kind. Only with ``may_miss`` does a new list
+    follow; else it is an error, as what happened between is not known.
+    """
 
     def __init__(self, api: ApiClient) -> None:
         self.objects: dict[str, dict[Key, Json]] = {kind: {} for kind in PATHS}
         self.events: list[Event] = []
+        self.may_miss = False
         self._api = api
         self._reached: dict[str, int] = {}
         self._news = asyncio.Event()
@@ -127,9 +132,20 @@ class History:
                 async for event in self._api.watch(path, str(self._reached[kind])):
                     self._take(kind, event["type"], event["object"])
             except ApiError as error:
-                if error.status == 410:
-                    raise  # what was between is lost: the history is not complete
+                if error.status == 410 and not self.may_miss:
+                    raise
                 await asyncio.sleep(0.2)  # the API server may be away: that is part of some tests
+                if error.status == 410:
+                    await self._begin_anew(kind, path)
+
+    async def _begin_anew(self, kind: str, path: str) -> None:
+        page = await self._list(path)
+        listed = {key_of(obj): obj for obj in page["items"]}
+        for obj in [obj for key, obj in self.objects[kind].items() if key not in listed]:
+            self._take(kind, "DELETED", {"metadata": {**obj["metadata"], **page["metadata"]}})
+        for obj in listed.values():
+            self._take(kind, "MODIFIED", obj)
+        self._reached[kind] = revision_of(page)
 
     def _take(self, kind: str, happened: str, obj: Json) -> None:
         revision = revision_of(obj)

@@ -6,22 +6,38 @@ engine knew is thrown away. The server cannot tell it from a SIGKILL.
 
 import asyncio
 import gc
+import io
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from pathlib import Path
+from typing import cast
 
+from supernode.cluster.elector import Elector
+from supernode.cluster.lease import Timing
 from supernode.cluster.session import Session
-from supernode.control.engine import Engine
+from supernode.control.engine import Elect, Engine
+from supernode.control.leader import Leader
 from supernode.control.observer import Observer
+from testbed.installation import NAMESPACE
 from testbed.proxy import Proxy
 
 REQUEST_SECONDS = 5.0
 """What a request may take: silence of the server must not make a test wait for the half minute of production."""
 
+END_SECONDS = 10.0
+"""Within this an engine that is told to end has ended."""
 
-async def _always(lead: Callable[[], Awaitable[None]]) -> None:
-    """Lead without an election: whoever comes later takes over."""
-    await lead()
+
+LEASE = (NAMESPACE, "supernode-operator")
+QUICK = Timing(duration=4, renew_deadline=3.0, retry=0.5)
+
+TURN_SECONDS = 1.0
+
+
+async def _in_turns(lead: Callable[[], Awaitable[None]]) -> None:
+    """Lead without an election: whoever comes later takes over, and whoever was deposed comes back a moment later."""
+    while True:
+        await lead()
+        await asyncio.sleep(TURN_SECONDS)
 
 
 class Replica:
@@ -38,12 +54,25 @@ class Replica:
         await self.proxy.__aenter__()
         return self
 
-    def start(self) -> None:
-        """Run the engine; its first lists go through the proxy too."""
+    def start(self, *, elected: bool = False, patience: float = REQUEST_SECONDS) -> None:
+        """Run the engine; its first lists go through the proxy too.
+
+        Only ``elected`` ones ask for a Lease. A request may take ``patience`` seconds.
+        """
         kubeconfig = self.proxy.kubeconfig(self._kubeconfig)
-        self._session = Session.connect(kubeconfig, timeout=REQUEST_SECONDS)
-        self.engine = Engine(self._session, Observer(), identity=self.name)
-        self._running = asyncio.create_task(self.engine.run(_always), name=self.name)
+        self._session = Session.connect(kubeconfig, timeout=patience)
+        session, elect = self._session, cast(Elect, _in_turns)
+        if elected:
+            elector = Elector(self._session, LEASE, self.name, QUICK)
+            session, elect = self._session.guarded(elector.guard), elector.run
+        self.engine = Engine(session, Observer(), identity=self.name)
+        self._running = asyncio.create_task(self.engine.run(elect), name=self.name)
+
+    @property
+    def leader(self) -> Leader:
+        """What acts while it leads; it must."""
+        assert self.engine.leader is not None, f"{self.name} does not lead"
+        return self.engine.leader
 
     async def ready(self, seconds: float = 30.0) -> None:
         """Wait until it leads."""
@@ -58,8 +87,8 @@ class Replica:
 
     @property
     def writes(self) -> int:
-        """How many requests it has made that can change something."""
-        return sum(call.writes for call in self.proxy.calls)
+        """How many requests it has made that can change something but who leads."""
+        return sum(call.writes and call.resource != "leases" for call in self.proxy.calls)
 
     async def crash_at(self, nth: int, *, applied: bool) -> None:
         """End at the `nth` write from now on: before the server gets it, or after it has `applied` it."""
@@ -72,8 +101,17 @@ class Replica:
         running, self._running = self._running, None
         if running is not None:
             running.cancel()
-            with suppress(asyncio.CancelledError):
-                await running
+            await asyncio.wait({running}, timeout=END_SECONDS)
+            assert running.done(), f"{self.name} was told to end and did not: {_stacks()}"
             await self._session.close()
-        await self.proxy.__aexit__(None, None, None)
+        async with asyncio.timeout(END_SECONDS):
+            await self.proxy.__aexit__(None, None, None)
         gc.unfreeze()  # an engine takes its caches out of the collector's sight; here they must not pile up
+
+
+def _stacks() -> str:
+    """Where every task of the process stands."""
+    told = io.StringIO()
+    for task in asyncio.all_tasks():
+        task.print_stack(limit=8, file=told)
+    return told.getvalue()

@@ -32,6 +32,16 @@ class World:
         self.namespace = namespace
         self.promises = Promises()
         self.replicas: list[Replica] = []
+        self.neighbours: list[World] = []
+
+    async def neighbour(self) -> "World":
+        """Another namespace of the same cluster, with the same operators and the same history."""
+        name = f"robust-{next(_numbers)}"
+        await self.api.request("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
+        found = World(self.bed, self.api, self.history, name)
+        found.promises, found.replicas = self.promises, self.replicas
+        self.neighbours.append(found)
+        return found
 
     # Operators.
 
@@ -43,12 +53,18 @@ class World:
         self.replicas.append(replica)
         return replica
 
-    async def operator(self) -> Replica:
-        """An operator that runs and has filled its caches."""
+    async def operator(self, *, elected: bool = False) -> Replica:
+        """An operator that leads."""
         replica = await self.replica()
-        replica.start()
+        replica.start(elected=elected)
         await replica.ready()
         return replica
+
+    async def one_leads(self, seconds: float = 30.0) -> None:
+        """Wait until one of the operators leads."""
+        async with asyncio.timeout(seconds):
+            while not any(replica.engine.leader for replica in self.replicas):  # noqa: ASYNC110 (it has no event to set)
+                await asyncio.sleep(0.05)
 
     async def end(self, replica: Replica) -> None:
         """An operator ends at once and for good."""
@@ -58,10 +74,23 @@ class World:
     # Users.
 
     async def submit(
-        self, name: str, *, replicas: int = 2, cards: int = 4, annotations: dict[str, str] | None = None, **spec: Any
+        self,
+        name: str,
+        *,
+        replicas: int = 2,
+        cards: int = 4,
+        annotations: dict[str, str] | None = None,
+        padding: int = 0,
+        **spec: Any,
     ) -> Json:
-        """Create a TrainingJob of ``replicas`` workers with ``cards`` cards each; ``annotations`` go to its pods."""
-        containers = [{"name": "train", "image": "example.invalid/train:1"}]
+        """Create a TrainingJob of ``replicas`` workers with ``cards`` cards each.
+
+        Its pods get the ``annotations`` and an environment variable of ``padding`` bytes.
+        """
+        container: Json = {"name": "train", "image": "example.invalid/train:1"}
+        if padding:
+            container["env"] = [{"name": "PADDING", "value": padding * "x"}]
+        containers = [container]
         template = {"metadata": {"annotations": annotations or {}}, "spec": {"containers": containers}}
         workers = {"replicas": replicas, "cardsPerWorker": cards, "template": template}
         job = {
@@ -76,6 +105,14 @@ class World:
         """Merge a patch into an object."""
         path = f"{self._path(kind, name)}{subresource and '/'}{subresource}"
         return await self.api.request("PATCH", path, patch, content_type=_MERGE)
+
+    async def try_patch(self, kind: str, name: str, patch: Json) -> None:
+        """Merge a patch into an object, unless it is gone."""
+        try:
+            await self.patch(kind, name, patch)
+        except ApiError as error:
+            if error.status != 404:
+                raise
 
     async def edit(self, name: str, **spec: Any) -> Json:
         """Change a TrainingJob's spec."""
@@ -189,8 +226,11 @@ class World:
             self.promises.take(event)
         return self.promises.broken
 
-    async def settled(self, *, quiet: float = QUIET_SECONDS, within: float = 20.0) -> None:
-        """Wait until the operators write nothing for ``quiet`` seconds; then every promise must hold."""
+    async def settled(self, *, quiet: float = QUIET_SECONDS, within: float = 20.0, without: str = "no such") -> None:
+        """Wait until the operators write nothing for ``quiet`` seconds; then every promise must hold.
+
+        Reproaches that contain ``without`` are what the test provoked.
+        """
         loop = asyncio.get_running_loop()
         until, since, writes = loop.time() + within, loop.time(), self._writes()
         while loop.time() - since < quiet:
@@ -200,6 +240,7 @@ class World:
                 since, writes = loop.time(), now
         for event in await self.history.take():
             self.promises.take(event)
+        self.promises.broken = [told for told in self.promises.broken if without not in told]
         assert self.promises.at_rest() == []
 
     def _writes(self) -> int:
@@ -210,18 +251,21 @@ class World:
         return [f"{call.verb} {call.resource} {call.namespace}/{call.name}" for call in calls[-10:]]
 
     async def clear(self) -> None:
-        """Delete everything of this namespace and let a sound operator tidy up."""
-        for replica in self.replicas:
-            await replica.crash()
-        self.replicas.clear()
-        await self.operator()
+        """Delete everything of these namespaces and let a sound operator tidy up."""
+        for replica in [*self.replicas]:
+            await self.end(replica)
+        operator = await self.operator()
+        for each in (self, *self.neighbours):
+            await each.clear_namespace()
+        await self.end(operator)
+
+    async def clear_namespace(self) -> None:
+        """Delete all jobs, groups and pods of the namespace; they are gone then, and their cards free."""
         for kind in ("TrainingJob", "CardGroup", "Pod"):
             await self.api.request("DELETE", self._path(kind), {"propagationPolicy": "Background"})
         prefix = f"{self.namespace}/"
         await self.wait("its cards are free", lambda: not any(h.startswith(prefix) for h in self.holders()), 60)
         await self.wait("its pods are gone", lambda: not self.pods(), 60)
-        for replica in self.replicas:
-            await replica.crash()
 
 
 @asynccontextmanager

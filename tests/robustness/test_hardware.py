@@ -1,0 +1,96 @@
+"""Nodes and cards go while a job starts or runs: it is placed soundly all the same, and nothing else is touched."""
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+from history import Json
+from scenario import JOB, PODS
+from world import World
+
+from testbed.faults import Pause
+from testbed.nodes import READY, UNHEALTHY
+
+pytestmark = pytest.mark.cluster
+STEPS = [
+    pytest.param(2, marks=pytest.mark.nightly),
+    pytest.param(3, marks=pytest.mark.nightly),
+    5,
+    pytest.param(9, marks=pytest.mark.nightly),
+    pytest.param(18, marks=pytest.mark.nightly),
+]
+
+
+def _first_node(world: World) -> str:
+    """The node that a job on an empty cluster gets first."""
+    return min(node["metadata"]["name"] for node in world.history.every("Node") if "nvl-1" in node["metadata"]["name"])
+
+
+async def _cordon(world: World, node: str) -> None:
+    await world.patch("Node", node, {"spec": {"unschedulable": True}})
+
+
+async def _lose(world: World, node: str) -> None:
+    await world.patch("Node", node, {"metadata": {"annotations": {READY: "Unknown"}}})
+
+
+async def _break_a_card(world: World, node: str) -> None:
+    await world.patch("Node", node, {"metadata": {"annotations": {UNHEALTHY: "1"}}})
+    await world.patch("Node", node, {"status": {"allocatable": {"nvidia.com/gpu": "3"}}}, subresource="status")
+
+
+async def _heal(world: World, node: str) -> None:
+    healed: Json = {"metadata": {"annotations": {READY: None, UNHEALTHY: None}}, "spec": {"unschedulable": None}}
+    await world.patch("Node", node, healed)
+    await world.patch("Node", node, {"status": {"allocatable": {"nvidia.com/gpu": "4"}}}, subresource="status")
+
+    def well() -> bool:
+        found = world.history.objects["Node"]["", node]
+        ready = any(c["type"] == "Ready" and c["status"] == "True" for c in found["status"]["conditions"])
+        return ready and not found["spec"].get("taints")
+
+    await world.wait(f"{node} is well", well, 60)
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("harm", [_cordon, _lose, _break_a_card])
+async def test_while_a_job_starts(world: World, harm: Callable[[World, str], Awaitable[None]], step: int) -> None:
+    operator = await world.operator()
+    pause = Pause()
+    operator.proxy.inject("*", "*", pause, nth=step, when=lambda call: call.writes)
+    await world.submit(JOB, replicas=PODS, cards=2)
+    await pause.reached.wait()
+    node = _first_node(world)
+    await harm(world, node)
+    pause.release.set()
+    try:
+        await world.wait("it runs, or is held with its cards", lambda: _settled(world), 60)
+        assert await world.broken() == []
+    finally:
+        await _heal(world, node)
+    await world.running(JOB, 60)
+    await world.submit("next", replicas=PODS, cards=2)
+    await world.running("next", 60)
+    await world.settled()
+
+
+def _settled(world: World) -> bool:
+    phase = world.status(JOB).get("phase")
+    return phase == "Running" or (phase == "Starting" and f"{world.namespace}/{JOB}" in world.holders())
+
+
+@pytest.mark.parametrize("harm", [_cordon, _break_a_card])
+async def test_a_job_that_runs_is_not_touched(world: World, harm: Callable[[World, str], Awaitable[None]]) -> None:
+    await world.operator()
+    await world.submit(JOB, replicas=PODS, cards=2)
+    state = await world.running(JOB)
+    node = _first_node(world)
+    await harm(world, node)
+    try:
+        await world.submit("next", replicas=PODS, cards=2)
+        await world.running("next")
+        assert all(pod["spec"]["nodeName"] != node for pod in world.pods("next").values())
+        assert await world.running(JOB) == state
+    finally:
+        await _heal(world, node)
+    await world.settled()
+    assert world.promises.creations.total() == 2 * PODS

@@ -1,0 +1,150 @@
+"""Objects that should not be there: each is told so, and no other object is held up."""
+
+import asyncio
+import copy
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from history import CUSTOM, Json
+from object_tables import TABLES, merged
+from scenario import JOB, PODS, life
+from world import World
+
+from testbed.errors import ApiError
+
+pytestmark = pytest.mark.cluster
+_CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+_MERGE = "application/merge-patch+json"
+_ANYTHING = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+
+
+@asynccontextmanager
+async def _loosened(world: World) -> AsyncIterator[None]:
+    """While this lasts the API server checks nothing of this project's kinds: no schema, no rule."""
+    names = [f"{plural}.supernode.io" for plural in ("trainingjobs", "cardgroups", "supernodes", "supernodeprofiles")]
+    strict = {name: (await world.api.request("GET", f"{_CRDS}/{name}"))["spec"]["versions"] for name in names}
+    for name, versions in strict.items():
+        loose = copy.deepcopy(versions)
+        loose[0]["schema"] = {"openAPIV3Schema": _ANYTHING}
+        await world.api.request("PATCH", f"{_CRDS}/{name}", {"spec": {"versions": loose}}, content_type=_MERGE)
+    try:
+        yield
+    finally:
+        for name, versions in strict.items():
+            await world.api.request("PATCH", f"{_CRDS}/{name}", {"spec": {"versions": versions}}, content_type=_MERGE)
+
+
+def _bad(namespace: str) -> list[Json]:
+    """Every object of the tables that the API server refuses, each under a name of its own."""
+    found = []
+    for table in TABLES:
+        for number, row in enumerate(table.get("cases", ())):
+            obj = merged(table["base"], row["patch"])
+            scope = {"namespace": namespace} if "namespace" in table["base"]["metadata"] else {}
+            found.append({**obj, "metadata": {"name": f"bad-{number}", **scope}})
+    return found
+
+
+async def test_invalid_objects_that_were_stored_all_the_same(world: World) -> None:
+    """As after a change of the definitions, or by a write straight into etcd."""
+    world.history.may_miss = True
+    await world.operator()
+    stored: list[tuple[str, Json]] = []
+    async with _loosened(world):
+        bad = _bad(world.namespace)
+        await _until_taken(world, bad[0])
+        for obj in bad[1:]:
+            stored.append((_path(obj), obj))
+            await world.api.request("POST", _path(obj), obj)
+        stored.append((_path(bad[0]), bad[0]))
+    try:
+        other = await world.neighbour()
+        await life(other)
+        before = sum(replica.writes for replica in world.replicas)
+        await asyncio.sleep(5.0)
+        assert sum(replica.writes for replica in world.replicas) - before < 2 * len(stored), "no hot loop"
+        jobs = [obj["metadata"]["name"] for _, obj in stored if obj["kind"] == "TrainingJob"]
+        assert [name for name in jobs if not _told(world, name)] == []
+    finally:
+        async with _loosened(world):
+            await asyncio.sleep(1.0)
+            for path, obj in stored:
+                await _remove(world, f"{path}/{obj['metadata']['name']}")
+
+
+def _path(obj: Json) -> str:
+    plural = f"{obj['kind'].lower()}s"
+    namespace = obj["metadata"].get("namespace")
+    return f"{CUSTOM}/namespaces/{namespace}/{plural}" if namespace else f"{CUSTOM}/{plural}"
+
+
+async def _until_taken(world: World, obj: Json) -> None:
+    """The API server takes up a changed definition a moment later."""
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                await world.api.request("POST", _path(obj), obj)
+            except ApiError:
+                await asyncio.sleep(0.2)
+            else:
+                return
+
+
+async def _remove(world: World, path: str) -> None:
+    try:
+        await world.api.request("PATCH", path, {"metadata": {"finalizers": None}}, content_type=_MERGE)
+        await world.api.request("DELETE", path, {})
+    except ApiError as error:
+        if error.status != 404:
+            raise
+
+
+def _told(world: World, name: str) -> bool:
+    status = world.status(name)
+    conditions = {condition["type"]: condition for condition in status.get("conditions", ())}
+    return conditions.get("Stalled", {}).get("status") == "True" and bool(conditions["Stalled"]["message"])
+
+
+async def test_a_job_that_always_raises_holds_up_no_other(world: World) -> None:
+    operator = await world.operator()
+    jobs = operator.leader._jobs
+    reconcile, tries = jobs.reconcile, 0
+
+    async def poisoned(key: tuple[str, str]) -> Any:
+        nonlocal tries
+        if key == (world.namespace, "poison"):
+            tries += 1
+            raise ZeroDivisionError("a mistake of ours that one object brings to light")
+        return await reconcile(key)
+
+    jobs.reconcile = poisoned  # type: ignore[method-assign]
+    await world.submit("poison", replicas=1, cards=1)
+    await life(world)
+    await asyncio.sleep(2.0)
+    assert 3 < tries < 30, "it is tried again, more and more rarely"
+    jobs.reconcile = reconcile  # type: ignore[method-assign]
+    await world.running("poison", 60)
+    await world.settled()
+
+
+@pytest.mark.parametrize("runs", [[{"ranks": "0-", "nodes": "x", "cards": ["0"]}], None], ids=["unreadable", "lost"])
+async def test_a_ledger_that_cannot_be_read_or_is_lost_ends_no_pod(world: World, runs: list[Json] | None) -> None:
+    await world.operator()
+    await world.submit(JOB, replicas=PODS, cards=2)
+    state = await world.running(JOB)
+    [supernode] = state["job"]["superNodes"]
+    ledger = world.ledgers()[supernode]
+    entries = [{**entry, "runs": runs} for entry in ledger] if runs else []
+    await world.patch("SuperNode", supernode, {"status": {"ledger": entries}}, subresource="status")
+    await world.submit("next", replicas=PODS, cards=2)
+    await world.running("next")
+    await asyncio.sleep(2.0)
+    assert len(world.pods(JOB)) == PODS
+    if runs:
+        await world.patch("SuperNode", supernode, {"status": {"ledger": ledger}}, subresource="status")
+    assert await world.running(JOB) == state
+    world.promises.ledgers_are_lost = True
+    await world.settled(without="cannot")
+    assert world.promises.creations.total() == 2 * PODS

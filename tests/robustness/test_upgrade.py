@@ -1,0 +1,75 @@
+"""State written by an earlier version is taken over as it is: no pod is restarted, no card moves.
+
+`golden/` holds objects as versions before this one left them, uids and all; a change of what is written adds a file.
+"""
+
+import json
+from pathlib import Path
+
+import pytest
+from history import PATHS, Json
+from world import World
+
+pytestmark = pytest.mark.cluster
+GOLDEN = {path.stem: path.read_text() for path in sorted((Path(__file__).parent / "golden").glob("*.json"))}
+_SERVERS_OWN = ("uid", "resourceVersion", "creationTimestamp", "generation", "managedFields", "selfLink")
+
+
+class _Restored:
+    """Puts stored objects into a cluster, whose server gives them uids of its own."""
+
+    def __init__(self, world: World, text: str) -> None:
+        self._world = world
+        self._text = text.replace("NAMESPACE", world.namespace)
+
+    async def create(self, kind: str) -> None:
+        """Create all objects of a kind with the statuses they had."""
+        for number in range(len(json.loads(self._text)[kind])):
+            stored: Json = json.loads(self._text)[kind][number]
+            status, meta = stored.pop("status", None), stored["metadata"]
+            uid = meta["uid"]
+            stored["metadata"] = {key: value for key, value in meta.items() if key not in _SERVERS_OWN}
+            if kind == "Service":
+                stored["spec"].pop("clusterIPs", None)
+            path = PATHS[kind].rpartition("/")
+            created = await self._world.api.request(
+                "POST", f"{path[0]}/namespaces/{self._world.namespace}/{path[2]}", stored
+            )
+            self._text = self._text.replace(uid, created["metadata"]["uid"])
+            if kind in ("TrainingJob", "CardGroup"):
+                own: Json = json.loads(self._text)[kind][number]
+                await self._world.patch(kind, meta["name"], {"status": own["status"]}, subresource="status")
+            elif kind == "Pod" and status and status["phase"] == "Succeeded":
+                await self._world.patch(kind, meta["name"], {"status": status}, subresource="status")
+
+    async def write_ledgers(self) -> None:
+        """Give each supernode the status it had."""
+        for supernode in json.loads(self._text)["SuperNode"]:
+            status = {"status": supernode["status"]}
+            await self._world.patch("SuperNode", supernode["metadata"]["name"], status, subresource="status")
+
+
+@pytest.mark.parametrize("golden", GOLDEN.values(), ids=GOLDEN)
+async def test_the_state_of_an_earlier_version(world: World, golden: str) -> None:
+    stored = _Restored(world, golden)
+    for kind in ("TrainingJob", "CardGroup", "Service", "Pod"):
+        await stored.create(kind)
+    await stored.write_ledgers()
+    await world.wait("the pods run", lambda: all(pod["status"]["phase"] != "Pending" for pod in world.pods().values()))
+    await world.broken()
+    world.promises.broken.clear()  # what was put back came in no order that an operator would choose
+    pods = {name: pod["metadata"]["uid"] for name, pod in world.pods().items()}
+    ledgers = world.ledgers()
+    phases = {name: world.status(name)["phase"] for name in ("part", "wide", "ended", "paused", "waits")}
+
+    await world.operator()
+    await world.settled()
+    assert {name: pod["metadata"]["uid"] for name, pod in world.pods().items()} == pods
+    assert world.ledgers() == ledgers
+    assert {name: world.status(name)["phase"] for name in phases} == phases
+    await world.edit("paused", suspend=False)
+    await world.running("paused")
+    for name in phases:
+        await world.delete("TrainingJob", name)
+        await world.gone(name)
+    await world.settled()
