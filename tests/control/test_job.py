@@ -241,6 +241,15 @@ def test_time_to_live_deletes_an_ended_job() -> None:
     assert look(job(done, ttlSecondsAfterFinished=30), now=NOW + timedelta(seconds=30)).delete_job
 
 
+def test_an_ended_job_that_is_edited_says_that_this_was_seen() -> None:
+    done = status_of(look(job(), group(MEMBERS), pod(0, "Succeeded"), pod(1, "Succeeded")))
+    assert look(job(done)).status is None
+    seen = look(replace(job(done, priority=3), generation=2)).status
+    assert seen is not None
+    assert {condition["observedGeneration"] for condition in seen["conditions"]} == {seen["observedGeneration"]} == {2}
+    assert {**seen, "observedGeneration": 1, "conditions": done["conditions"]} == done
+
+
 def test_suspending_takes_pods_and_group() -> None:
     step = look(job(suspend=True), group(MEMBERS), pod(0), pod(1, deleting=True))
     assert step.delete_group

@@ -366,12 +366,21 @@ def _end(view: JobView, reason: Reason, message: str, *, succeeded: bool = False
 
 def _after_the_end(view: JobView, spec: TrainingJobSpec) -> Step:
     """Running pods go, finished ones stay for their logs; the group goes; the job itself after its time to live."""
-    step = replace(_release(view), delete_pods=tuple(p for p in view.pods if not p.finished and not p.deleting))
+    going = tuple(p for p in view.pods if not p.finished and not p.deleting)
+    step = replace(_release(view), delete_pods=going, status=_seen(view.job))
     ended = parse_time(view.job.status.get("completionTime")) or view.now
     remaining = _remaining(ended, spec.ttl_seconds_after_finished, view.now)
     if remaining is None:
         return step
     return replace(step, delete_job=remaining <= 0, again_after=max(remaining, 0.0))
+
+
+def _seen(job: Custom[TrainingJob]) -> Json | None:
+    """The status of an ended job that was edited since, or else it would count as in progress for ever (kstatus)."""
+    if job.status.get("observedGeneration") == job.generation:
+        return None
+    conditions = [{**condition, "observedGeneration": job.generation} for condition in job.status["conditions"]]
+    return {**job.status, "observedGeneration": job.generation, "conditions": conditions}
 
 
 # Small helpers.
