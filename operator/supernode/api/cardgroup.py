@@ -27,6 +27,21 @@ class GroupPhase(StrEnum):
     RELEASING = "Releasing"
 
 
+class RepairStep(StrEnum):
+    """How a group was repaired, from the smallest step to the largest; the smallest that works is taken."""
+
+    RESTART = "Restart"
+    """No hardware failed: members start again where they were."""
+    SPARE = "Spare"
+    """Spares took the place of the failed members."""
+    FREE = "Free"
+    """Free cards near the others did, where spares did not suffice."""
+    BLOCK = "Block"
+    """Whole blocks moved, whose domains had no room for a replacement."""
+    GROUP = "Group"
+    """The whole group was placed again."""
+
+
 class CardGroupSpec(ApiModel):
     """What the group claims. Everything but the priority is fixed at creation."""
 

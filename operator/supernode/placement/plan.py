@@ -81,9 +81,14 @@ def _eligible(fleet: Fleet, request: Request) -> list[Profile] | Refusal:
     return [profile for profile in profiles if fleet.has_profile(profile.name)] or profiles
 
 
+def task_of(fleet: Fleet, request: Request, profile: Profile) -> Task | Refusal:
+    """The request as the search on one profile takes it, or the rule it breaks."""
+    return resolve(request, profile, partial(_largest, fleet.of_profile(profile.name), profile))
+
+
 def _plan_on(fleet: Fleet, request: Request, profile: Profile) -> Placement | Refusal:
     views = fleet.of_profile(profile.name)
-    task = resolve(request, profile, partial(_largest, views, profile))
+    task = task_of(fleet, request, profile)
     if isinstance(task, Refusal):
         return task
     if not fleet.has_profile(profile.name):

@@ -93,7 +93,7 @@ class _Choice:
 
     def _add(self, nodes: range) -> None:
         best: tuple[tuple[int, ...], int] | None = None
-        for node in nodes:
+        for node in () if self.view.cordoned else nodes:
             if self.shape.loose.capacity(self._free(node)):
                 opens = self._opens(node)
                 if not (opens and self.opens <= 0):

@@ -111,11 +111,9 @@ def unhealthy_cards(facts: NodeFacts, profile: Profile) -> int | None:
     account for all that are missing, the highest others are assumed to be the missing ones: the API does not say which.
     """
     cards = _cards(facts, profile)
-    try:
-        named = parse_cards(facts.annotations.get(ANNOTATION_UNHEALTHY_CARDS, "").replace(" ", ""))
-    except RangeError:
+    named = named_unhealthy(facts, profile)
+    if named is None:
         return None
-    named = (named | facts.unhealthy.get(profile.resource, 0)) & ((1 << cards) - 1)
     usable = facts.allocatable.get(profile.resource, 0)
     missing = max(0, min(cards, facts.capacity.get(profile.resource, 0) - usable))
     for index in range(cards - 1, -1, -1):
@@ -123,6 +121,15 @@ def unhealthy_cards(facts: NodeFacts, profile: Profile) -> int | None:
             break
         named |= 1 << index
     return named
+
+
+def named_unhealthy(facts: NodeFacts, profile: Profile) -> int | None:
+    """Cards (bitmask) that are called unhealthy one by one, or None when the node's annotation cannot be read."""
+    try:
+        named = parse_cards(facts.annotations.get(ANNOTATION_UNHEALTHY_CARDS, "").replace(" ", ""))
+    except RangeError:
+        return None
+    return (named | facts.unhealthy.get(profile.resource, 0)) & ((1 << _cards(facts, profile)) - 1)
 
 
 def _cards(facts: NodeFacts, profile: Profile) -> int:
