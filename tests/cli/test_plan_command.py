@@ -220,13 +220,13 @@ def test_what_is_no_part_of_it_is_passed_over_in_one_line(run: Run, tmp_path: Pa
     other = {"apiVersion": "kubeflow.org/v1", "kind": "TrainingJob", "metadata": {"name": "other"}}
     root = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "kube-root-ca.crt"}}
     (tmp_path / "r.yaml").write_text(small.text(service, small.group(), other))
-    (tmp_path / "f.yaml").write_text(small.text(*FLEET, service, service, root, small.group()))
+    (tmp_path / "f.yaml").write_text(small.text(*FLEET, service, service, root, small.job()))
     ran = run("plan", "-f", tmp_path / "r.yaml", "--fleet", tmp_path / "f.yaml", "-o", "json")
     assert ran.code == 0
     assert len(json.loads(ran.out)["results"]) == 1
     assert ran.err.splitlines() == [
         "passed over, no request: 1 Service, 1 TrainingJob",
-        "passed over, no part of a fleet: 1 CardGroup, 1 ConfigMap, 2 Service",
+        "passed over, no part of a fleet: 1 ConfigMap, 2 Service, 1 TrainingJob",
     ]
 
 

@@ -9,6 +9,7 @@ from supernode.api.cardgroup import RepairStep
 from supernode.placement import Block, Placement, Refusal, Request, Spares, plan
 from supernode.placement.repair import Repair, repair
 from supernode.topology.fleet import Fleet, Member, Node, SuperNodeView
+from supernode.topology.ranges import card_indices
 from tests.placement import oracle_repair
 from tests.placement.check import violations
 from tests.placement.fleets import profile_of
@@ -37,7 +38,7 @@ def fleets(draw: st.DrawFn) -> Fleet:
             path.append(f"{path[-1]}/{draw(st.integers(0, 1))}")
         cards = profile.cards_per_node
         full = (1 << cards) - 1
-        taken = draw(st.sampled_from([0, 0, 0, 0, full, 1]))
+        taken = draw(st.sampled_from([0] * 10 + [full, 1]))
         nodes.setdefault(path[0], []).append(Node(f"n{number}", cards, full, taken, True, tuple(path)))
     return Fleet([SuperNodeView(name, profile, of, reserve=reserve) for name, of in nodes.items()], [profile])
 
@@ -73,13 +74,14 @@ def accidents(draw: st.DrawFn) -> tuple[Fleet, Request, Placement, set[int]]:
     assume(isinstance(placed, Placement))
     assert isinstance(placed, Placement)
     views = []
+    hit = draw(st.sampled_from([member.node for member in placed.members]))
     for view in fleet.take(placed.held).supernodes.values():
         nodes = []
         for node in view.nodes:
             fate = draw(st.integers(0, 11))
-            if fate in (0, 1):
+            if fate == 0 or (node.name == hit and fate < 10):
                 node = replace(node, schedulable=False, healthy=0)
-            elif fate == 2:
+            elif fate == 2 or node.name == hit:
                 node = replace(node, healthy=node.healthy & ~1)
             elif fate in (3, 4, 5):
                 node = replace(node, taken=node.all_cards)
@@ -116,12 +118,8 @@ def check(fleet: Fleet, request: Request, placed: Placement, broken: set[int], o
     if outcome.step in (RepairStep.SPARE, RepairStep.FREE):
         assert moved == broken
     assert all(works(fleet, seat) for seat in (*outcome.members, *outcome.spares))
-    seats = [
-        (seat.node, 1 << card)
-        for seat in (*outcome.members, *outcome.spares)
-        for card in range(8)
-        if seat.cards >> card & 1
-    ]
+    held = (*outcome.members, *outcome.spares)
+    seats = [(seat.node, card) for seat in held for card in card_indices(seat.cards)]
     assert len(seats) == len(set(seats)), "a card is given twice"
     freed = fleet.release(placed.held)
     opened = [

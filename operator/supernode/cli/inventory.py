@@ -9,6 +9,7 @@ from functools import partial
 from typing import Final
 
 from supernode.api import names
+from supernode.api.cardgroup import CardGroup, CardGroupSpec
 from supernode.api.errors import FieldProblem, InvalidObject, SupernodeError
 from supernode.api.profile import SuperNodeProfile
 from supernode.api.reading import parse
@@ -42,12 +43,14 @@ _supernode_record = custom_converter(partial(parse, SuperNode))
 
 @dataclass(slots=True)
 class Inventory:
-    """Profiles, nodes, SuperNodes and pods, each by name. unhealthy: node to resource to cards (bitmask)."""
+    """Profiles, nodes, SuperNodes, pods and what groups claim, each by name. unhealthy: node to resource to cards
+    (bitmask)."""
 
     profiles: dict[str, Profile] = field(default_factory=dict)
     nodes: dict[str, NodeFacts] = field(default_factory=dict)
     supernodes: dict[str, Custom[SuperNode]] = field(default_factory=dict)
     pods: dict[tuple[str, str], PodRecord] = field(default_factory=dict)
+    claims: dict[str, CardGroupSpec] = field(default_factory=dict)
     unhealthy: dict[str, dict[str, int]] = field(default_factory=dict)
 
     def add_profile(self, body: Json) -> str:
@@ -55,6 +58,13 @@ class Inventory:
         model = parse(SuperNodeProfile, body)
         name = model.metadata.name
         self.profiles[name] = Profile.from_spec(name, model.spec)
+        return name
+
+    def add_group(self, body: Json) -> str:
+        """A CardGroup; its namespace and name. Raises InvalidObject."""
+        model = parse(CardGroup, body)
+        name = f"{model.metadata.namespace or 'default'}/{model.metadata.name}"
+        self.claims[name] = model.spec
         return name
 
     def add_supernode(self, body: Json) -> str:
@@ -87,6 +97,8 @@ class Snapshot:
     discovery: Discovery
     supernodes: Mapping[str, Custom[SuperNode]]
     troubles: Mapping[str, Trouble]
+    nodes: Mapping[str, NodeFacts]
+    claims: Mapping[str, CardGroupSpec]
 
     @property
     def conflicts(self) -> dict[str, str]:
@@ -119,7 +131,7 @@ def snapshot(inventory: Inventory) -> Snapshot:
         entries,
         _foreign(inventory.pods.values(), discovery, profiles, entries),
     )
-    return Snapshot(fleet, profiles, discovery, records, troubles)
+    return Snapshot(fleet, profiles, discovery, records, troubles, nodes, inventory.claims)
 
 
 def _with_health(facts: NodeFacts, unhealthy: Mapping[str, int] | None) -> NodeFacts:
@@ -186,6 +198,10 @@ def _add_profile(inventory: Inventory, body: Json) -> str:
     return inventory.add_profile(_named("SuperNodeProfile", body))
 
 
+def _add_group(inventory: Inventory, body: Json) -> str:
+    return inventory.add_group(_named("CardGroup", body))
+
+
 def _add_supernode(inventory: Inventory, body: Json) -> str:
     """A SuperNode, also one that no API server has completed."""
     parse(SuperNode, _named("SuperNode", body))
@@ -234,8 +250,9 @@ def _invalid(kind: str, name: str, path: str, message: str) -> InvalidObject:
 _ADDERS: Final[Mapping[str, Callable[[Inventory, Json], str]]] = {
     "SuperNodeProfile": _add_profile,
     "SuperNode": _add_supernode,
+    "CardGroup": _add_group,
     "Node": _add_node,
     "Pod": _add_pod,
     "ConfigMap": _add_device_info,
 }
-_GROUPS: Final[Mapping[str, str]] = {"SuperNodeProfile": names.GROUP, "SuperNode": names.GROUP}
+_GROUPS: Final[Mapping[str, str]] = dict.fromkeys(("SuperNodeProfile", "SuperNode", "CardGroup"), names.GROUP)

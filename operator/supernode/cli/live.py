@@ -36,12 +36,15 @@ class Reader:
         await self._add(inventory.add_profile, resources.SUPERNODEPROFILES, say)
         return inventory
 
-    async def inventory(self, say: Say, *, pods: bool = True) -> Inventory:
+    async def inventory(self, say: Say, *, pods: bool = True, groups: bool = False) -> Inventory:
         """What the fleet is made of; objects of ours that cannot be read are left out, and told.
 
-        Without `pods` the cards that foreign pods hold count as free. Raises ApiError and NotThere.
+        Without `pods` the cards that foreign pods hold count as free. With `groups` what these claim is read, too.
+        Raises ApiError and NotThere.
         """
         inventory = await self.profiles(say)
+        if groups:
+            await self._add(inventory.add_group, resources.CARDGROUPS, say)
         await self._add(inventory.add_supernode, resources.SUPERNODES, say)
         async for body in self.every(resources.NODES):
             inventory.add_node(body)

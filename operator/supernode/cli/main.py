@@ -67,18 +67,26 @@ def _global(ctx: typer.Context, kubeconfig: Kubeconfig = None, context: Context 
 def plan(
     ctx: typer.Context,
     requests: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             "--filename",
             "-f",
             help="TrainingJob and CardGroup manifests: a file, a folder or - for standard input; may be repeated.",
             metavar="PATH",
         ),
-    ],
+    ] = None,
     fleet: Fleet = None,
     more_fleet: Annotated[list[str] | None, typer.Argument(hidden=True, metavar="MORE_FLEET")] = None,
     independent: Annotated[
         bool, typer.Option("--independent", help="Each request sees the fleet as it is, not what earlier ones took.")
+    ] = False,
+    repair: Annotated[
+        bool,
+        typer.Option(
+            "--repair",
+            help="Tell instead how each group whose nodes or cards failed would be repaired; -f then only says what "
+            "groups of the ledgers claim, where the fleet does not.",
+        ),
     ] = False,
     output: Annotated[Format, typer.Option("--output", "-o", help="How to write the answer.")] = Format.TABLE,
     kubeconfig: Kubeconfig = None,
@@ -86,23 +94,35 @@ def plan(
 ) -> None:
     """Tell whether jobs would fit, where, and why not, without submitting anything.
 
-    Exit status: 0 every request fits, 3 at least one does not, 1 bad input.
+    Exit status: 0 every request fits, or every group can be repaired; 3 at least one cannot; 1 bad input.
     """
     from supernode.cli.documents import STDIN, read_documents
 
     if more_fleet and not fleet:
         raise BadInput(f"{more_fleet[0]}: is it a request or a fleet? Put -f or --fleet before it")
     paths = [*(fleet or ()), *(more_fleet or ())]
-    if STDIN in requests and STDIN in paths:
+    if not requests and not repair:
+        raise BadInput("Missing option '--filename' / '-f': name the requests to plan, or ask for --repair")
+    if repair and independent:
+        raise BadInput("--independent: repairs are planned one after the other; leave it out")
+    if STDIN in (requests or ()) and STDIN in paths:
         raise BadInput("-f - and --fleet -: standard input can be read once; name a file for one of them")
-    asked, described = list(read_documents(requests)), list(read_documents(paths))
+    asked, described = list(read_documents(requests or ())), list(read_documents(paths))
 
     from supernode.cli.output import console, say
     from supernode.cli.plan import plan_all, read_requests
     from supernode.cli.plan_output import write_results
 
-    wanted = read_requests(asked, say)
-    snapshot, namespace = _snapshot(_cluster(ctx, kubeconfig, context), described if paths else None)
+    wanted = read_requests(asked, say) if requests else []
+    snapshot, namespace = _snapshot(_cluster(ctx, kubeconfig, context), described if paths else None, groups=repair)
+    if repair:
+        from supernode.cli.plan_repair import plan_repairs, write_repairs
+
+        repairs = plan_repairs(snapshot, wanted, say, namespace=namespace)
+        write_repairs(console(), repairs, output)
+        if not all(one.possible for one in repairs):
+            raise typer.Exit(DOES_NOT_FIT)
+        return
     results = plan_all(snapshot, wanted, namespace=namespace, independent=independent)
     write_results(console(), results, output)
     if not all(result.fits for result in results):
@@ -198,7 +218,9 @@ def _cluster(ctx: typer.Context, kubeconfig: Path | None, context: str | None) -
     return kubeconfig or before_kubeconfig, context or before_context
 
 
-def _snapshot(cluster: tuple[Path | None, str | None], described: "list[Document] | None") -> "tuple[Snapshot, str]":
+def _snapshot(
+    cluster: tuple[Path | None, str | None], described: "list[Document] | None", *, groups: bool = False
+) -> "tuple[Snapshot, str]":
     """The fleet as described, or else of the cluster; and the namespace of what names none."""
     from supernode.cli.inventory import collect, snapshot
     from supernode.cli.output import say
@@ -210,7 +232,7 @@ def _snapshot(cluster: tuple[Path | None, str | None], described: "list[Document
 
     async def read() -> "tuple[Snapshot, str]":
         async with connect(*cluster) as reader:
-            return snapshot(await reader.inventory(say)), reader.namespace
+            return snapshot(await reader.inventory(say, groups=groups)), reader.namespace
 
     return _run(read())
 

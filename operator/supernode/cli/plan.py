@@ -96,7 +96,7 @@ def plan_all(
 
 def _plan_one(snapshot: Snapshot, fleet: Fleet, body: Wanted, name: str) -> Result:
     try:
-        spec = _claim(snapshot, fleet, body)
+        spec = claim_of(snapshot, fleet, body)
     except InvalidSpec as problem:
         return Result(name, None, Refusal(problem.reason, str(problem), stalled=True))
     started = time.perf_counter()
@@ -106,7 +106,8 @@ def _plan_one(snapshot: Snapshot, fleet: Fleet, body: Wanted, name: str) -> Resu
     return Result(name, request_for(name, spec), answer, seconds, found.to_dict() if found else None)
 
 
-def _claim(snapshot: Snapshot, fleet: Fleet, body: Wanted) -> CardGroupSpec:
+def claim_of(snapshot: Snapshot, fleet: Fleet, body: Wanted) -> CardGroupSpec:
+    """What a request claims as a group. Raises InvalidSpec."""
     if isinstance(body, CardGroup):
         return body.spec
     return claim_for(body, profiles_for(body, fleet, snapshot.profiles))

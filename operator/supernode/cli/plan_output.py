@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
+from typing import Any
 
 import orjson
 import yaml
@@ -24,12 +25,16 @@ def write_results(out: Console, results: Sequence[Result], form: str) -> None:
     """Write the results as `table`, `json` or `yaml`."""
     if form == "table":
         _print_results(out, results)
-    elif form == "json":
-        sys.stdout.buffer.write(
-            orjson.dumps(to_document(results), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-        )
     else:
-        yaml.dump(to_document(results), sys.stdout, Dumper=_Dumper, sort_keys=False)
+        write_document(to_document(results), form)
+
+
+def write_document(document: Mapping[str, Any], form: str) -> None:
+    """Write a document to standard output as `json` or `yaml`."""
+    if form == "json":
+        sys.stdout.buffer.write(orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    else:
+        yaml.dump(document, sys.stdout, Dumper=_Dumper, sort_keys=False)
 
 
 class _Dumper(yaml.CSafeDumper):

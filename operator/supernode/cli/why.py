@@ -23,6 +23,7 @@ from supernode.cluster.resources import Key
 from supernode.control.wording import estimate_text
 from supernode.topology.fleet import Member
 from supernode.topology.ledger import decode_placement
+from supernode.topology.views import seated
 from supernode.workload import explain_blocks, worker_shape
 
 
@@ -140,13 +141,8 @@ def _members(out: Console, status: Json, field: str, snapshot: Snapshot) -> list
     except SupernodeError as problem:
         _line(out, f"status.{field} cannot be read: {problem}")
         return []
-    members = []
-    for supernode, seat in seats:
-        view = snapshot.fleet.supernodes.get(supernode)
-        known = view is not None and seat.node in view.layout.index
-        domains = view.domains(view.node(seat.node)) if view is not None and known else {}
-        members.append(Member(seat.rank, supernode, seat.node, seat.cards, domains))
-    return members
+    views = snapshot.fleet.supernodes
+    return [member for name, seat in seats for member in seated(views.get(name), name, [seat])]
 
 
 def _line(out: Console, text: str) -> None:

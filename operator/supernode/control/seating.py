@@ -7,6 +7,7 @@ from itertools import chain
 from supernode.control.fleet import FleetState
 from supernode.topology.fleet import Layout, Member
 from supernode.topology.ledger import LedgerEntry, Seat
+from supernode.topology.views import seated
 
 LARGE = 64
 """Members of a group from which on they are kept: while its pods start, a job of thousands is looked at often."""
@@ -47,12 +48,7 @@ class Seating:
         return tuple(spare._replace(rank=number) for number, spare in enumerate(found))
 
     def _located(self, supernode: str, seats: Iterable[Seat]) -> Iterator[Member]:
-        """Seats of one ledger with their domains, as far as their nodes are known."""
-        view = self._state.fleet.supernodes.get(supernode)
-        for seat in seats:
-            known = view is not None and seat.node in view.layout.index
-            domains = view.domains(view.node(seat.node)) if view is not None and known else {}
-            yield Member(seat.rank, supernode, seat.node, seat.cards, domains)
+        return seated(self._state.fleet.supernodes.get(supernode), supernode, seats)
 
 
 def _same(old: _Sources, new: _Sources) -> bool:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from supernode.api.names import ANNOTATION_UNHEALTHY_CARDS
 from supernode.topology.cards import packing
 from supernode.topology.discovery import Discovery, Found, NodeFacts
-from supernode.topology.fleet import Fleet, Node, SuperNodeView
-from supernode.topology.ledger import LedgerEntry
+from supernode.topology.fleet import Fleet, Member, Node, SuperNodeView
+from supernode.topology.ledger import LedgerEntry, Seat
 from supernode.topology.positions import domain_paths, positions
 from supernode.topology.profile import Profile
 from supernode.topology.ranges import RangeError, parse_cards
@@ -93,6 +93,14 @@ def build_fleet(
         if found.profile in known
     ]
     return Fleet(views, known)
+
+
+def seated(view: SuperNodeView | None, supernode: str, seats: Iterable[Seat]) -> Iterator[Member]:
+    """Seats of a supernode's ledger with their domains, as far as its nodes are known."""
+    for seat in seats:
+        known = view is not None and seat.node in view.layout.index
+        domains = view.domains(view.node(seat.node)) if view is not None and known else {}
+        yield Member(seat.rank, supernode, seat.node, seat.cards, domains)
 
 
 def held_cards(ledger: Iterable[LedgerEntry]) -> dict[str, int]:

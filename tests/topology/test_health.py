@@ -1,0 +1,40 @@
+"""What counts as failed under a member, and what does not."""
+
+import pytest
+
+from supernode.topology.discovery import NodeFacts, Taint
+from supernode.topology.health import ailment
+from tests.placement.fleets import profile_of
+
+PROFILE = profile_of("p", ("node", 8), ("supernode", 2))
+CARD = PROFILE.resource
+
+
+def node(usable: int = 8, annotation: str = "", **fields: object) -> NodeFacts:
+    annotations = {"supernode.io/unhealthy-cards": annotation} if annotation else {}
+    return NodeFacts("n", {}, {CARD: 8}, {CARD: usable}, annotations=annotations, **fields)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("facts", "cards", "says"),
+    [
+        (node(), 0xFF, None),
+        (None, 0xFF, "gone"),
+        (node(ready=False), 0xFF, "not ready"),
+        (node(unschedulable=True), 0xFF, None),
+        (node(taints=(Taint("maintenance", effect="NoSchedule"),)), 0xFF, None),
+        (node(taints=(Taint("maintenance", effect="NoExecute"),)), 0xFF, "NoExecute"),
+        (node(annotation="3,7"), 0b1000, "unhealthy cards: 3"),
+        (node(annotation="3,7"), 0b0111, None),
+        (node(annotation="what?"), 0xFF, None),
+        (node(unhealthy={CARD: 0b10}), 0b11, "unhealthy cards: 1"),
+        (node(usable=7), 0xFF, "7 of 8"),
+        (node(usable=7), 0x0F, None),
+        (node(usable=3), 0x0F, "3 of 8"),
+        (node(usable=0), 0xFF, None),
+    ],
+)
+def test_ailments(facts: NodeFacts | None, cards: int, says: str | None) -> None:
+    found = ailment(facts, PROFILE, cards)
+    assert (found is None) == (says is None)
+    assert says is None or says in (found or "")
