@@ -1,4 +1,4 @@
-"""`plan --repair`: how each group whose nodes or cards failed would be repaired, decided as in a cluster."""
+"""`plan --repair`: how each group whose nodes or cards failed would be repaired."""
 
 from __future__ import annotations
 
