@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -45,7 +45,7 @@ def smallest_change(relaxed: Shortfall, task: Task) -> Change | None:
     if not task.spans and not task.shape.spares:
         found = _Search(relaxed, task).best()
         return found if found is not None and found.cards else None
-    tried = (_Search(Shortfall(relaxed.views, narrow.shape), narrow).best() for narrow in _narrowed(task))
+    tried = (_Search(Shortfall(relaxed.ground, narrow.shape), narrow).best() for narrow in _narrowed(task))
     kept = [found for found in tried if found is not None and found.cards and _fits(relaxed.views, found, task)]
     return min((Change(found.opened, least=False) for found in kept), key=lambda found: found.cards, default=None)
 
@@ -71,7 +71,7 @@ def _narrowed(task: Task) -> Iterator[Task]:
             yield replace(task, request=request, shape=replace(task.shape, steps=steps), spans=())
 
 
-def _fits(views: list[SuperNodeView], change: Change, task: Task) -> bool:
+def _fits(views: Sequence[SuperNodeView], change: Change, task: Task) -> bool:
     """Whether the group really has a place after the change, in the supernodes that the change names."""
     changed = [opened(views[index], nodes) for index, nodes in change.opened.items()]
     counts = [sum(len(view.nodes) for view in changed)]
@@ -181,13 +181,13 @@ class _Search:
     def _beside(self, chosen: Ints) -> Iterator[Change | None]:
         """Steps chosen without regard to reserves, and what these need beside."""
         yield self._with_reserve(self.relaxed, chosen)
-        table = Shortfall(self.views, self.shape, Keep.DEAREST)
+        table = Shortfall(self.relaxed.ground, self.shape, Keep.DEAREST)
         spread = _cheapest(table.prices, self.need)
         yield None if spread is None else self._with_reserve(table, spread)
 
     def _in_few(self, limit: int) -> Change | None:
         """In the supernodes where equal shares are cheapest, or in one."""
-        table = Shortfall(self.views, self.shape, Keep.WHOLE) if self.reserve.any() else self.relaxed
+        table = Shortfall(self.relaxed.ground, self.shape, Keep.WHOLE) if self.reserve.any() else self.relaxed
         prices, homes, share = table.prices, table.homes, -(-self.need // limit)
         room = np.bincount(homes[prices < NEVER], minlength=len(self.views))
         first = np.searchsorted(homes, np.arange(len(self.views)))
@@ -203,7 +203,7 @@ class _Search:
 
     def _kept(self) -> Change | None:
         """On nodes that no reserve keeps."""
-        table = Shortfall(self.views, self.shape, Keep.WHOLE)
+        table = Shortfall(self.relaxed.ground, self.shape, Keep.WHOLE)
         chosen = _cheapest(table.prices, self.need)
         found = None if chosen is None else self._with_reserve(table, chosen)
         if chosen is None or found is None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,7 +72,8 @@ class Ground:
 
     first[l]: by supernode, the index of its first domain of level l; one longer. starts as in `Plot`; parents[l]: by
     domain of level l, its parent, of level l + 1. epoch changes when these, or the numbers of the kinds, do.
-    changed[i]: the tick at which supernode i changed last.
+    changed[i]: the tick at which supernode i changed last. notes: what others remember about kinds, while their numbers
+    stay the same.
     """
 
     def __init__(self) -> None:
@@ -82,6 +84,9 @@ class Ground:
         self.parents: list[Indices] = []
         self.changed: Indices = np.zeros(0, np.intp)
         self.epoch = self.tick = 0
+        self.notes: dict[Hashable, Any] = {}
+        self._each: Indices = np.zeros(0, np.intp)
+        self._each_at = -1
 
     def follow(self, views: Sequence[SuperNodeView]) -> None:
         """Take over another snapshot of the same supernodes, or of others. A view that did not change costs one
@@ -103,14 +108,25 @@ class Ground:
     def _start(self) -> None:
         self.epoch += 1
         self.kinds = {}
+        self.notes = {}
         self.changed = np.full(len(self.views), self.tick, np.intp)
         plot = plot_of(self.views, self.kinds)
         self.first = [np.concatenate(([0], np.cumsum(size))) for size in plot.sizes]
         self.starts = plot.starts
+        self._each, self._each_at = plot.kinds, self.tick
         self.parents = [
             np.repeat(np.arange(len(starts)), np.diff(starts, append=first[-1]))
             for starts, first in zip(plot.starts, self.first, strict=False)
         ]
+
+    @property
+    def each(self) -> Indices:
+        """The number of every node's kind."""
+        plot = self.since(self._each_at)
+        if plot is not None:
+            self._each[plot.where[0]] = plot.kinds
+            self._each_at = self.tick
+        return self._each
 
     def since(self, tick: int) -> Plot | None:
         """The supernodes that changed after a tick; None when none did."""

@@ -109,7 +109,7 @@ def _plan_on(fleet: Fleet, request: Request, profile: Profile) -> Placement | Re
     if solution is not None:
         return _placement(solution, task)
     never = _never_fits(fleet, views, task, coding) if task.spans or task.shape.spares else None
-    refused = board.notes[key] = refusal(views, task, never=never)
+    refused = board.notes[key] = refusal(board.ground, task, never=never)
     return refused
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from supernode.api.conditions import Reason
 from supernode.placement.change import Change, smallest_change
+from supernode.placement.ground import Ground
 from supernode.placement.result import Opening, Refusal
 from supernode.placement.shape import Task
 from supernode.placement.shortfall import Shortfall
@@ -43,14 +44,14 @@ class _Cause:
     text: str
 
 
-def refusal(views: Sequence[SuperNodeView], task: Task, *, never: bool | None = None) -> Refusal:
+def refusal(ground: Ground, task: Task, *, never: bool | None = None) -> Refusal:
     """Why a legal request has no place. never: it would have none with every card healthy and free either; counted
     here where it is not given, which maxSpan on an inner level and spares forbid."""
-    prices = Shortfall(views, task.shape)
+    prices = Shortfall(ground, task.shape)
     if never is None:
         never = not _could_ever(prices, task)
     if never:
-        prices = Shortfall(views, task.shape, empty=True)
+        prices = Shortfall(ground, task.shape, empty=True)
     room = prices.room()
     least = task.request.members + task.shape.spares
     cause = _too_few(prices, task, room) if room < least else _too_scattered(prices, task)
@@ -60,8 +61,8 @@ def refusal(views: Sequence[SuperNodeView], task: Task, *, never: bool | None = 
         text = f"{cause.text}; this is with every card healthy and free, so ask for less or loosen the topology"
         return refused(Reason.NEVER_FITS, text, stalled=True)
     text = cause.text
-    if cordoned := sum(view.cordoned for view in views):
-        text += f"; {cordoned} of {len(views)} supernodes are cordoned"
+    if cordoned := sum(view.cordoned for view in ground.views):
+        text += f"; {cordoned} of {len(ground.views)} supernodes are cordoned"
     change = smallest_change(prices, task)
     if change is None:
         return refused(cause.reason, text)
@@ -153,10 +154,9 @@ def _best_of(prices: Shortfall, task: Task, index: int) -> _Best:
     free = prices.free(index)
     at = int(free.argmax())
     depth = index - task.profile.node_index
-    domains = [len(view.layout.names[depth - 1]) if depth else len(view.nodes) for view in prices.views]
-    ends = np.cumsum(domains)
-    owner = int(np.searchsorted(ends, at, side="right"))
-    view, local = prices.views[owner], at - int(ends[owner]) + domains[owner]
+    first = prices.ground.first[depth]
+    owner = int(np.searchsorted(first, at, side="right")) - 1
+    view, local = prices.views[owner], at - int(first[owner])
     if depth == 0:
         return _Best(int(free[at]), view.nodes[local].name, view, view.census.part(local, local + 1))
     start, end = view.layout.node_bounds[depth - 1][local : local + 2]

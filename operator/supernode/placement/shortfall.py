@@ -7,15 +7,16 @@ is enough: at each level that binds members together, the children's steps are s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
-from functools import partial
+from functools import cached_property, partial
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from supernode.placement.ground import Ground
 from supernode.placement.rows import Ints
 from supernode.placement.shape import Shape
 from supernode.topology.cards import Packing
@@ -52,7 +53,7 @@ class Steps:
 
 
 class Shortfall:
-    """The steps of all domains, for one shape. Supernodes without nodes are left out.
+    """The steps of all domains, for one shape.
 
     keep: what to price as never to be had. Nothing; or the wholly free nodes that reserves keep now, where a supernode
     that has fewer of them than its reserve offers no whole node at all; or of each supernode as many nodes as its
@@ -61,24 +62,30 @@ class Shortfall:
     alone, there may be more later. convex: no step is cheaper than one that its node offers before.
     """
 
-    def __init__(
-        self, views: Sequence[SuperNodeView], shape: Shape, keep: Keep = Keep.NOTHING, *, empty: bool = False
-    ) -> None:
-        self.views = [view for view in views if view.nodes]
+    def __init__(self, ground: Ground, shape: Shape, keep: Keep = Keep.NOTHING, *, empty: bool = False) -> None:
+        self.ground = ground
+        self.views = ground.views
         self.shape = shape
         self.empty = empty
-        packing = shape.packing
-        nodes = [_prices_of(view, packing, keep if view.reserve else Keep.NOTHING, empty) for view in self.views]
-        table = np.concatenate([prices for prices, _ in nodes]) if nodes else np.zeros((0, 1), np.int64)
-        self.convex = all(convex for _, convex in nodes)
+        self.first_node = ground.first[0]
+        by_kind, self.convex = _by_kind(ground, shape.packing, empty=empty)
+        table = by_kind[ground.each]
+        cordoned = [at for at, view in enumerate(self.views) if view.cordoned and not empty]
+        if cordoned:
+            closed, convex = _by_kind(ground, shape.packing, cordoned=True)
+            self.convex = self.convex and convex
+            for start, end in self._nodes_of(cordoned):
+                table[start:end] = closed[ground.each[start:end]]
+        if keep is not Keep.NOTHING:
+            kept = [at for at, view in enumerate(self.views) if view.reserve]
+            for at, (start, end) in zip(kept, self._nodes_of(kept), strict=True):
+                _KEEPERS[keep](table[start:end], self.views[at])
         self.per_node = table.shape[1]
-        self.first_node = np.cumsum([0, *(len(view.nodes) for view in self.views)])
         self._each = table.ravel()
-        self._widths = [
-            np.concatenate([view.layout.widths[depth] for view in self.views] or [np.zeros(0, np.int64)])
-            for depth in range(len(shape.above))
-        ]
         self.levels = self._join_all()
+
+    def _nodes_of(self, views: Sequence[int]) -> Iterator[tuple[int, int]]:
+        return ((int(self.first_node[at]), int(self.first_node[at + 1])) for at in views)
 
     @property
     def members(self) -> int:
@@ -90,12 +97,14 @@ class Shortfall:
         """What each step of a whole supernode costs; those of one supernode are together, cheapest first."""
         return self.levels[-1].prices if self.levels else self._each
 
-    @property
+    @cached_property
     def homes(self) -> Ints:
         """The supernode of each of these steps, as an index into `views`."""
-        return self.levels[-1].homes if self.levels else self._node_homes
+        domains = self.levels[-1].homes if self.levels else self._node_homes
+        owners: Ints = np.searchsorted(self.ground.first[-1], domains, side="right") - 1
+        return owners
 
-    @property
+    @cached_property
     def _node_homes(self) -> Ints:
         return np.repeat(np.arange(self.first_node[-1]), self.per_node)
 
@@ -104,25 +113,28 @@ class Shortfall:
         prices, homes = self._each, self._node_homes
         step = steps[self.shape.profile.node_index]
         for depth, index in enumerate(self.shape.above):
-            homes = self._parents(depth)[homes]
+            homes = self.ground.parents[depth][homes]
             if steps[index] == step and index not in self.shape.whole and index != self.shape.above[-1]:
                 continue
-            joined = _joined(prices, homes, len(self._widths[depth]), steps[index] // step)
+            joined = _joined(prices, homes, self._domains(depth + 1), steps[index] // step)
             if index in self.shape.whole:
                 joined.prices[~self._nominal(depth, index)[joined.homes]] = NEVER
             found.append(joined)
             prices, homes, step = joined.prices, joined.homes, steps[index]
         return found
 
-    def _parents(self, depth: int) -> Ints:
-        return np.repeat(np.arange(len(self._widths[depth])), self._widths[depth])
+    def _domains(self, level: int) -> int:
+        """How many domains a level above the node has; 0 stands for the node."""
+        return int(self.ground.first[level][-1])
 
     def _nominal(self, depth: int, index: int) -> NDArray[np.bool_]:
         """Which domains of a level have exactly the nodes the profile says."""
         profile = self.shape.profile
         want = profile.levels[index].cards // profile.cards_per_node
-        sizes = np.concatenate([np.diff(view.layout.node_bounds[depth]) for view in self.views])
-        return np.asarray(sizes == want)
+        homes = np.arange(self._domains(0))
+        for parents in self.ground.parents[: depth + 1]:
+            homes = parents[homes]
+        return np.asarray(np.bincount(homes, minlength=self._domains(depth + 1)) == want)
 
     def free(self, index: int) -> Ints:
         """Members that are healthy and free in each domain of a level, blocks of that level and further out and all
@@ -130,11 +142,11 @@ class Shortfall:
         steps = self.shape.steps
         step = steps[self.shape.profile.node_index]
         prices, homes, joined = self._each, self._node_homes, iter(self.levels)
-        count = int(self.first_node[-1])
+        count = self._domains(0)
         for depth, level in enumerate(self.shape.above):
             if level > index:
                 break
-            homes, count = self._parents(depth)[homes], len(self._widths[depth])
+            homes, count = self.ground.parents[depth][homes], self._domains(depth + 1)
             if level < index and (steps[level] != step or level in self.shape.whole):
                 found = next(joined)
                 prices, homes, step = found.prices, found.homes, steps[level]
@@ -153,11 +165,11 @@ class Shortfall:
     def room(self) -> int:
         """Members that all supernodes together could take now if blocks did not matter, reserves kept."""
         if self.empty:
-            return int(Shortfall(self.views, self.shape.without(0), empty=True).most().sum())
+            return int(Shortfall(self.ground, self.shape.without(0), empty=True).most().sum())
         if not self.shape.whole_nodes:
             loose = self.shape.without(0)
             return sum(view.memo(("room", loose), partial(_room, view, loose)) for view in self.views)
-        free = np.add.reduceat(self._each == 0, self.first_node[:-1])
+        free = np.diff(np.concatenate([[0], np.cumsum(self._each == 0)])[self.first_node])
         kept = {at: max(0, view.wholly_free - view.reserve) for at, view in enumerate(self.views) if view.reserve}
         return sum(min(count, kept.get(at, count)) for at, count in enumerate(free.tolist()))
 
@@ -193,24 +205,26 @@ def ascending(homes: Ints, prices: Ints) -> Ints:
     return keys & ((1 << bits) - 1)
 
 
-Prices = tuple[Ints, bool]
+def _by_kind(ground: Ground, packing: Packing, *, empty: bool = False, cordoned: bool = False) -> tuple[Ints, bool]:
+    """prices[k, j] of the j-th step of a node of kind k, and whether none is cheaper than the one before."""
+    key = ("prices", packing, empty, cordoned)
+    known: tuple[Ints, bool] = ground.notes.get(key) or (np.zeros((0, _most(packing)), np.int64), True)
+    new = list(ground.kinds)[len(known[0]) :]
+    if new:
+        free = ((1 << kind.cards) - 1 if empty else 0 if cordoned else kind.free for kind in new)
+        rows = [_row(packing, mask, kind.cards) for mask, kind in zip(free, new, strict=True)]
+        prices = np.concatenate((known[0], np.array([row for row, _ in rows], np.int64)))
+        known = ground.notes[key] = prices, known[1] and all(convex for _, convex in rows)
+    return known
 
 
-def _prices_of(view: SuperNodeView, packing: Packing, keep: Keep, empty: bool) -> Prices:
-    """prices[i, j] of the j-th step of node i, and whether none is cheaper than the one before."""
-    return view.memo(("prices", packing, keep.value, empty), partial(_prices, view, packing, keep, empty))
+def _most(packing: Packing) -> int:
+    """Steps that a node could hold."""
+    return len(missing(packing, 0, packing.sizes[-1])) - 1
 
 
-def _prices(view: SuperNodeView, packing: Packing, keep: Keep, empty: bool) -> Prices:
-    census = view.census
-    free = [(1 << kind.cards) - 1 if empty else 0 if view.cordoned else kind.free for kind in census.kinds]
-    rows = [_row(packing, mask, kind.cards) for mask, kind in zip(free, census.kinds, strict=True)]
-    table = np.array([row for row, _ in rows], np.int64)[census.each]
-    if keep is Keep.WHOLE:
-        _keep_whole(table, view)
-    elif keep is Keep.DEAREST:
-        table[np.argsort(table[:, 0], kind="stable")[len(table) - view.reserve :]] = NEVER
-    return table, all(convex for _, convex in rows)
+def _keep_dearest(table: Ints, view: SuperNodeView) -> None:
+    table[np.argsort(table[:, 0], kind="stable")[max(0, len(table) - view.reserve) :]] = NEVER
 
 
 def _keep_whole(table: Ints, view: SuperNodeView) -> None:
@@ -223,22 +237,22 @@ def _keep_whole(table: Ints, view: SuperNodeView) -> None:
     table[kept] = NEVER
     for at, node in enumerate(view.nodes):
         closed = (0 if view.cordoned else node.free) ^ node.all_cards
-        full = closed.bit_count()
-        reach = np.cumsum(table[at])
-        table[at, reach >= full] = NEVER
+        table[at, np.cumsum(table[at]) >= closed.bit_count()] = NEVER
+
+
+_KEEPERS = {Keep.WHOLE: _keep_whole, Keep.DEAREST: _keep_dearest}
 
 
 def _row(packing: Packing, free: int, cards: int) -> tuple[list[int], bool]:
     """The prices of a node's steps, none less than the one before, and whether that changed none."""
     masks = missing(packing, free, cards)
-    most = len(missing(packing, 0, packing.sizes[-1])) - 1
     prices, last, convex = [], 0, True
     for before, after in pairwise(masks):
         price = after.bit_count() - before.bit_count()
         convex = convex and price >= last
         last = max(last, price)
         prices.append(last)
-    return prices + [NEVER] * (most - len(prices)), convex
+    return prices + [NEVER] * (_most(packing) - len(prices)), convex
 
 
 def _room(view: SuperNodeView, shape: Shape) -> int:

@@ -76,11 +76,11 @@ class Layout:
     `names[l]` are the domains of `profile.above[l]`. `bounds[l]` (one longer) says which children, by index one level
     further in, each has: domain i holds children bounds[l][i] to bounds[l][i + 1]; level 0's children are nodes.
     `starts[l]` is bounds[l] as an array, without the end. `node_bounds[l]` says the same as bounds[l] in nodes.
-    `widths[l]` is how many children each has, `largest[l]` the nodes of the largest. `domains` remembers what
-    `SuperNodeView.domains` answers, by index of the node; `grids` what `grid_of` does.
+    `largest[l]` is the nodes of the largest. `domains` remembers what `SuperNodeView.domains` answers, by index of the
+    node; `grids` what `grid_of` does.
     """
 
-    __slots__ = ("bounds", "domains", "grids", "index", "largest", "names", "node_bounds", "starts", "widths")
+    __slots__ = ("bounds", "domains", "grids", "index", "largest", "names", "node_bounds", "starts")
 
     def __init__(self, nodes: tuple[Node, ...], depth: int) -> None:
         self.index = {node.name: i for i, node in enumerate(nodes)}
@@ -88,7 +88,6 @@ class Layout:
         self.bounds: list[tuple[int, ...]] = []
         self.node_bounds: list[tuple[int, ...]] = []
         self.starts: list[NDArray[np.intp]] = []
-        self.widths: list[NDArray[np.intp]] = []
         self.largest: list[int] = []
         self.domains: dict[int, Mapping[str, str]] = {}
         self.grids: dict[int, Any] = {}
@@ -100,7 +99,6 @@ class Layout:
             self.names.append(tuple(children[i][keep - 1] for i in starts))
             self.bounds.append((*starts, len(children)))
             self.starts.append(np.array(starts, np.intp))
-            self.widths.append(np.array([end - start for start, end in pairwise(self.bounds[-1])], np.intp))
             spans = [spans[i] for i in self.bounds[-1]]
             self.node_bounds.append(tuple(spans))
             self.largest.append(max((end - start for start, end in pairwise(spans)), default=0))
