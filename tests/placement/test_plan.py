@@ -212,6 +212,7 @@ def test_several_rings_are_given_whole() -> None:
 
     assert place(pod(".#", ".."), Request("r", 2, 4)).spans == {"pod": 1, "cube": 1, "node": 2}
     assert place(pod(".#", "..", ".."), Request("r", 4, 4)).spans["cube"] == 2
+    assert nodes(place(pod("...", "..", ".."), Request("r", 4, 4))) == ["c1n0", "c1n1", "c2n0", "c2n1"]
     place(pod(".#"), Request("r", 1, 4))
     refusal = refuse(pod("..", ".."), Request("r", 3, 4))
     assert (refusal.reason, refusal.stalled) == (Reason.ILLEGAL_SHAPE, True)

@@ -23,7 +23,7 @@ from supernode.placement.search import Solution, fits, search
 from supernode.placement.shape import Task, refuse, resolve
 from supernode.placement.spares import choose_spares
 from supernode.topology.fleet import Fleet, Member, SuperNodeView
-from supernode.topology.profile import Profile
+from supernode.topology.profile import NODE, Profile
 
 _member: Callable[[Iterable[Any]], Member] = partial(tuple.__new__, Member)
 """As `Member._make`, without its check of the length, which takes longer than all the rest."""
@@ -182,8 +182,7 @@ def _card_sets(parts: Parts, task: Task, *, alike: bool) -> Iterable[Sets]:
 def _members(parts: Parts, homes: Sequence[Mapping[str, str]], sets: Iterable[Sets]) -> tuple[Member, ...]:
     """Member by member, in columns: a large group has thousands."""
     amounts = [amount for _, spots in parts for _, amount in spots]
-    names = [view.nodes[at].name for view, spots in parts for at, _ in spots]
-    owners = [view.name for view, spots in parts for _ in spots]
-    supernodes, nodes, domains = (chain.from_iterable(map(repeat, of, amounts)) for of in (owners, names, homes))
+    supernodes = chain.from_iterable(repeat(view.name, sum(amount for _, amount in spots)) for view, spots in parts)
+    domains = homes if max(amounts) == 1 else list(chain.from_iterable(map(repeat, homes, amounts)))
     cards = chain.from_iterable(sets)
-    return tuple(map(_member, zip(count(), supernodes, nodes, cards, domains, strict=False)))
+    return tuple(map(_member, zip(count(), supernodes, map(itemgetter(NODE), domains), cards, domains, strict=False)))
