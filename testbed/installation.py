@@ -107,6 +107,12 @@ class Operator:
         """Whether the process lives."""
         return self._process is not None and self._process.alive()
 
+    def cpu_seconds(self) -> float:
+        """Processor time the process has used, all threads and both modes. The process must live."""
+        assert self._process is not None
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def start(self, *, ready_within: float | None = 60.0) -> None:
         """Start it and wait until it is ready; ``None`` does not wait. Raises StartError with the end of its log."""
         port = self.url.rpartition(":")[2]

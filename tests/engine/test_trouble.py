@@ -166,16 +166,6 @@ def test_a_profile_deleted_in_use_leaves_jobs_running(cluster: Cluster, namespac
     assert cluster.job("holder", namespace)["status"]["phase"] == "Running"
 
 
-def test_a_lost_ledger_is_booked_again_from_the_groups(cluster: Cluster, namespace: str) -> None:
-    cluster.apply(training_job("kept", namespace, replicas=3))
-    [supernode] = cluster.wait_phase("kept", namespace, "Running")["status"]["superNodes"]
-    before = cluster.ledger()[supernode]
-    pods = {p["metadata"]["uid"] for p in cluster.pods("kept", namespace)}
-    cluster.kubectl("patch", "sn", supernode, "--subresource=status", "--type=merge", "-p", '{"status":{"ledger":[]}}')
-    cluster.wait("the ledger is as before", lambda: cluster.ledger()[supernode] == before)
-    assert {p["metadata"]["uid"] for p in cluster.pods("kept", namespace)} == pods
-
-
 def test_a_pod_of_the_jobs_name_that_is_not_its_own_is_reported(cluster: Cluster, namespace: str) -> None:
     other = {
         "apiVersion": "v1",

@@ -59,6 +59,12 @@ class Reason(StrEnum):
     DISCOVERED = "Discovered", ReasonKind.PROGRESS, "The supernode's nodes were found and counted."
     CORDONED = "Cordoned", ReasonKind.PROGRESS, "spec.cordoned is true: groups keep their cards, none gets new ones."
 
+    LEDGER_REPAIRED = (
+        "LedgerRepaired",
+        ReasonKind.PROGRESS,
+        "A supernode's ledger was lost or wrong and was mended from pods and groups; running pods were left alone.",
+    )
+
     WAITING_FOR_CARDS = (
         "WaitingForCards",
         ReasonKind.WAITING,

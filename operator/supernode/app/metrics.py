@@ -14,6 +14,7 @@ from supernode.placement import fragmentation, largest_block
 
 _DECISIONS = (0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.1, 0.5)
 _RECONCILES = (0.001, 0.005, 0.025, 0.1, 0.5, 1, 5, 30)
+_LAGS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5)
 _WAITS = (0.1, 0.5, 1, 5, 30, 60, 300, 1800, 7200, 28800, 86400)
 _SIZES = ((1, "1"), (8, "2-8"), (64, "9-64"), (512, "65-512"))
 
@@ -78,10 +79,22 @@ class Metrics(Observer):
             "Ledger swaps that did not succeed and were tried again.",
             registry=self.registry,
         )
+        self._repairs = Counter(
+            "supernode_ledger_repairs_total",
+            "Ledger entries that were not as they must be and were mended, by kind.",
+            ["kind"],
+            registry=self.registry,
+        )
         self._requests = Counter(
             "supernode_api_requests_total",
             "Requests to the API server, by verb, resource and HTTP status (0: no answer).",
             ["verb", "resource", "code"],
+            registry=self.registry,
+        )
+        self._lag = Histogram(
+            "supernode_loop_lag_seconds",
+            "How much later than asked the event loop came back to a task that asks twenty times a second.",
+            buckets=_LAGS,
             registry=self.registry,
         )
         self._relists = Counter(
@@ -107,6 +120,9 @@ class Metrics(Observer):
     def ledger_conflict(self) -> None:
         self._conflicts.inc()
 
+    def ledger_repaired(self, kind: str) -> None:
+        self._repairs.labels(kind).inc()
+
     def reconciled(self, kind: str, seconds: float, failed: bool) -> None:
         self._reconcile.labels(kind).observe(seconds)
         if failed:
@@ -123,6 +139,9 @@ class Metrics(Observer):
 
     def relisted(self, resource: str) -> None:
         self._relists.labels(resource).inc()
+
+    def loop_lag(self, seconds: float) -> None:
+        self._lag.observe(seconds)
 
 
 class _Now(Collector):

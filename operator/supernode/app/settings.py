@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from supernode.cluster.lease import Timing
+from supernode.control.patience import Patience
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class Settings:
     lease_name: str = "supernode-operator"
     identity: str = ""
     timing: Timing = field(default_factory=Timing)
+    patience: Patience = field(default_factory=Patience)
 
 
 def parse_settings(argv: Sequence[str] | None = None) -> Settings:
@@ -47,10 +49,12 @@ def parse_settings(argv: Sequence[str] | None = None) -> Settings:
     parser.add_argument("--port", type=int, default=_env("PORT", str(defaults.port)), help="port of metrics and probes")
     parser.add_argument("--log-format", choices=("text", "json"), default=_env("LOG_FORMAT", defaults.log_format))
     parser.add_argument("--log-level", type=str.upper, choices=_LEVELS, default=_env("LOG_LEVEL", defaults.log_level))
+    _add_patience(parser, defaults.patience)
     _add_election(parser, defaults)
     given = parser.parse_args(argv)
     try:
         timing = Timing(given.lease_duration, given.renew_deadline, given.retry_period)
+        patience = Patience(given.hold_after, given.device_grace)
     except ValueError as problem:
         parser.error(str(problem))
     return Settings(
@@ -63,7 +67,17 @@ def parse_settings(argv: Sequence[str] | None = None) -> Settings:
         given.lease_name,
         f"{given.identity}-{uuid.uuid4().hex[:8]}",
         timing,
+        patience,
     )
+
+
+def _add_patience(parser: argparse.ArgumentParser, defaults: Patience) -> None:
+    for name, default, meaning in (
+        ("hold-after", defaults.hold_after, "at the head of its priority until nodes are held for a waiting group"),
+        ("device-grace", defaults.device_grace, "until cards that a node no longer offers count as lost"),
+    ):
+        given = _env(name.upper().replace("-", "_"), str(default))
+        parser.add_argument(f"--{name}", type=float, default=given, metavar="SECONDS", help=f"seconds {meaning}")
 
 
 def _add_election(parser: argparse.ArgumentParser, defaults: Settings) -> None:

@@ -44,7 +44,12 @@ class Shell:
         async with session:
             lease = (settings.lease_namespace or session.namespace, settings.lease_name)
             elector = Elector(session, lease, settings.identity, settings.timing)
-            engine = Engine(session.guarded(elector.guard), self._metrics, identity=settings.identity)
+            engine = Engine(
+                session.guarded(elector.guard),
+                self._metrics,
+                identity=settings.identity,
+                patience=settings.patience,
+            )
             self._metrics.watch(engine, elector)
             web = Web(engine, elector, self._metrics)
             await web.open(settings.host, settings.port)

@@ -24,11 +24,13 @@ from supernode.cluster.writer import Writer
 from supernode.control import status
 from supernode.control.caches import Caches
 from supernode.control.fleet import FleetState, group_text
-from supernode.control.groups import Draft, Group, Groups, now, waiting_since
+from supernode.control.groups import Draft, Group, Groups, now
 from supernode.control.observer import Observer
+from supernode.control.patience import Patience
 from supernode.control.records import Key
 from supernode.control.takeover import Deposed, check_term
 from supernode.control.upkeep import RETRY_DELAY, Upkeep
+from supernode.control.waiting import waiting_since
 from supernode.control.writes import finalizers_patch, status_patch
 from supernode.topology.fleet import Member
 
@@ -52,6 +54,7 @@ class Allocator:
         on_change: Callable[[Key], None],
         *,
         term: int,
+        patience: Patience,
     ) -> None:
         self._session = session
         self._writer = writer
@@ -61,7 +64,7 @@ class Allocator:
         self._observer = observer
         self._on_change = on_change
         self._term = term
-        self._groups = Groups(caches, state, observer, on_change)
+        self._groups = Groups(caches, state, observer, on_change, patience)
         self._upkeep = Upkeep(writer, caches, state)
         self._wakeup = asyncio.Event()
         self.last_pass = time.monotonic()
@@ -124,8 +127,10 @@ class Allocator:
         check_term(self._term, self._state.ledgers.values())
         await self._upkeep.sync()
         draft = self._groups.draft()
+        await self._groups.place_waiting(draft)
         lost = await self._swap_ledgers(draft)
         self._state.refresh()  # jobs that are told of their cards now must find them in the ledgers
+        self._tell_repairs(draft, lost)
         await self._write_groups(draft, lost)
         await self._change_finalizers(draft, lost)
         counts_due = await self._upkeep.write_counts()
@@ -134,13 +139,16 @@ class Allocator:
             return RETRY_DELAY
         if draft.unfinished:
             return 0.0
-        return min((due for due in (counts_due, self._groups.next_recheck()) if due is not None), default=None)
+        if draft.retry:
+            return RETRY_DELAY
+        node_due = self._state.next_time()
+        due = (counts_due, self._groups.next_time(), node_due and max(0.0, node_due - time.monotonic()))
+        return min((seconds for seconds in due if seconds is not None), default=None)
 
     def _look_again(self, draft: Draft, lost: set[str]) -> None:
-        for group in draft.finalized:
-            self.group_touched(group.key)
-        for key, (_, placement) in draft.placed.items():
-            if lost & {member.supernode for member in placement.members}:
+        self._groups.look_again()
+        for name in lost:
+            for key in draft.changed[name]:
                 self.group_touched(key)
 
     # Writing.
@@ -169,6 +177,25 @@ class Allocator:
         patch = status.ledger_patch(record, entries, draft.fleet.supernodes.get(name), self._state, self._term, now())
         return status_patch(resources.SUPERNODES, record.key, patch, ledger.resource_version)
 
+    def _tell_repairs(self, draft: Draft, lost: set[str]) -> None:
+        """Say what was wrong with ledgers: one Event for each supernode and kind, every one in the log."""
+        told: dict[tuple[str, str], list[str]] = {}
+        for repair in draft.repairs:
+            if repair.supernode in lost:
+                continue
+            self._observer.ledger_repaired(repair.kind)
+            _log.warning("ledger of %s: %s: %s", repair.supernode, repair.kind, repair.message)
+            told.setdefault((repair.supernode, repair.kind), []).append(repair.message)
+        for (name, _), messages in told.items():
+            record = self._caches.supernodes.store.get(("", name))
+            if record is not None:
+                about = Reference(resources.SUPERNODES, "", name, record.uid)
+                more = f" (and {len(messages) - 1} more)" if len(messages) > 1 else ""
+                note = messages[0] + more
+                self._recorder.record(about, Reason.LEDGER_REPAIRED, note, action="Repair", warning=True)
+        for key in {key for repair in draft.repairs for key in draft.changed.get(repair.supernode, ())}:
+            self._on_change(key)
+
     async def _read_again(self, name: str) -> None:
         try:
             self._caches.supernodes.put(await self._session.get(resources.SUPERNODES, ("", name)))
@@ -184,7 +211,6 @@ class Allocator:
         for key, (group, placement) in draft.placed.items():
             if lost & {member.supernode for member in placement.members}:
                 continue
-            self._groups.forget(key)
             self._on_change(key)
             profile = draft.fleet.profiles.get(placement.profile)
             wanted.append((group, status.allocated_group(group, placement, profile, moment)))

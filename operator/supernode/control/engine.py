@@ -12,6 +12,8 @@ from supernode.cluster.writer import Writer
 from supernode.control.caches import Caches
 from supernode.control.leader import Leader
 from supernode.control.observer import Observer
+from supernode.control.patience import Patience
+from supernode.control.pulse import watch_loop
 from supernode.control.takeover import Deposed, take_over
 
 _log = logging.getLogger(__name__)
@@ -29,18 +31,22 @@ class Engine:
     Raises what a task of it raises: the process then ends, is started anew and rebuilds everything from the API server.
     """
 
-    def __init__(self, session: Session, observer: Observer, *, identity: str) -> None:
+    def __init__(
+        self, session: Session, observer: Observer, *, identity: str, patience: Patience | None = None
+    ) -> None:
         self.caches = Caches(session, observer)
         self.leader: Leader | None = None
         self._session = session
         self._observer = observer
         self._identity = identity
+        self._patience = patience or Patience()
 
     async def run(self, elect: Elect) -> None:
         """Keep the caches; once they are filled, stand for election."""
         async with asyncio.TaskGroup() as tasks:
             for reflector in self.caches.all():
                 tasks.create_task(reflector.run(), name=f"reflector-{reflector.resource.plural}")
+            tasks.create_task(watch_loop(self._observer), name="pulse")
             await self.caches.synced()
             gc.collect()
             gc.freeze()  # the caches live as long as the process; full collections over them take tens of milliseconds
@@ -54,7 +60,15 @@ class Engine:
         began = time.monotonic()
         writer = Writer(self._session)
         term = await take_over(writer, self.caches)
-        leader = Leader(self._session, writer, self.caches, self._observer, identity=self._identity, term=term)
+        leader = Leader(
+            self._session,
+            writer,
+            self.caches,
+            self._observer,
+            identity=self._identity,
+            term=term,
+            patience=self._patience,
+        )
         self.caches.listener = self.leader = leader
         _log.info("term %d begins, %.2f s after being elected", term, time.monotonic() - began)
         try:

@@ -1,10 +1,12 @@
 """The fleet as the caches know it, kept as one snapshot: only the supernodes that changed are built anew."""
 
+import time
 from dataclasses import replace
 
 from supernode.api.profile import SuperNodeProfile
 from supernode.api.supernode import SuperNode
 from supernode.control.caches import Caches
+from supernode.control.distrust import Distrust
 from supernode.control.records import Custom, Key, PodRecord, foreign_pod, in_ledger
 from supernode.control.supernodes import Ledger, Trouble, facts_of, trouble_of
 from supernode.topology.discovery import Discovery, Found, NodeFacts, ProblemKind, discover
@@ -17,14 +19,16 @@ from supernode.topology.views import ForeignPod, build_view
 class FleetState:
     """Profiles, supernodes and ledgers, and the snapshot that decisions are made on.
 
-    The ``*_changed`` methods are cheap and only note what to look at; :meth:`refresh` does the work. ``generation``
-    rises whenever a card may have become available, so that waiting groups know when to try again. ``changed`` are
-    supernodes whose status may have to be written, ``touched`` the groups whose ledger entries were read anew,
-    ``discovered`` says that nodes were sorted anew; who handles them resets them.
+    The ``*_changed`` methods are cheap and only note what to look at; :meth:`refresh` does the work. ``version`` rises
+    with every snapshot. ``rebuilt`` are supernodes that give more or less than before, ``reshaped`` says that profiles,
+    supernodes or their nodes came, went or changed their form, ``changed`` are supernodes whose status may have to be
+    written, ``touched`` the groups whose ledger entries were read anew, ``discovered`` says that nodes were sorted
+    anew; who handles them resets them.
     """
 
-    def __init__(self, caches: Caches) -> None:
+    def __init__(self, caches: Caches, device_grace: float = 0.0) -> None:
         self._caches = caches
+        self._distrust = Distrust(device_grace)
         self._rediscover = True
         self._dirty: set[str] = set()
         self._views: dict[str, SuperNodeView] = {}
@@ -37,7 +41,9 @@ class FleetState:
         self.conflicts: dict[str, str] = {}
         self.discovery: Discovery = discover((), (), ())
         self.fleet = Fleet()
-        self.generation = 0
+        self.version = 0
+        self.rebuilt: set[str] = set()
+        self.reshaped = False
         self.discovered = False
         self.changed: set[str] = set()
         self.touched: set[Key] = set()
@@ -51,6 +57,8 @@ class FleetState:
         for facts in (old, new):
             if facts is not None and facts.name in self.discovery.assigned:
                 self._dirty.add(self.discovery.assigned[facts.name])
+        if new is None and old is not None:
+            self._distrust.forget(old.name)
 
     def pod_changed(self, old: PodRecord | None, new: PodRecord | None) -> bool:
         """Note a pod's change; whether it matters, which pods of allocated groups do not."""
@@ -63,6 +71,16 @@ class FleetState:
                 self._dirty.add(supernode)
                 matters = True
         return matters
+
+    def node_refuses(self, node: str) -> None:
+        """Note that a kubelet refuses members again and again: for a while the node gets nothing new."""
+        self._distrust.refused(node, time.monotonic())
+        if node in self.discovery.assigned:
+            self._dirty.add(self.discovery.assigned[node])
+
+    def next_time(self) -> float | None:
+        """When (monotonic clock) a node is to be looked at again though no event tells of it."""
+        return self._distrust.next_time()
 
     def profile_changed(self) -> None:
         """Note that a profile came, went or was edited."""
@@ -94,6 +112,15 @@ class FleetState:
             if any(seat.node == node for seat in (*entry.seats(), *entry.spare_seats()))
         }
 
+    def booked_on(self, node: str) -> int:
+        """The cards (bitmask) of a node that ledgers give to anyone."""
+        home = self.discovery.assigned.get(node)
+        ledgers = self.ledgers.values() if home is None else (self.ledgers[home],) if home in self.ledgers else ()
+        booked = self._strays.get(home or "", {}).get(node, 0)
+        for ledger in ledgers:
+            booked |= ledger.booked.get(node, 0)
+        return booked
+
     # The snapshot.
 
     def refresh(self) -> None:
@@ -101,24 +128,31 @@ class FleetState:
         if self._rediscover:
             self._rediscover = False
             self._discover()
+        over = (self.discovery.assigned.get(node) for node in self._distrust.over(time.monotonic()))
+        self._dirty.update(name for name in over if name is not None)
         dirty, self._dirty = self._dirty, set()
+        if not dirty:
+            return
         for name in dirty:
             self._read_ledger(name)
         dirty |= self._find_strays()
         built = {name: self._build(name) for name in sorted(dirty)}
-        rebuilt = [view for view in built.values() if view is not None]
+        rebuilt = {
+            name: view for name, view in built.items() if view is not None and _differs(self._views.get(name), view)
+        }
         gone = [name for name, view in built.items() if view is None and name in self._views]
-        for view in rebuilt:
-            if self._gained(self._views.get(view.name), view):
-                self.generation += 1
-            self._views[view.name] = view
+        self.reshaped |= bool(gone) or any(_reshaped(self._views.get(name), view) for name, view in rebuilt.items())
+        self._views |= rebuilt
         for name in gone:
             del self._views[name]
         self.changed |= dirty
         if rebuilt or gone:
+            self.rebuilt.update(rebuilt, gone)
+            self.version += 1
             self.fleet = self.fleet.succeeded_by(self._views.values(), self.profiles)
 
     def _discover(self) -> None:
+        known = self.profiles
         self.profiles = {
             key[1]: Profile.from_spec(key[1], record.model.spec)
             for key, record in self._caches.profiles.store.items()
@@ -128,7 +162,10 @@ class FleetState:
         before, conflicts = self.discovery, self.conflicts
         self.discovery = discover(self.profiles.values(), self._caches.nodes.store.values(), facts)
         self.conflicts = {p.subject: p.message for p in self.discovery.problems if p.kind == ProblemKind.NODE_CONFLICT}
-        self.generation += 1
+        if self.profiles != known:
+            self.reshaped = True
+            self.version += 1
+            self.fleet = self.fleet.succeeded_by(self._views.values(), self.profiles)
         self.discovered = True
         self.changed |= conflicts.keys() ^ self.conflicts.keys()
         stale = before.supernodes.keys() ^ self.discovery.supernodes.keys()
@@ -199,7 +236,8 @@ class FleetState:
             self.troubles.pop(name, None)
         if profile is None:
             return None
-        nodes = [facts for node in found.nodes if (facts := self._caches.nodes.store.get(("", node))) is not None]
+        moment, seen = time.monotonic(), (self._caches.nodes.store.get(("", node)) for node in found.nodes)
+        nodes = [self._distrust.facts(facts, moment) for facts in seen if facts is not None]
         return build_view(
             replace(found, cordoned=found.cordoned or trouble is not None),
             profile,
@@ -219,12 +257,21 @@ class FleetState:
         pods = (pod for node in found.nodes for pod in self._caches.pods.store.by_index("node", node))
         return [foreign for pod in pods if (foreign := foreign_pod(pod, resource, holders)) is not None]
 
-    @staticmethod
-    def _gained(old: SuperNodeView | None, new: SuperNodeView) -> bool:
-        """Whether some card can be given that could not before."""
-        if old is None or old.cordoned or old.reserve > new.reserve or len(old.nodes) != len(new.nodes):
-            return not new.cordoned
-        return any(b.free & ~a.free for a, b in zip(old.nodes, new.nodes, strict=True))
+
+def _differs(old: SuperNodeView | None, new: SuperNodeView) -> bool:
+    """Whether anything changed: a view that stays the same object keeps what decisions remember of it."""
+    if old is None or old.profile != new.profile:
+        return True
+    return (old.nodes, old.cordoned, old.reserve, old.ledger) != (new.nodes, new.cordoned, new.reserve, new.ledger)
+
+
+def _reshaped(old: SuperNodeView | None, new: SuperNodeView) -> bool:
+    """Whether other nodes, or nodes of another size, make up the supernode."""
+    if old is None or old.profile != new.profile or len(old.nodes) != len(new.nodes):
+        return True
+    return any(
+        (a.name, a.cards, a.path) != (b.name, b.cards, b.path) for a, b in zip(old.nodes, new.nodes, strict=True)
+    )
 
 
 def group_text(key: Key) -> str:

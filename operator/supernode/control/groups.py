@@ -3,40 +3,68 @@
 The decisions of one pass are collected in a :class:`Draft`; the allocator writes them.
 """
 
+import heapq
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from supernode.api import names
 from supernode.api.cardgroup import CardGroup
-from supernode.api.conditions import ConditionType, Reason
-from supernode.api.errors import SupernodeError
+from supernode.api.conditions import ConditionType
 from supernode.control import status
 from supernode.control.caches import Caches
 from supernode.control.conditions import is_true
-from supernode.control.fleet import FleetState, group_key, group_text
+from supernode.control.fleet import FleetState, group_text
+from supernode.control.holds import Holds
 from supernode.control.observer import Observer
-from supernode.control.records import Custom, Key, parse_time
+from supernode.control.patience import Patience
+from supernode.control.planner import Planner
+from supernode.control.records import Custom, Key
+from supernode.control.recovery import Verdict, recover
 from supernode.control.seating import Seating
-from supernode.placement import Placement, Refusal, plan
+from supernode.control.waiting import Line, Version, Waiting, turn_of
+from supernode.placement import Placement, Refusal
 from supernode.topology.fleet import Fleet, Member
-from supernode.topology.ledger import LedgerEntry, decode_placement, entries_for
+from supernode.topology.ledger import LedgerEntry, entries_for
 from supernode.topology.views import held_cards
 
 _log = logging.getLogger(__name__)
 
 Group = Custom[CardGroup]
 
-PLANNING_SLICE = 0.020
-"""Seconds of planning in one pass: the loop also serves watches, probes and writers, which must not wait longer."""
+PASS_SECONDS = 0.1
+"""Seconds of deciding in one pass: what is decided is then written and told before the next ones are decided."""
+
+HOLD_REVIEW_PAUSE = 1.0
+"""Seconds between two looks at who has waited long enough for a hold: it reads every line."""
+
+MANY_SUPERNODES = 16
+"""So many supernodes changed at once make the next decisions of every kind long ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """Something in a ledger that was not as it must be, and what is done about it.
+
+    ``kind``: ``rebuilt`` (cards in use that no ledger named), ``orphaned`` (a group that is gone), ``incomplete`` (not
+    all members), ``doubled`` (cards given twice), ``unreadable``.
+    """
+
+    kind: str
+    supernode: str
+    message: str
 
 
 @dataclass(slots=True)
 class Draft:
-    """What one pass wants to change, before anything is written. ``fleet`` is the snapshot after all of it."""
+    """What one pass wants to change, before anything is written.
+
+    ``fleet`` is the snapshot after all of it; ``changed`` are the groups that each touched ledger gains or loses,
+    ``booked`` the cards given away since the snapshot (bitmask by node).
+    """
 
     fleet: Fleet
     added: dict[str, list[LedgerEntry]] = field(default_factory=dict)
@@ -45,25 +73,55 @@ class Draft:
     confirmed: list[tuple[Group, dict[str, Any]]] = field(default_factory=list)
     finalized: list[Group] = field(default_factory=list)
     unprotected: list[Group] = field(default_factory=list)
+    changed: dict[str, set[Key]] = field(default_factory=dict)
+    booked: dict[str, int] = field(default_factory=dict)
+    repairs: list[Repair] = field(default_factory=list)
     unfinished: bool = False
+    retry: bool = False
 
     @property
     def touched(self) -> list[str]:
         """Supernodes whose ledger changes, in the fixed order of their names."""
-        return sorted(self.added.keys() | self.removed.keys())
+        return sorted(self.changed)
 
-    def release(self, parts: Mapping[str, LedgerEntry]) -> None:
+    def release(self, key: Key, parts: Mapping[str, LedgerEntry]) -> None:
         """Take a group's entries out of the ledgers of these supernodes."""
         for name, entry in parts.items():
+            self.changed.setdefault(name, set()).add(key)
             self.removed.setdefault(name, set()).add(entry.uid)
             if (view := self.fleet.supernodes.get(name)) is not None:
                 self.fleet = self.fleet.replace(view.release(held_cards([entry])))
 
-    def book(self, group: Group, members: Sequence[Member], spares: Sequence[Member]) -> None:
-        """Enter a group's members and spares into the ledgers of the supernodes they lie in."""
+    def book(
+        self,
+        group: Group,
+        members: Sequence[Member],
+        spares: Sequence[Member],
+        held: Mapping[str, LedgerEntry] | None = None,
+    ) -> list[str]:
+        """Enter a group's members and spares into the ledgers of the supernodes they lie in; the ledgers that change.
+
+        ``held`` are entries that ledgers have of the group already.
+        """
+        changes = []
         for name, entry in entries_for(group_text(group.key), group.uid, members, spares).items():
+            if held is not None and held.get(name) == entry:
+                continue
+            changes.append(name)
             self.added.setdefault(name, []).append(entry)
-        self.fleet = self.fleet.take((*members, *spares))
+            self.changed.setdefault(name, set()).add(group.key)
+        everyone = (*members, *spares)
+        for member in everyone:
+            self.booked[member.node] = self.booked.get(member.node, 0) | member.cards
+        views = self.fleet.supernodes
+        self.fleet = self.fleet.take(
+            m for m in everyone if m.supernode in views and m.node in views[m.supernode].layout.index
+        )
+        return changes
+
+    def repair(self, kind: str, supernodes: Iterable[str], message: str) -> None:
+        """Note a repair of these supernodes' ledgers."""
+        self.repairs += [Repair(kind, name, message) for name in sorted(supernodes)]
 
 
 class Groups:
@@ -73,17 +131,25 @@ class Groups:
     pods are being created: they hold their cards, although no cache knows of these pods yet.
     """
 
-    def __init__(self, caches: Caches, state: FleetState, observer: Observer, on_change: Callable[[Key], None]) -> None:
+    def __init__(
+        self,
+        caches: Caches,
+        state: FleetState,
+        observer: Observer,
+        on_change: Callable[[Key], None],
+        patience: Patience,
+    ) -> None:
         self._caches = caches
         self._state = state
         self._seating = Seating(state)
-        self._observer = observer
+        self._planner = Planner(observer)
         self._on_change = on_change
         self._touched: set[Key] = set()
         self.arriving: set[str] = set()
-        self._waiting: dict[Key, Group] = {}
-        self._tried: dict[Key, int] = {}
-        self._recheck: dict[Key, float] = {}
+        self._waiting = Waiting()
+        self._holds = Holds(patience.hold_after)
+        self._hold_time: float | None = None
+        self._review_at = 0.0
 
     def touch(self, key: Key) -> None:
         """Look at this group in the next pass."""
@@ -110,28 +176,29 @@ class Groups:
     # Looking at groups.
 
     def draft(self) -> Draft:
-        """Decide for every touched group and for those that wait."""
+        """Decide for every touched group what can be decided without a place for it; the others wait."""
         draft = Draft(self._state.fleet)
-        touched = self._touched | self._state.touched | self._orphans()
+        touched = self._touched | self._state.touched
         self._touched, self._state.touched = set(), set()
         for key in touched:
-            self._look_at(key, draft)
-        self._place_waiting(draft)
+            if not self._look_at(key, draft):
+                self._waiting.forget(key)
+        for name, ledger in self._state.ledgers.items():
+            if ledger.error is not None:
+                draft.changed.setdefault(name, set())
+                draft.repair("unreadable", [name], f"written anew from pods and groups; it said: {ledger.error}")
         return draft
 
-    def _orphans(self) -> set[Key]:
-        """Groups that ledgers name and that are gone: their finalizer was removed by force."""
-        return {key for text in self._state.by_group if (key := group_key(text)) not in self._caches.groups.store}
-
-    def _look_at(self, key: Key, draft: Draft) -> None:
+    def _look_at(self, key: Key, draft: Draft) -> bool:
+        """Whether the group waits for cards."""
         group = self._caches.groups.store.get(key)
         held = self._state.by_group.get(group_text(key), {})
         for uid, parts in held.items():
             if (group is None or group.uid != uid) and not self._in_use(key, uid):
-                draft.release(parts)
-        self.forget(key)
+                draft.release(key, parts)
+                draft.repair("orphaned", parts, f"{group_text(key)} is gone; its cards are free again")
         if group is None:
-            return
+            return False
         parts = held.get(group.uid, {})
         if group.deleting:
             self._let_go(group, parts, draft)
@@ -139,16 +206,50 @@ class Groups:
             draft.unprotected.append(group)
         elif group.model is None:
             draft.confirmed.append((group, status.invalid_group(group, now())))
-        elif parts:
-            self._check_held(group, parts, draft)
-        elif not self._book_again(group, draft):
-            self._waiting[key] = group
+        elif not self._settled(group, parts, draft):
+            self._waiting.put(group, now(), time.monotonic())
+            return True
+        return False
 
-    def forget(self, key: Key) -> None:
-        """The group does not wait any more."""
-        self._waiting.pop(key, None)
-        self._tried.pop(key, None)
-        self._recheck.pop(key, None)
+    def _settled(self, group: Group, parts: dict[str, LedgerEntry], draft: Draft) -> bool:
+        """Whether the group has its cards, or will have them once its ledgers are mended."""
+        assert group.model is not None
+        doubled = [name for name in parts if group.uid in self._state.ledgers[name].doubled]
+        members = self._seating.members(parts) if parts else ()
+        if len(members) == group.model.spec.members and not doubled:
+            self._confirm(group, members, self._seating.spares(parts), draft)
+            return True
+        if not doubled and self._recover(group, parts, draft):
+            return True
+        if not parts:
+            return False
+        draft.release(group.key, parts)
+        draft.unfinished = True
+        self.touch(group.key)
+        if doubled:
+            text = f"cards of {group_text(group.key)} were given to another group before; it gets others"
+            draft.repair("doubled", doubled, text)
+        else:
+            text = f"{group_text(group.key)} has {len(members)} of {group.model.spec.members} members; taken back"
+            draft.repair("incomplete", parts, text)
+        return True
+
+    def _recover(self, group: Group, parts: dict[str, LedgerEntry], draft: Draft) -> bool:
+        """Book again what a group holds by its pods or its status; whether it holds anything."""
+        pods = [pod for pod in self._caches.pods.store.by_index("group", group.key) if pod.group_uid == group.uid]
+        if not pods and not is_true(group.status, ConditionType.ALLOCATED):
+            return False
+        found = recover(group, parts, pods, self._state, draft.booked)
+        if found is Verdict.NOTHING_HELD:
+            return False
+        self.touch(group.key)  # the next pass sees whether the swap succeeded, or the supernode is there
+        if isinstance(found, Verdict):
+            draft.retry = True
+            return True
+        changes = draft.book(group, found.members, found.spares, held=parts)
+        text = f"{group_text(group.key)} holds {len(found.members)} members that the ledger did not name; booked again"
+        draft.repair("rebuilt", changes, text)
+        return True
 
     def _in_use(self, key: Key, uid: str) -> bool:
         if uid in self.arriving:
@@ -160,115 +261,114 @@ class Groups:
         if self._in_use(group.key, group.uid):
             draft.confirmed.append((group, status.releasing_group(group, now())))
             return
-        draft.release(parts)
+        draft.release(group.key, parts)
         if names.FINALIZER_CARDS in group.finalizers:
             draft.finalized.append(group)
 
-    def _check_held(self, group: Group, parts: dict[str, LedgerEntry], draft: Draft) -> None:
-        """A group the ledgers know: complete, so its status must say so; or cut short, so it is rolled back."""
-        assert group.model is not None
-        members = self._seating.members(parts)
-        if len(members) != group.model.spec.members:
-            draft.release(parts)
-            draft.unfinished = True
-            self.touch(group.key)
-            return
+    def _confirm(self, group: Group, members: tuple[Member, ...], spares: tuple[Member, ...], draft: Draft) -> None:
+        """A group whose members are all in the ledgers: its status must say so."""
         if is_true(group.status, ConditionType.ALLOCATED):
             if group.status.get("observedGeneration") != group.generation:
                 draft.confirmed.append((group, status.confirmed_group(group)))
             return
-        placement = status.reconstruct(draft.fleet, group, members, self._seating.spares(parts))
+        placement = status.reconstruct(draft.fleet, group, members, spares)
         draft.confirmed.append(
             (group, status.allocated_group(group, placement, draft.fleet.profiles.get(placement.profile), now()))
         )
         self._on_change(group.key)
 
-    def _book_again(self, group: Group, draft: Draft) -> bool:
-        """A group allocated by its status but in no ledger: a ledger was lost. Book it again if that still can be."""
-        if not is_true(group.status, ConditionType.ALLOCATED):
-            return False
-        try:
-            members, spares = (
-                [Member(seat.rank, supernode, seat.node, seat.cards) for supernode, seat in decode_placement(runs)]
-                for runs in (group.status.get("placement", ()), group.status.get("spares", ()))
-            )
-        except SupernodeError:
-            return False
-        for member in (*members, *spares):
-            ledger = self._state.ledgers.get(member.supernode)
-            view = draft.fleet.supernodes.get(member.supernode)
-            if ledger is None or view is None or member.node not in view.layout.index:
-                return False
-            if ledger.booked.get(member.node, 0) & member.cards:
-                return False
-        _log.warning("%s holds cards that no ledger names: booked again", group_text(group.key))
-        draft.book(group, members, spares)
-        self.touch(group.key)  # the next pass sees whether the swap succeeded
-        return True
-
     # Placing.
 
-    def _place_waiting(self, draft: Draft) -> None:
-        moment = time.monotonic()
-        due = [
-            group
-            for key, group in self._waiting.items()
-            if self._tried.get(key) != self._state.generation or self._recheck.get(key, moment + 1) <= moment
-        ]
-        due.sort(key=_turn)
-        started = time.perf_counter()
-        for group in due:
-            if time.perf_counter() - started > PLANNING_SLICE:
+    async def place_waiting(self, draft: Draft) -> None:
+        """Find places for groups that may fit by now, by priority and age, as many as one pass has time for."""
+        self._follow_fleet()
+        self._waiting.time_passed(now(), time.monotonic())
+        ends = time.perf_counter() + PASS_SECONDS
+        queue = self._waiting.queue()
+        while queue:
+            if time.perf_counter() > ends:
                 draft.unfinished = True
                 return
-            self._recheck.pop(group.key, None)
-            self._place(group, draft)
+            _, line = heapq.heappop(queue)
+            await self._decide(line, draft)
+            if (turn := self._waiting.turn(line)) is not None:
+                heapq.heappush(queue, (turn, line))
+        await self._review_holds(draft)
+        await self._retell(draft)
 
-    def _place(self, group: Group, draft: Draft) -> None:
-        started = time.perf_counter()
-        waited = (now() - waiting_since(group)).total_seconds()
-        answer, recheck = _decide(draft.fleet, group, waited)
-        outcome = "placed" if isinstance(answer, Placement) else str(answer.reason)
-        self._observer.decided(outcome, time.perf_counter() - started)
-        if recheck is not None:
-            self._recheck[group.key] = time.monotonic() + recheck
-        if isinstance(answer, Placement):
-            draft.book(group, answer.members, answer.spares)
-            draft.placed[group.key] = (group, answer)
+    async def _review_holds(self, draft: Draft) -> None:
+        wall, moment = now(), time.monotonic()
+        if moment < self._review_at:
+            return
+        self._review_at = moment + HOLD_REVIEW_PAUSE
+        heads = self._waiting.heads()
+        await self._holds.review(draft.fleet, heads, self._planner, wall, moment)
+        start = self._holds.next_start(heads, wall)
+        self._hold_time = None if start is None else moment + start
+        if self._holds.released:
+            self._holds.released = False
+            self._waiting.wake_all()
+            draft.unfinished = True
+
+    @property
+    def _version(self) -> Version:
+        return self._state.version, self._holds.version
+
+    def _follow_fleet(self) -> None:
+        state = self._state
+        if state.reshaped:
+            self._waiting.wake_all()
         else:
-            self._tried[group.key] = self._state.generation
-            draft.confirmed.append((group, status.waiting_group(group, answer, now())))
+            self._waiting.supernodes_changed(state.fleet, state.rebuilt)
+        if state.reshaped or len(state.rebuilt) > MANY_SUPERNODES:
+            self._planner.expect_long()
+        state.reshaped, state.rebuilt = False, set()
+        self._waiting.follow(self._version)
 
-    def next_recheck(self) -> float | None:
-        """Seconds until the answer to a waiting group may change by time alone."""
-        return max(0.0, min(self._recheck.values()) - time.monotonic()) if self._recheck else None
+    async def _decide(self, line: Line, draft: Draft) -> float:
+        """Place the head of a line, or refuse the whole line; the processor seconds it took."""
+        head, answer, seconds = line.head, line.answer, 0.0
+        if head is None:
+            return 0.0
+        if answer is None or line.version != self._version:
+            fleet = self._holds.open_to(draft.fleet, turn_of(head))
+            found, seconds = await self._planner.decide(fleet, line.ask)
+            if isinstance(found, Placement):
+                draft.book(head, found.members, found.spares)
+                draft.placed[head.key] = (head, found)
+                self._waiting.forget(head.key)
+                self._holds.started(turn_of(head))
+                return seconds
+            answer = found
+        for group in self._waiting.refused(line, answer, self._state.fleet, self._version, time.monotonic()):
+            self._tell(group, answer, draft)
+        return seconds
 
+    def _tell(self, group: Group, answer: Refusal, draft: Draft) -> None:
+        told = self._holds.explained(answer, turn_of(group), draft.fleet)
+        draft.confirmed.append((group, status.waiting_group(group, told, now())))
 
-def _decide(fleet: Fleet, group: Group, waited: float) -> tuple[Placement | Refusal, float | None]:
-    """Place a group now, or refuse; and the seconds after which the answer may change by time alone."""
-    assert group.model is not None
-    spec = group.model.spec
-    wide = plan(fleet, status.request_of(group))
-    preferred = spec.topology.preferred if spec.topology else None
-    if preferred is None or isinstance(wide, Refusal) or waited >= preferred.wait_seconds:
-        return wide, None
-    narrow = plan(fleet, status.request_of(group, required=preferred.level))
-    if isinstance(narrow, Placement) or narrow.stalled:
-        return (wide if isinstance(narrow, Refusal) else narrow), None
-    rest = preferred.wait_seconds - waited
-    message = f"waits for one domain of level {preferred.level}, at most {preferred.wait}: {narrow.message}"
-    return replace(narrow, reason=Reason.PREFERRED_LEVEL_WAIT, message=message, level=preferred.level), rest
+    async def _retell(self, draft: Draft) -> None:
+        """Bring the message of one waiting group up to date, if it is time for that."""
+        found = self._waiting.to_retell(time.monotonic())
+        if found is None:
+            return
+        line, group = found
+        current = line.version == self._version
+        seconds = 0.0 if current else await self._decide(line, draft)
+        self._waiting.retold(group.key, time.monotonic(), seconds)
+        if line.answer is not None and group.key in line.groups:
+            self._tell(group, line.answer, draft)
 
+    def look_again(self) -> None:
+        """Ledgers are not as the last decisions supposed: none of them holds."""
+        self._waiting.wake_all()
 
-def _turn(group: Group) -> tuple[int, datetime, Key]:
-    """Priority first, then age."""
-    priority = group.model.spec.priority if group.model else 0
-    return (-priority, group.created, group.key)
-
-
-def waiting_since(group: Group) -> datetime:
-    """Since when a group waits for cards."""
-    return parse_time(group.status.get("waitingSince")) or group.created
+    def next_time(self) -> float | None:
+        """Seconds until there is something to do that no event tells of."""
+        hold = None if self._hold_time is None else max(self._hold_time, self._review_at)
+        times = [due for due in (self._waiting.next_time(), hold) if due is not None]
+        return max(0.0, min(times) - time.monotonic()) if times else None
 
 
 def now() -> datetime:

@@ -152,7 +152,7 @@ def decide(view: JobView) -> Step:
             view, Reason.RELEASED, "its card group is being deleted; it asks again once the cards are free"
         )
     if group.members is None:
-        return _wait(view, spec, group)
+        return Step() if _ledger_lost(view, group) else _wait(view, spec, group)
     return _run(view, spec, group, group.members)
 
 
@@ -219,6 +219,13 @@ def _wait(view: JobView, spec: TrainingJobSpec, group: GroupView) -> Step:
 def _said_pending(view: JobView) -> bool:
     """Whether the status says already all there is to say of a job whose group was not decided yet."""
     return view.job.status.get("phase") == "Pending"
+
+
+def _ledger_lost(view: JobView, group: GroupView) -> bool:
+    """Whether the group had its cards and its ledger is gone: its pods are left alone until the ledger is mended, or
+    the group's status says that it waits for cards again."""
+    told = find(group.status, ConditionType.ALLOCATED).get("status")
+    return told == "True" or (told != "False" and any(pod.group_uid == group.uid for pod in view.pods))
 
 
 def _suspend(view: JobView) -> Step:

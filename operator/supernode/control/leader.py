@@ -15,6 +15,7 @@ from supernode.control.caches import Caches
 from supernode.control.fleet import FleetState
 from supernode.control.jobs import JobController
 from supernode.control.observer import Observer
+from supernode.control.patience import Patience
 from supernode.control.queue import WorkQueue
 from supernode.control.records import Custom, Key, PodRecord
 from supernode.topology.discovery import NodeFacts
@@ -32,16 +33,32 @@ class Leader:
     """Drives groups and jobs by filled caches, whose changes it is told of, until it is cancelled."""
 
     def __init__(
-        self, session: Session, writer: Writer, caches: Caches, observer: Observer, *, identity: str, term: int
+        self,
+        session: Session,
+        writer: Writer,
+        caches: Caches,
+        observer: Observer,
+        *,
+        identity: str,
+        term: int,
+        patience: Patience,
     ) -> None:
         self._queue: WorkQueue[Key] = WorkQueue()
         self._recorder = EventRecorder(session, instance=identity)
         self._caches = caches
         self._observer = observer
         self.writer = writer
-        self.state = FleetState(caches)
+        self.state = FleetState(caches, patience.device_grace)
         self.allocator = Allocator(
-            session, writer, caches, self.state, self._recorder, observer, self._queue.add, term=term
+            session,
+            writer,
+            caches,
+            self.state,
+            self._recorder,
+            observer,
+            self._queue.add,
+            term=term,
+            patience=patience,
         )
         self._jobs = JobController(session, writer, caches, self.state, self.allocator, self._recorder, observer)
 

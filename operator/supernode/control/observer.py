@@ -13,6 +13,9 @@ class Observer:
     def ledger_conflict(self) -> None:
         """A ledger swap lost against another writer and was rolled back."""
 
+    def ledger_repaired(self, kind: str) -> None:
+        """A ledger was not as it must be and was mended; ``kind`` as in ``supernode.control.groups.Repair``."""
+
     def reconciled(self, kind: str, seconds: float, failed: bool) -> None:
         """A key of ``kind`` was reconciled."""
 
@@ -24,3 +27,6 @@ class Observer:
 
     def relisted(self, resource: str) -> None:
         """A reflector listed its resource anew."""
+
+    def loop_lag(self, seconds: float) -> None:
+        """The event loop came back so much later than asked."""

@@ -86,7 +86,7 @@ class PodRecord:
 
     ``cards`` is the bitmask of node-local card indices its annotation names, ``None`` without one. ``files`` says which
     files of its group it has mounted. ``requests`` are its extended resources, summed over containers. ``rank`` is
-    ``None`` for pods that are not a member of a group.
+    ``None`` for pods that are not a member of a group. ``pinned`` is the one node a member's affinity allows.
     """
 
     key: Key
@@ -105,6 +105,12 @@ class PodRecord:
     requests: tuple[tuple[str, int], ...]
     reason: str
     message: str
+    pinned: str | None = None
+
+    @property
+    def place(self) -> str | None:
+        """The node it is on, or the only one it can come to."""
+        return self.node or self.pinned
 
     @property
     def finished(self) -> bool:
@@ -173,7 +179,18 @@ def convert_pod(obj: Json) -> PodRecord:
         requests=tuple(sorted(_extended_requests(spec).items())),
         reason=_reason(status)[0],
         message=_reason(status)[1],
+        pinned=_pinned(spec) if names.LABEL_GROUP in labels else None,
     )
+
+
+def _pinned(spec: Json) -> str | None:
+    """The node named by the affinity that pods of a job are made with."""
+    required = (
+        (spec.get("affinity") or {}).get("nodeAffinity", {}).get("requiredDuringSchedulingIgnoredDuringExecution")
+    )
+    fields = [field for term in (required or {}).get("nodeSelectorTerms", ()) for field in term.get("matchFields", ())]
+    named = {name for field in fields if field["key"] == "metadata.name" for name in field.get("values", ())}
+    return named.pop() if len(named) == 1 else None
 
 
 def _controller(meta: Json) -> str | None:

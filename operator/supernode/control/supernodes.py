@@ -1,7 +1,7 @@
 """What one SuperNode's record says: pure functions shared by the engine and the command line."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -29,13 +29,17 @@ class Trouble:
 @dataclass(frozen=True, slots=True)
 class Ledger:
     """One supernode's ledger as last seen, in which term, which cards of which node it books (bitmasks), and how many
-    of these are spares'."""
+    of these are spares'.
+
+    ``doubled`` are the uids of groups whose entries book cards that an entry before theirs has.
+    """
 
     resource_version: str
     term: int
     entries: tuple[LedgerEntry, ...] = ()
     booked: Mapping[str, int] = field(default_factory=dict)
     spare_cards: int = 0
+    doubled: frozenset[str] = frozenset()
     error: str | None = None
 
     @classmethod
@@ -48,11 +52,22 @@ class Ledger:
         term = record.status.get("term", 0)
         try:
             entries = tuple(_entry(item, known) for item in record.status.get("ledger", ()))
-            booked = held_cards(entries)
+            booked, doubled = _book(entries)
             spare_cards = sum(seat.cards.bit_count() for entry in entries for seat in entry.spare_seats())
         except RangeError as problem:
             return cls(record.resource_version, term, error=str(problem))
-        return cls(record.resource_version, term, entries, booked, spare_cards)
+        return cls(record.resource_version, term, entries, booked, spare_cards, doubled)
+
+
+def _book(entries: Iterable[LedgerEntry]) -> tuple[dict[str, int], frozenset[str]]:
+    booked: dict[str, int] = {}
+    doubled = set()
+    for entry in entries:
+        for node, cards in held_cards([entry]).items():
+            if booked.get(node, 0) & cards:
+                doubled.add(entry.uid)
+            booked[node] = booked.get(node, 0) | cards
+    return booked, frozenset(doubled)
 
 
 def _entry(item: Mapping[str, Any], known: Mapping[str, LedgerEntry]) -> LedgerEntry:

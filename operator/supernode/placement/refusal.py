@@ -23,7 +23,7 @@ SHOWN = 3
 ASKED = 8
 """Supernodes whose ledgers are read for who holds the cards; with more, a message only counts them."""
 
-Counts = tuple[int, int, int]
+Counts = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,23 +191,25 @@ def _in_the_way(view: SuperNodeView) -> Counts:
 
 
 def _count_in_the_way(census: Census) -> Counts:
-    """Nodes that are used, cordoned or not ready, and with unhealthy cards."""
+    """Nodes that are used, cordoned or not ready, with unhealthy cards, and held."""
     counts = census.counts()
     return (
         sum(count for kind, count in counts if kind.used),
         sum(count for kind, count in counts if kind.closed),
         sum(count for kind, count in counts if kind.ill),
+        sum(count for kind, count in counts if kind.held),
     )
 
 
 def _obstacles(counts: Iterable[Counts], reserved: int, of: int) -> str:
     """What stands in the way, each part only if there is any."""
-    used, cordoned, ill = (sum(part) for part in zip((0, 0, 0), *counts, strict=True))
+    used, cordoned, ill, held = (sum(part) for part in zip((0, 0, 0, 0), *counts, strict=True))
     parts = [
         f", {reserved} of {of} are reserved" if reserved else "",
         f", {used} {'is' if used == 1 else 'are'} in use" if used else "",
         f", {cordoned} {'is' if cordoned == 1 else 'are'} cordoned or not ready" if cordoned else "",
         f", {ill} {'has' if ill == 1 else 'have'} unhealthy cards" if ill else "",
+        f", {held} {'is' if held == 1 else 'are'} held for groups that come first" if held else "",
     ]
     return "".join(parts)
 

@@ -35,6 +35,7 @@ class Node:
     given on it (ready, not cordoned, no NoSchedule or NoExecute taint). path: names of its domains above the node,
     outer to inner, the first being its supernode; empty when the node is its own supernode. at: for each of these, the
     row-major position of the node's child in its ring or torus, -1 where it has none; may be empty when all are -1.
+    held: what is free of it is kept for another request.
     """
 
     name: str
@@ -44,11 +45,12 @@ class Node:
     schedulable: bool = True
     path: tuple[str, ...] = ()
     at: tuple[int, ...] = ()
+    held: bool = False
 
     @property
     def free(self) -> int:
         """Bitmask of the cards that can be given now."""
-        return self.healthy & ~self.taken & self.all_cards if self.schedulable else 0
+        return self.healthy & ~self.taken & self.all_cards if self.schedulable and not self.held else 0
 
     @property
     def all_cards(self) -> int:
@@ -107,7 +109,7 @@ class Layout:
 
 class Kind(NamedTuple):
     """What a node offers and what stands in its way. cards: how many it has. free: bitmask. used: some cards are taken.
-    closed: not schedulable and unused. ill: schedulable, with unhealthy cards."""
+    closed: not schedulable and unused. ill: schedulable, with unhealthy cards. held: kept for another request."""
 
     cards: int
     free: int
@@ -115,15 +117,16 @@ class Kind(NamedTuple):
     used: bool
     closed: bool
     ill: bool
+    held: bool
 
     @classmethod
     def of(cls, node: Node) -> Kind:
         free, full = node.free, node.all_cards
         closed, ill = not node.schedulable and not node.taken, node.schedulable and node.healthy != full
-        return cls(node.cards, free, node.cards > 0 and free == full, node.taken != 0, closed, ill)
+        return cls(node.cards, free, node.cards > 0 and free == full, node.taken != 0, closed, ill, node.held)
 
 
-_STATE = attrgetter("cards", "healthy", "taken", "schedulable")
+_STATE = attrgetter("cards", "healthy", "taken", "schedulable", "held")
 """What makes a node's kind."""
 
 
@@ -292,11 +295,17 @@ class SuperNodeView:
             {name: replace(n := self.node(name), taken=n.taken & ~mask) for name, mask in cards.items()}
         )
 
+    def holding(self, names: Iterable[str]) -> SuperNodeView:
+        """The same supernode with what is free of these nodes kept for another request."""
+        return self.with_nodes({name: replace(self.node(name), held=True) for name in names})
+
     def emptied(self, *, keep_reserve: bool = True) -> SuperNodeView:
         """What the supernode would be with every card healthy and free, every node schedulable, and not cordoned."""
         if keep_reserve not in self._empty:
             nodes = (
-                node if node.wholly_free else replace(node, healthy=node.all_cards, taken=0, schedulable=True)
+                node
+                if node.wholly_free
+                else replace(node, healthy=node.all_cards, taken=0, schedulable=True, held=False)
                 for node in self.nodes
             )
             view = self._copy(tuple(nodes), cordoned=False)
@@ -316,13 +325,14 @@ class SuperNodeView:
         return key in self._memo
 
     def memo(self, key: Hashable, make: Callable[[], T]) -> T:
-        """The value remembered under key, made on first use. Holds MEMO_LIMIT keys."""
+        """The value remembered under key, made on first use. Holds MEMO_LIMIT keys. Threads may share it: at worst two
+        make the same value."""
         memo = self._memo
-        if key in memo:
-            known: T = memo[key]
+        known: T | None = memo.get(key)
+        if known is not None:
             return known
         if len(memo) >= MEMO_LIMIT:
-            del memo[next(iter(memo))]
+            memo.pop(next(iter(list(memo)), None), None)
         value = memo[key] = make()
         return value
 

@@ -1,0 +1,61 @@
+"""Nodes that give no new cards for a while although they seem to have them, or have lost them only for a moment."""
+
+from collections.abc import MutableMapping
+from dataclasses import replace
+from typing import Any
+
+from supernode.topology.discovery import NodeFacts
+
+REFUSAL_SECONDS = 300.0
+"""So long a node gets nothing new after its kubelet has refused members again and again."""
+
+
+class Distrust:
+    """A device plugin that restarts takes the node's cards away and brings them back: until ``grace`` seconds have
+    passed they count as there, so that nothing that runs is taken for lost, and as closed, so that nothing new comes.
+
+    Times are seconds of a monotonic clock.
+    """
+
+    def __init__(self, grace: float) -> None:
+        self._grace = grace
+        self._settled: dict[str, NodeFacts] = {}
+        self._less_until: dict[str, float] = {}
+        self._refused_until: dict[str, float] = {}
+
+    def facts(self, seen: NodeFacts, moment: float) -> NodeFacts:
+        """The node as decisions should see it."""
+        known = self._settled.get(seen.name)
+        if known is not None and _offers_less(seen, known):
+            until = self._less_until.setdefault(seen.name, moment + self._grace)
+            if moment < until:
+                return replace(seen, capacity=known.capacity, allocatable=known.allocatable, unschedulable=True)
+        self._less_until.pop(seen.name, None)
+        self._settled[seen.name] = seen
+        return replace(seen, unschedulable=True) if seen.name in self._refused_until else seen
+
+    def refused(self, node: str, moment: float) -> None:
+        """The kubelet of this node refuses members that should fit."""
+        self._refused_until[node] = moment + REFUSAL_SECONDS
+
+    def forget(self, node: str) -> None:
+        """The node is gone."""
+        everything: tuple[MutableMapping[str, Any], ...] = (self._settled, self._less_until, self._refused_until)
+        for known in everything:
+            known.pop(node, None)
+
+    def over(self, moment: float) -> list[str]:
+        """Nodes that are to be looked at again: their time is over."""
+        back = [node for node, until in self._refused_until.items() if until <= moment]
+        for node in back:
+            del self._refused_until[node]
+        return [*back, *(node for node, until in self._less_until.items() if until <= moment)]
+
+    def next_time(self) -> float | None:
+        """When the next node's time is over."""
+        return min((*self._less_until.values(), *self._refused_until.values()), default=None)
+
+
+def _offers_less(seen: NodeFacts, known: NodeFacts) -> bool:
+    less = any(seen.allocatable.get(name, 0) < count for name, count in known.allocatable.items())
+    return less or any(seen.capacity.get(name, 0) < count for name, count in known.capacity.items())

@@ -1,0 +1,109 @@
+"""Placement decisions that leave the event loop alive: watches, probes and writers must not wait for them."""
+
+import asyncio
+import time
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from supernode.api.conditions import Reason
+from supernode.control.observer import Observer
+from supernode.placement import Placement, Refusal, Request, plan
+from supernode.topology.fleet import Fleet
+
+T = TypeVar("T")
+
+INLINE_SECONDS = 0.005
+"""A decision expected to take longer goes to a thread; handing it over costs about 0.2 ms and makes the loop share."""
+
+SLICE_SECONDS = 0.010
+"""After so much deciding on the event loop others get their turn."""
+
+_KINDS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What groups that ask for the same have in common: from one fleet all of them get the same answer.
+
+    ``preferred`` is the level whose one domain is waited for and how long at most, as the spec says it; ``None`` where
+    none is preferred or that time is over.
+    """
+
+    request: Request
+    preferred: tuple[str, str] | None = None
+
+    @property
+    def narrow(self) -> Request:
+        """The request with its preferred level required."""
+        assert self.preferred is not None
+        return replace(self.request, required=self.preferred[0])
+
+    @property
+    def kind(self) -> Hashable:
+        """Decisions of one kind take about equally long."""
+        ask = self.request
+        size = ask.members.bit_length()
+        limits = tuple(sorted(ask.max_span))
+        return (
+            ask.profile,
+            ask.precision,
+            ask.required,
+            ask.cards_per_member,
+            size,
+            ask.blocks,
+            limits,
+            self.preferred,
+        )
+
+
+def decide(fleet: Fleet, ask: Ask) -> Placement | Refusal:
+    """Place now, or refuse. Pure: the same fleet and ask give the same answer in any thread."""
+    wide = plan(fleet, ask.request)
+    if ask.preferred is None or isinstance(wide, Refusal):
+        return wide
+    narrow = plan(fleet, ask.narrow)
+    if isinstance(narrow, Placement):
+        return narrow
+    if narrow.stalled:
+        return wide
+    level, wait = ask.preferred
+    message = f"waits for one domain of level {level}, at most {wait}: {narrow.message}"
+    return replace(narrow, reason=Reason.PREFERRED_LEVEL_WAIT, message=message, level=level)
+
+
+class Planner:
+    """Decides one ask at a time: at once where decisions of its kind were short, else in a thread."""
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+        self._expected: dict[Hashable, float] = {}
+        self._spent = 0.0
+
+    async def decide(self, fleet: Fleet, ask: Ask) -> tuple[Placement | Refusal, float]:
+        """The answer, and the processor seconds it took."""
+        kind = ask.kind
+        inline = self._expected.get(kind, INLINE_SECONDS) < INLINE_SECONDS
+        answer, seconds = _timed(fleet, ask) if inline else await asyncio.to_thread(_timed, fleet, ask)
+        if len(self._expected) >= _KINDS:
+            self._expected.clear()
+        self._expected[kind] = max(seconds, self._expected.get(kind, 0.0) / 2)
+        self._observer.decided("placed" if isinstance(answer, Placement) else str(answer.reason), seconds)
+        self._spent += seconds if inline else 0.0
+        if self._spent > SLICE_SECONDS:
+            self._spent = 0.0
+            await asyncio.sleep(0)
+        return answer, seconds
+
+    async def run(self, question: Callable[[Fleet, Request], T], fleet: Fleet, request: Request) -> T:
+        """Any pure question about a fleet and a request, in a thread."""
+        return await asyncio.to_thread(question, fleet, request)
+
+    def expect_long(self) -> None:
+        """Much of the fleet changed: what decisions remember of it is void."""
+        self._expected.clear()
+
+
+def _timed(fleet: Fleet, ask: Ask) -> tuple[Placement | Refusal, float]:
+    started = time.thread_time()
+    return decide(fleet, ask), time.thread_time() - started

@@ -1,0 +1,103 @@
+"""Which cards a group holds, found out again after a ledger was lost.
+
+A restored backup drops the status of SuperNodes and CardGroups; somebody may wipe or delete one. The containers still
+run. What is left of the ledgers comes first, then the pods, each of which carries its rank and cards, then the
+placement in the group's status.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from supernode.api.cardgroup import CardGroup
+from supernode.api.errors import SupernodeError
+from supernode.control.fleet import FleetState
+from supernode.control.records import Custom, PodRecord
+from supernode.topology.fleet import Member
+from supernode.topology.ledger import LedgerEntry, decode_placement
+from supernode.topology.views import held_cards
+
+Place = tuple[str, str, int]
+"""Supernode, node and cards (bitmask)."""
+
+
+class Verdict(Enum):
+    """Why a group's cards are not known again."""
+
+    NOTHING_HELD = auto()
+    """Neither pods nor status say that it held all its cards, or somebody else has them."""
+    NOT_YET = auto()
+    """The supernode of some of its nodes does not exist at the moment; it is about to be discovered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What the group holds, in the supernodes that its nodes belong to now."""
+
+    members: tuple[Member, ...]
+    spares: tuple[Member, ...]
+
+
+@dataclass(slots=True)
+class _Cards:
+    """Finds the supernode of cards that nobody else has. ``taken`` are the cards found or given away already."""
+
+    state: FleetState
+    parts: Mapping[str, LedgerEntry]
+    own: Mapping[str, int]
+    taken: dict[str, int]
+
+    def claim(self, rank: int, place: Place) -> Member | Verdict:
+        recorded, node, cards = place
+        home = recorded if recorded in self.parts else self.state.discovery.assigned.get(node, recorded)
+        if home not in self.state.ledgers:
+            return Verdict.NOT_YET if node in self.state.discovery.profile_of else Verdict.NOTHING_HELD
+        others = self.state.booked_on(node) & ~self.own.get(node, 0)
+        if (others | self.taken.get(node, 0)) & cards:
+            return Verdict.NOTHING_HELD
+        self.taken[node] = self.taken.get(node, 0) | cards
+        return Member(rank, home, node, cards)
+
+
+def recover(
+    group: Custom[CardGroup],
+    parts: Mapping[str, LedgerEntry],
+    pods: Iterable[PodRecord],
+    state: FleetState,
+    booked: Mapping[str, int],
+) -> Recovered | Verdict:
+    """Everything the group holds, if all its members are found.
+
+    ``parts`` is what ledgers still have of it, ``booked`` the cards given away since the snapshot (bitmask by node).
+    """
+    assert group.model is not None
+    spec = group.model.spec
+    seats = dict(_from_status(group, "placement"))
+    for pod in pods:
+        if pod.rank is not None and pod.cards is not None and pod.place and not pod.finished:
+            seats[pod.rank] = (state.discovery.assigned.get(pod.place, ""), pod.place, pod.cards)
+    for name, entry in parts.items():
+        seats |= {seat.rank: (name, seat.node, seat.cards) for seat in entry.seats()}
+    complete = seats.keys() == set(range(spec.members))
+    if not complete or any(cards.bit_count() != spec.cards_per_member for _, _, cards in seats.values()):
+        return Verdict.NOTHING_HELD
+    cards = _Cards(state, parts, held_cards(parts.values()), dict(booked))
+    members = []
+    for rank, place in sorted(seats.items()):
+        found = cards.claim(rank, place)
+        if isinstance(found, Verdict):
+            return found
+        members.append(found)
+    left = [(name, seat.node, seat.cards) for name, entry in sorted(parts.items()) for seat in entry.spare_seats()]
+    told = [place for _, place in _from_status(group, "spares") if place[0] not in parts]
+    claims = (cards.claim(number, place) for number, place in enumerate((*left, *told)))
+    return Recovered(tuple(members), tuple(found for found in claims if isinstance(found, Member)))
+
+
+def _from_status(group: Custom[CardGroup], field: str) -> list[tuple[int, Place]]:
+    """Rank and place of each seat."""
+    try:
+        placement = decode_placement(group.status.get(field, ()))
+    except SupernodeError:
+        return []
+    return [(seat.rank, (supernode, seat.node, seat.cards)) for supernode, seat in placement]

@@ -1,0 +1,275 @@
+"""The groups that wait for cards: who is to be decided next, and whose message is to be brought up to date.
+
+Groups that ask for the same stand in one line: a refusal of its head is the answer to all of them. A refused line
+sleeps until supernodes offer what it needs. No clock here: times are given in seconds of a monotonic clock.
+"""
+
+import heapq
+from collections import deque
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from supernode.api.cardgroup import CardGroup
+from supernode.api.conditions import ConditionType, Reason
+from supernode.control import status
+from supernode.control.conditions import find
+from supernode.control.planner import Ask
+from supernode.control.records import Custom, Key, parse_time
+from supernode.control.sleepers import Sleepers
+from supernode.placement import Refusal, Request, needs
+from supernode.topology.fleet import Fleet
+
+Group = Custom[CardGroup]
+Turn = tuple[int, datetime, Key]
+
+RETELL_SECONDS = 10.0
+"""A waiting group's message is written at most so often for the sake of numbers alone."""
+
+RETELL_PAUSE = 0.5
+"""Seconds between two such writes of different groups: thousands of waiting groups must not flood the API server."""
+
+RETELL_SHARE = 0.01
+"""The share of a core that keeping messages up to date may take."""
+
+
+def turn_of(group: Group) -> Turn:
+    """Priority first, then age."""
+    priority = group.model.spec.priority if group.model else 0
+    return (-priority, group.created, group.key)
+
+
+def waiting_since(group: Group) -> datetime:
+    """Since when a group waits for cards."""
+    return parse_time(group.status.get("waitingSince")) or group.created
+
+
+Version = tuple[int, int]
+"""Of the fleet's snapshot and of the holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The first in turn of its priority to wait for cards of some profile."""
+
+    turn: Turn
+    group: Group
+    request: Request
+
+
+@dataclass(slots=True, eq=False)
+class Line:
+    """Groups that ask for the same. ``answer`` is the last refusal, given on the snapshot of this ``version``, and
+    ``profiles`` are those whose cards could help.
+
+    ``untold`` have not been told any answer yet.
+    """
+
+    ask: Ask
+    groups: dict[Key, Group] = field(default_factory=dict)
+    untold: dict[Key, Group] = field(default_factory=dict)
+    answer: Refusal | None = None
+    version: Version = (-1, -1)
+    profiles: frozenset[str] = frozenset()
+    _order: list[Turn] = field(default_factory=list)
+
+    def add(self, group: Group) -> None:
+        """Join the line."""
+        self.groups[group.key] = group
+        heapq.heappush(self._order, turn_of(group))
+        told = find(group.status, ConditionType.ALLOCATED)
+        if told.get("status") != "False" or told.get("observedGeneration") != group.generation:
+            self.untold[group.key] = group
+
+    def remove(self, key: Key) -> None:
+        """Leave the line."""
+        self.groups.pop(key, None)
+        self.untold.pop(key, None)
+
+    @property
+    def head(self) -> Group | None:
+        """The group whose turn it is, ``None`` when nobody stands here."""
+        while self._order:
+            turn = self._order[0]
+            group = self.groups.get(turn[2])
+            if group is not None and turn_of(group) == turn:
+                return group
+            heapq.heappop(self._order)
+        return None
+
+
+class Waiting:
+    """Every group that waits for cards."""
+
+    def __init__(self) -> None:
+        self._lines: dict[Ask, Line] = {}
+        self._line_of: dict[Key, Line] = {}
+        self._awake: dict[Ask, Line] = {}
+        self._sleepers: Sleepers[Ask] = Sleepers()
+        self._until: dict[Key, float] = {}
+        self._told: dict[Key, float] = {}
+        self._round: deque[Key] = deque()
+        self._round_version: Version = (-1, -1)
+        self._retell_at = 0.0
+
+    def __len__(self) -> int:
+        return len(self._line_of)
+
+    # Coming and going.
+
+    def put(self, group: Group, wall: datetime, moment: float) -> None:
+        """The group waits. One that waited before and asks for the same keeps its place and wakes nobody."""
+        line = self._line_of.get(group.key)
+        before = line.groups[group.key] if line is not None else None
+        if line is not None and before is not None and (before.uid, before.generation) == (group.uid, group.generation):
+            line.groups[group.key] = group
+            return
+        self.drop(group.key)
+        self._join(group, wall, moment)
+
+    def _join(self, group: Group, wall: datetime, moment: float) -> None:
+        ask, rest = _ask_of(group, wall)
+        if rest is not None:
+            self._until[group.key] = moment + rest
+        line = self._lines.get(ask)
+        if line is None:
+            line = self._lines[ask] = Line(ask)
+        line.add(group)
+        self._line_of[group.key] = line
+        self._wake(line)
+
+    def drop(self, key: Key) -> None:
+        """The group does not wait any more."""
+        line = self._line_of.pop(key, None)
+        self._until.pop(key, None)
+        if line is None:
+            return
+        line.remove(key)
+        if not line.groups:
+            del self._lines[line.ask]
+            self._awake.pop(line.ask, None)
+            self._sleepers.discard(line.ask)
+
+    def forget(self, key: Key) -> None:
+        """The group is gone, or has its cards."""
+        self.drop(key)
+        self._told.pop(key, None)
+
+    def _wake(self, line: Line) -> None:
+        self._sleepers.discard(line.ask)
+        self._awake[line.ask] = line
+
+    # What happened.
+
+    def supernodes_changed(self, fleet: Fleet, changed: set[str]) -> None:
+        """Wake the lines that may fit after these supernodes changed."""
+        for ask in self._sleepers.woken(fleet, changed):
+            self._awake[ask] = self._lines[ask]
+
+    def wake_all(self) -> None:
+        """Anything may fit by now, and no answer holds any more."""
+        self._sleepers.rouse()
+        self._awake.update(self._lines)
+        for line in self._lines.values():
+            line.answer = None
+
+    def time_passed(self, wall: datetime, moment: float) -> None:
+        """Wake the groups that prefer a level no longer."""
+        for key in [key for key, until in self._until.items() if until <= moment]:
+            group = self._line_of[key].groups[key]
+            self.drop(key)
+            self._join(group, wall, moment)
+
+    def next_time(self) -> float | None:
+        """When the answer to some group changes by time alone, or the next message is to be brought up to date."""
+        times = list(self._until.values())
+        if self._round:
+            times.append(max(self._retell_at, self._due(self._round[0])))
+        return min(times, default=None)
+
+    # Deciding.
+
+    def queue(self) -> list[tuple[Turn, Line]]:
+        """The lines to be decided, by the turn of their heads."""
+        heads = ((line.head, line) for line in self._awake.values())
+        return sorted(((turn_of(head), line) for head, line in heads if head is not None), key=lambda pair: pair[0])
+
+    def turn(self, line: Line) -> Turn | None:
+        """The turn of a line that is still to be decided, ``None`` for one that is not."""
+        head = line.head if line.ask in self._awake else None
+        return turn_of(head) if head is not None else None
+
+    def refused(self, line: Line, answer: Refusal, fleet: Fleet, version: Version, moment: float) -> list[Group]:
+        """All of the line sleep with this answer; those that have to be told it at once."""
+        line.answer, line.version = answer, version
+        self._awake.pop(line.ask, None)
+        request = line.ask.narrow if answer.reason == Reason.PREFERRED_LEVEL_WAIT else line.ask.request
+        needed = needs(fleet, request)
+        line.profiles = frozenset(need.measure.profile for need in needed)
+        self._sleepers.add(line.ask, needed, fleet)
+        untold = list(line.untold.values())
+        self._told.update((group.key, moment) for group in untold)
+        line.untold.clear()
+        return untold
+
+    def heads(self) -> list[Head]:
+        """Those who come first of all who wait for cards of some profile at some priority, by turn."""
+        first: dict[tuple[int, str], tuple[Turn, Line]] = {}
+        for line in self._lines.values():
+            head = line.head
+            if head is None or _helpless(line.answer):
+                continue
+            turn = turn_of(head)
+            for profile in line.profiles:
+                known = first.get((turn[0], profile))
+                if known is None or turn < known[0]:
+                    first[turn[0], profile] = (turn, line)
+        heads = dict(first.values())
+        return [Head(turn, heads[turn].groups[turn[2]], heads[turn].ask.request) for turn in sorted(heads)]
+
+    # Telling.
+
+    def follow(self, version: Version) -> None:
+        """A new snapshot: all messages are to be looked at, one after the other, once the last round has ended."""
+        if not self._round and self._round_version != version:
+            self._round_version = version
+            self._round.extend(
+                key for _, _, key in sorted(turn_of(line.groups[k]) for k, line in self._line_of.items())
+            )
+
+    def _due(self, key: Key) -> float:
+        return self._told.get(key, 0.0) + RETELL_SECONDS
+
+    def to_retell(self, moment: float) -> tuple[Line, Group] | None:
+        """The group whose message is to be brought up to date now, if any."""
+        while self._round and self._round[0] not in self._line_of:
+            self._round.popleft()
+        if not self._round or moment < max(self._retell_at, self._due(self._round[0])):
+            return None
+        key = self._round.popleft()
+        line = self._line_of[key]
+        return line, line.groups[key]
+
+    def retold(self, key: Key, moment: float, seconds: float) -> None:
+        """A message was looked at, at the cost of so many seconds."""
+        self._told[key] = moment
+        self._retell_at = moment + max(RETELL_PAUSE, seconds / RETELL_SHARE)
+
+
+def _helpless(answer: Refusal | None) -> bool:
+    """Whether no card held back can help: the request is wrong, or a place is there and a better one is waited for."""
+    return answer is None or answer.stalled or answer.reason == Reason.PREFERRED_LEVEL_WAIT
+
+
+def _ask_of(group: Group, wall: datetime) -> tuple[Ask, float | None]:
+    """What the group asks for now, and the seconds until it asks for something else."""
+    assert group.model is not None
+    request = replace(status.request_of(group), name="")
+    topology = group.model.spec.topology
+    preferred = topology.preferred if topology else None
+    if preferred is None:
+        return Ask(request), None
+    over = waiting_since(group) + timedelta(seconds=preferred.wait_seconds)
+    rest = (over - wall).total_seconds()
+    if rest <= 0:
+        return Ask(request), None
+    return Ask(request, (preferred.level, preferred.wait)), rest

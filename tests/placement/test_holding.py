@@ -1,0 +1,119 @@
+"""What is held for a request that waits, and that it then starts however many small ones come."""
+
+import random
+from collections import deque
+
+import pytest
+from fleets import fleets, profile_of, requests
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from supernode.placement import Hold, Placement, Request, hold, plan
+from supernode.topology.fleet import Fleet, Member, Node, SuperNodeView
+
+PROFILE = profile_of("p", ("node", 4), ("rack", 4), ("supernode", 2))
+FULL = 0b1111
+
+
+def view(name: str, *taken: int, cordoned: bool = False) -> SuperNodeView:
+    """Two racks of four nodes; cards in use by node."""
+    found = [Node(f"{name}-{i}", 4, FULL, mask, path=(name, f"{name}/r{i // 4}")) for i, mask in enumerate(taken)]
+    return SuperNodeView(name, PROFILE, found, cordoned=cordoned)
+
+
+def held(fleet: Fleet, request: Request) -> Hold:
+    found = hold(fleet, request)
+    assert found is not None
+    return found
+
+
+def test_the_domain_with_the_fewest_cards_in_use_is_held() -> None:
+    fleet = Fleet([view("a", FULL, FULL, 0, 0, FULL, 1, 1, 0), view("b", FULL, 0, 0, 0, FULL, FULL, FULL, FULL)])
+    rack = held(fleet, Request("", 4, 4, required="rack"))
+    assert (dict(rack.nodes), rack.missing) == ({"b": frozenset({"b-0", "b-1", "b-2", "b-3"})}, 4)
+    three = held(fleet, Request("", 3, 4, required="supernode"))
+    assert (three.missing, three.count) == (0, 3), "it fits now"
+    five = held(fleet, Request("", 5, 4, required="supernode"))
+    assert (set(five.nodes), five.missing) == ({"a"}, 2)
+    assert five.nodes["a"] == {"a-2", "a-3", "a-5", "a-6", "a-7"}
+
+
+def test_over_several_supernodes_the_nodes_least_in_use_are_held() -> None:
+    fleet = Fleet([view("a", 0, 1, FULL, FULL), view("b", 0, 3, FULL, 0)])
+    found = held(fleet, Request("", 5, 4))
+    assert found.missing == 3
+    assert {node for nodes in found.nodes.values() for node in nodes} == {"a-0", "a-1", "b-0", "b-1", "b-3"}
+
+
+def test_what_cannot_be_given_is_not_held() -> None:
+    closed = Fleet([view("a", 0, 0, 0, FULL, cordoned=True), view("b", FULL, FULL, FULL, FULL)])
+    assert set(held(closed, Request("", 4, 4, required="rack")).nodes) == {"b"}
+    assert hold(closed, Request("", 5, 4, required="rack")) is None
+    assert hold(closed, Request("", 5, 4)) is None
+    taken = Fleet([view("b", FULL, FULL, FULL, FULL).holding(["b-1"])])
+    assert hold(taken, Request("", 4, 4)) is None, "held for others"
+
+
+@given(st.data())
+def test_once_the_held_nodes_are_free_the_request_fits(data: st.DataObject) -> None:
+    fleet = data.draw(fleets())
+    profile = next(iter(fleet.profiles.values()))
+    request = data.draw(requests(profile))
+    found = hold(fleet, request)
+    assume(found is not None)
+    assert found is not None
+    busy, views = 0, []
+    for name, names in found.nodes.items():
+        cards = {node: fleet.supernodes[name].node(node).all_cards for node in names}
+        busy += sum((fleet.supernodes[name].node(node).taken & mask).bit_count() for node, mask in cards.items())
+        views.append(fleet.supernodes[name].release(cards))
+    freed = fleet.replace(*views)
+    assert found.missing == busy
+    assert isinstance(plan(freed, request), Placement)
+
+
+class Day:
+    """A supernode kept full by one-node jobs of 1 to 10 hours each, of which more wait than fit, and one large job."""
+
+    def __init__(self, seed: int, *, guarded: bool) -> None:
+        self.fleet = Fleet([view("a", *[0] * 8), view("b", *[0] * 8)])
+        self.rng = random.Random(seed)
+        self.guarded = guarded
+        self.running: deque[tuple[int, tuple[Member, ...]]] = deque()
+        self.hold: Hold | None = None
+
+    def hours_until_it_starts(self, large: Request, patience: int, most: int) -> int | None:
+        """None: it had not started after `most` hours. It comes when the supernodes are full already."""
+        for hour in range(most):
+            ended = [job for job in self.running if job[0] <= hour]
+            self.running = deque(job for job in self.running if job[0] > hour)
+            for _, members in ended:
+                self.fleet = self.fleet.release(members)
+            if hour and isinstance(plan(self.fleet, large), Placement):
+                return hour
+            if self.guarded and self.hold is None and hour >= patience:
+                self.hold = hold(self.fleet, large)
+            self._start_small_ones(hour)
+        return None
+
+    def _start_small_ones(self, hour: int) -> None:
+        while True:
+            open_ = self.fleet
+            if self.hold is not None:
+                views = self.fleet.supernodes
+                open_ = open_.replace(*(views[name].holding(nodes) for name, nodes in self.hold.nodes.items()))
+            answer = plan(open_, Request("", 1, 4))
+            if not isinstance(answer, Placement):
+                return
+            self.fleet = self.fleet.take(answer.members)
+            self.running.append((hour + self.rng.randint(1, 10), answer.members))
+
+
+@pytest.mark.parametrize("large", [Request("", 8, 4, required="supernode"), Request("", 12, 4), Request("", 15, 4)])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_large_job_starts_although_small_ones_never_stop_coming(large: Request, seed: int) -> None:
+    """Those that run where its nodes are held end within ten hours, and nobody follows them."""
+    hours = Day(seed, guarded=True).hours_until_it_starts(large, patience=2, most=100)
+    assert hours is not None
+    assert hours <= 2 + 10
+    assert Day(seed, guarded=False).hours_until_it_starts(large, patience=2, most=100) is None, "or it never starts"
