@@ -12,6 +12,7 @@ from supernode.api.trainingjob import TrainingJob
 from supernode.control.conditions import find, is_true, timestamp
 from supernode.control.job import OBSTACLE_INTERVAL, GroupView, JobView, Obstacle, Step, decide
 from supernode.control.records import Custom, PodRecord
+from supernode.control.refusals import FORGIVEN
 from supernode.topology.fleet import Member
 
 NOW = datetime(2026, 11, 1, 12, 0, 0, tzinfo=UTC)
@@ -85,8 +86,9 @@ def look(
     has_service: bool = True,
     lost: frozenset[str] = frozenset(),
     now: datetime = NOW,
+    crowded: frozenset[str] = frozenset(),
 ) -> Step:
-    return decide(JobView(of, its_group, pods, has_service, obstacle, lost, now))
+    return decide(JobView(of, its_group, pods, has_service, obstacle, lost, now, crowded))
 
 
 def status_of(step: Step) -> dict[str, Any]:
@@ -310,3 +312,67 @@ def test_progress_may_be_told_later_but_what_has_to_be_done_may_not() -> None:
 
 def test_a_group_of_one_needs_no_service() -> None:
     assert not look(job(), group(MEMBERS[:1]), has_service=False).create_service
+
+
+REFUSED = {"phase": "Failed", "reason": "UnexpectedAdmissionError", "message": "no healthy devices"}
+
+
+def test_a_pod_its_kubelet_refuses_comes_again_later_and_is_no_restart() -> None:
+    first = look(job(faultPolicy={"maxRestarts": 0}), group(MEMBERS), pod(0, **REFUSED), pod(1))
+    assert (status_of(first)["restarts"], status_of(first)["refusals"]) == (0, 1)
+    assert [p.key[1] for p in first.delete_pods] == ["j-0"]
+    assert "no healthy devices" in first.notices[0].message
+    again = look(job(status_of(first)), group(MEMBERS), pod(0, **REFUSED), pod(1))
+    assert status_of(again)["refusals"] == 1, "counted once"
+    gone = look(job(status_of(again)), group(MEMBERS), pod(1))
+    assert (gone.create_ranks, gone.again_after) == ((), 1.0)
+    later = look(job(status_of(again)), group(MEMBERS), pod(1), now=NOW + timedelta(seconds=1))
+    assert later.create_ranks == (0,)
+
+
+def test_refusals_come_at_growing_distances_then_lead_elsewhere_and_at_last_count() -> None:
+    status: dict[str, Any] = {}
+    distances, left, now = [], [], NOW
+    for number in range(1, FORGIVEN + 1):
+        refused = pod(0, uid=f"pod-{number}", node="n0", **REFUSED)
+        step = look(job(status, faultPolicy={"maxRestarts": 0}), group(MEMBERS), refused, pod(1), now=now)
+        status = status_of(step)
+        assert (status["refusals"], status["restarts"]) == (number, 0)
+        if step.delete_group:
+            left.append((number, step.avoid))
+        waiting = look(job(status), group(MEMBERS), pod(1), now=now)
+        distances.append(waiting.again_after)
+        now += timedelta(seconds=waiting.again_after or 0)
+    assert distances == [1, 2, 4, 8, 16, 32, 60, 60, 60, 60, 60, 60]
+    assert left == [(4, "n0"), (8, "n0"), (12, "n0")]
+    last = look(
+        job(status, faultPolicy={"maxRestarts": 0}), group(MEMBERS), pod(0, uid="last", **REFUSED), pod(1), now=now
+    )
+    assert reason(last, ConditionType.SUCCEEDED) == Reason.MAX_RESTARTS_EXCEEDED, "it does not go round for ever"
+
+
+def test_refusals_are_forgotten_once_all_pods_run() -> None:
+    step = look(job({"refusals": 3, "refusedAt": timestamp(NOW)}), group(MEMBERS), pod(0), pod(1))
+    assert "refusals" not in status_of(step)
+    assert "refusedAt" not in status_of(step)
+
+
+def test_a_group_whose_cards_others_took_is_placed_again() -> None:
+    stuck = pod(0, "Pending", node=None, pinned="n0", reason="Unschedulable", message="insufficient cards")
+    step = look(job(), group(MEMBERS), stuck, pod(1), crowded=frozenset({"n0"}))
+    assert step.delete_group
+    assert {p.key[1] for p in step.delete_pods} == {"j-0", "j-1"}
+    assert reason(step, ConditionType.READY) == Reason.CARDS_TAKEN
+    waits = look(job(), group(MEMBERS), stuck, pod(1))
+    assert not waits.delete_group
+    assert waits.again_after == OBSTACLE_INTERVAL, "who took the cards may be seen later"
+
+
+def test_pods_stay_while_the_ledger_is_lost() -> None:
+    """Whether the group's status still says that it has its cards or was lost too."""
+    told = {"conditions": [{"type": "Allocated", "status": "True"}]}
+    assert look(job(), group(status=told), pod(0), pod(1)) == Step()
+    assert look(job(), group(status={}), pod(0), pod(1)) == Step()
+    refused = {"conditions": [{"type": "Allocated", "status": "False", "reason": "NoDomainFits", "message": ""}]}
+    assert len(look(job(), group(status=refused), pod(0), pod(1)).delete_pods) == 2
+    assert len(look(job(), group(status={}), pod(0, group_uid="old")).delete_pods) == 1

@@ -90,6 +90,16 @@ class Reason(StrEnum):
         ReasonKind.WAITING,
         "Nodes that hold cards of the job are gone; its members there wait for them.",
     )
+    POD_REFUSED = (
+        "PodRefused",
+        ReasonKind.WAITING,
+        "A kubelet did not admit a pod; it is made again later and, if refusals go on, elsewhere. Not a restart.",
+    )
+    CARDS_TAKEN = (
+        "CardsTaken",
+        ReasonKind.WAITING,
+        "Pods of others took cards that were allocated, before the job's pods were bound; the group is placed again.",
+    )
     NO_NODES = (
         "NoNodes",
         ReasonKind.WAITING,

@@ -255,6 +255,12 @@ class TrainingJobStatus(StatusModel):
     replacing: tuple[str, ...] = Field(
         default=(), description="uids of failed pods that are counted in restarts and about to be replaced."
     )
+    refusals: int | None = Field(
+        default=None, description="How often in a row kubelets refused pods of the job; gone once all of them run."
+    )
+    refused_at: str | None = Field(
+        default=None, description="When they last did.", json_schema_extra={"format": "date-time"}
+    )
     start_time: str | None = Field(
         default=None, description="When the first pod ran.", json_schema_extra={"format": "date-time"}
     )

@@ -121,6 +121,16 @@ class FleetState:
             booked |= ledger.booked.get(node, 0)
         return booked
 
+    def crowded(self, node: str) -> bool:
+        """Whether pods that no ledger counts use cards of this node that ledgers give to others."""
+        view = self._views.get(self.discovery.assigned.get(node, ""))
+        if view is None or node not in view.layout.index:
+            return False
+        holders, resource = self._holders[view.name], view.profile.resource
+        pods = self._caches.pods.store.by_index("node", node)
+        foreign = sum(found.cards for pod in pods if (found := foreign_pod(pod, resource, holders)) is not None)
+        return foreign + self.booked_on(node).bit_count() > view.node(node).cards
+
     # The snapshot.
 
     def refresh(self) -> None:

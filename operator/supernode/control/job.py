@@ -15,6 +15,7 @@ from supernode.api.conditions import ConditionType, Reason
 from supernode.api.trainingjob import TrainingJob, TrainingJobSpec
 from supernode.control.conditions import State, find, is_true, timestamp, updated
 from supernode.control.records import Custom, PodRecord, parse_time
+from supernode.control.refusals import Refusals, is_refused
 from supernode.topology.fleet import Member
 from supernode.topology.ranges import format_nodes, natural_key
 from supernode.workload import LAUNCHERS
@@ -57,7 +58,7 @@ class JobView:
     """Everything the decision reads.
 
     ``pods`` are all pods that carry the job's label and are controlled by it; ``lost`` are nodes of its members that do
-    not exist any more.
+    not exist any more, ``crowded`` those of which pods of others use cards that a ledger has given away.
     """
 
     job: Custom[TrainingJob]
@@ -67,6 +68,7 @@ class JobView:
     obstacle: Obstacle | None
     lost: frozenset[str]
     now: datetime
+    crowded: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,7 @@ class Step:
     set_priority: int | None = None
     create_service: bool = False
     create_ranks: tuple[int, ...] = ()
+    avoid: str | None = None
     notices: tuple[Notice, ...] = ()
     again_after: float | None = None
 
@@ -273,9 +276,18 @@ def _run(view: JobView, spec: TrainingJobSpec, group: GroupView, members: tuple[
     failed = tuple(p for p in current.values() if p.phase == "Failed" and not p.deleting)
     counted = set(view.job.status.get("replacing", ()))
     fresh = [p for p in failed if p.uid not in counted]
-    restarts = view.job.status.get("restarts", 0) + bool(fresh)
+    refused = [p for p in fresh if is_refused(p)]
+    refusals = Refusals.of(view.job.status)
+    refusals = refusals.once_more(view.now) if refused else refusals
+    own = [p for p in fresh if not (refusals.forgiven and is_refused(p))]
+    restarts = view.job.status.get("restarts", 0) + bool(own)
     if restarts > spec.fault_policy.max_restarts:
-        return _end(view, Reason.MAX_RESTARTS_EXCEEDED, _why_given_up(spec, fresh))
+        return _end(view, Reason.MAX_RESTARTS_EXCEEDED, _why_given_up(spec, own))
+    blocked = [p for p in current.values() if p.phase == "Pending" and p.node is None and p.reason == "Unschedulable"]
+    if refused and refusals.leaves:
+        return _go_elsewhere(view, refusals, refused[0])
+    if (crowded := next((p for p in blocked if p.place in view.crowded), None)) is not None:
+        return _crowded_out(view, crowded)
 
     taken_names = {p.rank for p in view.pods}
     draft = _draft(view)
@@ -286,6 +298,12 @@ def _run(view: JobView, spec: TrainingJobSpec, group: GroupView, members: tuple[
     if not failed:
         del draft.status["replacing"]
     phase = _running_states(draft, list(current.values()), len(members))
+    if phase == "Running":
+        refusals = Refusals()
+    for name in ("refusals", "refusedAt"):
+        draft.status.pop(name, None)
+    draft.status |= refusals.fields()
+    wait = refusals.wait(view.now)
     missing = [member for member in members if member.rank not in taken_names]
     return Step(
         status=draft.finish(phase),
@@ -293,10 +311,40 @@ def _run(view: JobView, spec: TrainingJobSpec, group: GroupView, members: tuple[
         delete_pods=failed + stale,
         set_priority=_priority(spec, group),
         create_service=not view.has_service and len(members) > 1,
-        create_ranks=tuple(member.rank for member in missing if member.node not in view.lost),
-        notices=tuple(Notice(Reason.POD_FAILED, f"restarts after: {_failure(p)}", warning=True) for p in fresh[:3]),
-        again_after=remaining,
+        create_ranks=() if wait else tuple(member.rank for member in missing if member.node not in view.lost),
+        notices=_failures(own, [p for p in refused if p not in own], wait),
+        again_after=_soonest(remaining, wait or None, OBSTACLE_INTERVAL if blocked else None),
     )
+
+
+def _failures(own: list[PodRecord], refused: list[PodRecord], wait: float) -> tuple[Notice, ...]:
+    """Of each kind the first three."""
+    return (
+        *(Notice(Reason.POD_FAILED, f"restarts after: {_failure(p)}", warning=True) for p in own[:3]),
+        *(
+            Notice(Reason.POD_REFUSED, f"tries again in {wait:.0f} s after: {_failure(p)}", warning=True)
+            for p in refused[:3]
+        ),
+    )
+
+
+def _go_elsewhere(view: JobView, refusals: Refusals, pod: PodRecord) -> Step:
+    """The node keeps refusing: give the cards back and ask again, for others."""
+    text = f"refused {refusals.count} times, asks for other cards after: {_failure(pod)}"
+    job = replace(view.job, status={**view.job.status, **refusals.fields()})
+    step = _tear_down(replace(view, job=job), Reason.POD_REFUSED, text)
+    return replace(step, notices=(Notice(Reason.POD_REFUSED, text, warning=True),), avoid=pod.node)
+
+
+def _crowded_out(view: JobView, pod: PodRecord) -> Step:
+    """Pods of others came first: they count as users of these cards, so the next place is free of them."""
+    text = f"pods of others took cards of {pod.place} that {pod.key[1]} was to use; the group is placed again"
+    notice = Notice(Reason.CARDS_TAKEN, text, warning=True)
+    return replace(_tear_down(view, Reason.CARDS_TAKEN, text), notices=(notice,))
+
+
+def _soonest(*seconds: float | None) -> float | None:
+    return min((given for given in seconds if given is not None), default=None)
 
 
 def _succeeded(spec: TrainingJobSpec, pods: Mapping[int | None, PodRecord], members: int) -> str | None:

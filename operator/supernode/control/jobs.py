@@ -65,6 +65,8 @@ class JobController:
             return None
         view = self._view(job)
         step = decide(view)
+        if step.avoid is not None:
+            self._state.node_refuses(step.avoid)
         if not step.create_ranks or view.group is None:
             return await self._take(job, view, step)
         with self._allocator.arriving(key, view.group.uid):
@@ -100,6 +102,7 @@ class JobController:
             lost=frozenset(m.node for m in members if ("", m.node) not in self._caches.nodes.store),
             obstacle=self._obstacle(job) or (self._claim_obstacle(job) if group is None else None),
             now=datetime.now(UTC),
+            crowded=frozenset(p.pinned for p in pods if p.node is None and p.pinned and self._state.crowded(p.pinned)),
         )
 
     def _obstacle(self, job: Job) -> Obstacle | None:

@@ -1,0 +1,69 @@
+"""Pods that a kubelet refused before any of their containers ran: the node's doing, not the job's.
+
+A device plugin that restarts, or a pod that came first, makes a kubelet refuse a member that the ledger has cards for.
+The member is made again in its place, each time later; after some times the whole group is placed elsewhere; after many
+the job answers for it, so that a template no kubelet takes does not go round for ever.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from supernode.control.conditions import timestamp
+from supernode.control.records import PodRecord, parse_time
+
+FORGIVEN = 12
+"""Refusals in a row that do not count as failures of the job."""
+
+IN_PLACE = 4
+"""So many refusals in a row make the group go elsewhere."""
+
+LONGEST_DELAY = 60.0
+"""Seconds; the delay begins with one and doubles with each refusal."""
+
+_REASONS = frozenset({"UnexpectedAdmissionError", "NodeAffinity", "TopologyAffinityError", "Taint"})
+"""What kubelets give as a pod's reason when they do not admit it; and ``OutOf`` with the name of a resource."""
+
+
+def is_refused(pod: PodRecord) -> bool:
+    """Whether the kubelet did not admit a failed pod."""
+    return pod.phase == "Failed" and (pod.reason in _REASONS or pod.reason.startswith("OutOf"))
+
+
+@dataclass(frozen=True, slots=True)
+class Refusals:
+    """How often in a row pods of a job were refused, those at one time counting once, and when last."""
+
+    count: int = 0
+    last: datetime | None = None
+
+    @classmethod
+    def of(cls, status: Mapping[str, Any]) -> "Refusals":
+        """As a job's status has it."""
+        return cls(status.get("refusals", 0), parse_time(status.get("refusedAt")))
+
+    def once_more(self, now: datetime) -> "Refusals":
+        """After another one."""
+        return Refusals(self.count + 1, now)
+
+    @property
+    def forgiven(self) -> bool:
+        """Whether the last one is not the job's failure."""
+        return self.count <= FORGIVEN
+
+    @property
+    def leaves(self) -> bool:
+        """Whether the last one sends the group elsewhere."""
+        return self.forgiven and self.count > 0 and self.count % IN_PLACE == 0
+
+    def wait(self, now: datetime) -> float:
+        """Seconds until the members are made again; 0 when it is time."""
+        if self.last is None:
+            return 0.0
+        delay = min(LONGEST_DELAY, float(2 ** min(self.count - 1, 30)))
+        return max(0.0, (self.last + timedelta(seconds=delay) - now).total_seconds())
+
+    def fields(self) -> dict[str, Any]:
+        """As a job's status has it."""
+        return {"refusals": self.count, "refusedAt": timestamp(self.last)} if self.last else {}
