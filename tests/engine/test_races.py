@@ -69,9 +69,7 @@ def test_a_device_plugin_that_restarts_loses_nothing(cluster: Cluster, namespace
         cluster.apply(training_job("two", namespace, replicas=2))
         cluster.wait_phase("two", namespace, "Pending")
         time.sleep(2)
-        assert {
-            sn["metadata"]["name"]: sn["status"]["cards"]["healthy"] for sn in cluster.every("supernodes")
-        } == healthy
+        assert _cards(cluster, "healthy") == healthy
         assert cluster.pods("two", namespace) == []
     finally:
         for node in restarting:
@@ -100,22 +98,19 @@ def test_a_pod_its_kubelet_refuses_comes_again(cluster: Cluster, namespace: str,
 
 
 def test_a_node_that_keeps_refusing_is_left(cluster: Cluster, namespace: str) -> None:
-    cluster.apply(training_job("refused", namespace, replicas=1, faultPolicy={"maxRestarts": 0}))
-    cluster.wait_phase("refused", namespace, "Running")
-    first = _node(cluster, namespace)
-    assert first is not None
-    cluster.kubectl("annotate", "node", first, "kwok.x-k8s.io/node-")  # nobody starts its pods from now on
+    cluster.apply(training_job("probe", namespace, replicas=1))
+    cluster.wait_phase("probe", namespace, "Running")
+    node = cluster.pods("probe", namespace)[0]["spec"]["nodeName"]
+    cluster.kubectl("delete", "tj", "probe", "-n", namespace)
+    cluster.wait("its cards are free", lambda: f"{namespace}/probe" not in cluster.holders())
     began = time.monotonic()
-    try:
-        while (node := _node(cluster, namespace)) in (first, None):
-            assert time.monotonic() - began < 90, f"still on {first}\n{cluster.state()}"
-            if node == first:
-                _refuse(cluster, namespace, "UnexpectedAdmissionError")
-            time.sleep(0.3)
-        assert time.monotonic() - began > 1 + 2 + 4, "each time later"
-        assert cluster.wait_phase("refused", namespace, "Running", 60)["status"]["restarts"] == 0
-    finally:
-        cluster.kubectl("annotate", "node", first, "kwok.x-k8s.io/node=fake")
+    refused = {"testbed.supernode.io/refused-on": node}
+    job = training_job("refused", namespace, replicas=1, faultPolicy={"maxRestarts": 0}, annotations=refused)
+    cluster.apply(job)
+    status = cluster.wait_phase("refused", namespace, "Running", 90)["status"]
+    assert time.monotonic() - began > 1 + 2 + 4, "each time later"
+    assert status["restarts"] == 0
+    assert cluster.pods("refused", namespace)[0]["spec"]["nodeName"] != node
 
 
 def _refuse(cluster: Cluster, namespace: str, reason: str) -> None:
@@ -129,8 +124,3 @@ def _refuse(cluster: Cluster, namespace: str, reason: str) -> None:
 def _runs_anew(cluster: Cluster, namespace: str, old: str) -> bool:
     pod = cluster.get("pod", "refused-0", namespace)
     return pod is not None and pod["metadata"]["uid"] != old and pod["status"]["phase"] == "Running"
-
-
-def _node(cluster: Cluster, namespace: str) -> str | None:
-    pods = cluster.pods("refused", namespace)
-    return pods[0]["spec"].get("nodeName") if pods and pods[0]["status"]["phase"] != "Failed" else None

@@ -209,7 +209,7 @@ class Allocator:
         moment = now()
         wanted = list(draft.confirmed)
         for key, (group, placement) in draft.placed.items():
-            if lost & {member.supernode for member in placement.members}:
+            if lost & {member.supernode for member in placement.held}:
                 continue
             self._on_change(key)
             profile = draft.fleet.profiles.get(placement.profile)
