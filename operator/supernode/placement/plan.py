@@ -35,7 +35,7 @@ def plan(fleet: Fleet, request: Request) -> Placement | Refusal:
     Of several eligible profiles the one with the fewest supernodes wins, then the least vector, then the one that the
     objective favours, then the name.
     """
-    profiles = _eligible(fleet, request)
+    profiles = eligible(fleet, request)
     if isinstance(profiles, Refusal):
         return profiles
     outcomes = [_plan_on(fleet, request, profile) for profile in profiles]
@@ -59,7 +59,7 @@ def _favour(fleet: Fleet, request: Request, placement: Placement) -> tuple[float
     return math.inf if seconds is None else seconds, placement.profile
 
 
-def _eligible(fleet: Fleet, request: Request) -> list[Profile] | Refusal:
+def eligible(fleet: Fleet, request: Request) -> list[Profile] | Refusal:
     """Profiles the request may use, by name. Those without supernodes count only when no other is left."""
     known = fleet.profiles
     if request.profile is not None and request.profile not in known:
