@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bench import day, loads, placement, spans
 from bench.figures import Expectations, Figure, report, yardstick
-from bench.plots import draw_growth
+from bench.plots import draw_growth, draw_load
 
 STUDIES: dict[str, tuple[Callable[..., list[Figure]], str]] = {
     "placement": (placement.run, "decision times at 100 000 cards; N decisions per size"),
@@ -46,6 +46,8 @@ def main() -> int:
         kept = report(figures, known, (before + yardstick()) / 2) and kept
         if name == "growth":
             print(f"plot: {draw_growth(figures, arguments.plots)}")
+        if name == "load":
+            print("".join(f"plot: {path}\n" for path in draw_load(figures, arguments.plots)), end="")
     return 0 if kept else 1
 
 

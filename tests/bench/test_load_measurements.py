@@ -1,13 +1,16 @@
 """What the load table stands on: the count of bound pods, the reading of metrics, the pods of the floor."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bench.figures import Figure
 from bench.loadapi import PodWatch
 from bench.loadbed import A3, Metrics
 from bench.loadjobs import Work
+from bench.plots import draw_load
 from testbed.errors import TestbedError
 
 
@@ -56,3 +59,12 @@ def test_the_jobs_ask_for_what_the_load_says() -> None:
     assert len({job["metadata"]["name"] for job in jobs}) == 3
     assert {job["spec"]["workers"]["replicas"] for job in jobs} == {8}
     assert {job["spec"]["topology"]["required"] for job in jobs} == {"rack"}
+
+
+def test_growth_is_drawn_by_what_grows(tmp_path: Path) -> None:
+    names = ("1008 nodes: peak memory, MiB", "3024 nodes: peak memory, MiB", "1008 nodes: seconds to ready")
+    figures = [Figure(f"load: growth: {name}", 3.0) for name in names] + [Figure("load: start: ratio", 1.0)]
+    assert [path.name for path in draw_load(figures, tmp_path)] == [
+        "load-peak-memory-mib.svg",
+        "load-seconds-to-ready.svg",
+    ]
