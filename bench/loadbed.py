@@ -84,7 +84,7 @@ class Stage:
     def __init__(self, bed: Bed, shapes: tuple[Shape, ...]) -> None:
         self.bed = bed
         self._shapes = shapes
-        self.operator = Operator(bed, install(bed))
+        self.operator = Operator(bed, install(bed), arguments=())
         documents = [shape.document for shape in shapes if shape.document]
         if documents:
             apply(bed, documents)

@@ -18,7 +18,7 @@ from supernode.cluster.reflector import Reflector
 from supernode.cluster.resources import CRDS, LEASES, JsonObject, Key, Resource, key_of
 from supernode.cluster.session import Session
 from supernode.cluster.writer import Writer
-from testbed.faults import CutWatch, EditEvents, Fault, HalfOpen, HoldEvents, Refuse, WatchError
+from testbed.faults import CutWatch, EditEvents, Fault, HalfOpen, HoldEvents, Pause, Refuse, WatchError
 from testbed.proxy import Call, Proxy
 
 pytestmark = pytest.mark.cluster
@@ -379,6 +379,27 @@ async def test_a_restored_server_is_taken_over(
         await hold(proxied, namespace, "a", "after")
         await agrees(reflector, proxied, namespace)
     assert "its data was restored" in caplog.text
+
+
+async def test_a_list_beside_the_watch_that_arrives_late_changes_nothing(
+    proxy: Proxy, proxied: Session, namespace: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    await create(proxied, namespace, *"ab")
+    async with reflected(proxied, namespace) as (reflector, mirror):
+        await asyncio.wait_for(reflector.synced.wait(), 10)
+        pause = Pause(applied=True)
+        proxy.inject("list", "leases", pause)
+        reading = asyncio.create_task(reflector.read_again())
+        await asyncio.wait_for(pause.reached.wait(), 10)
+        await proxied.delete(LEASES, (namespace, "b"))
+        await create(proxied, namespace, "c")
+        await until(lambda: (namespace, "c") in reflector.store)
+        heard = len(mirror.changes)
+        pause.release.set()
+        await asyncio.wait_for(reading, 10)
+        assert mirror.changes[heard:] == []
+        await agrees(reflector, proxied, namespace)
+    assert "its data was restored" not in caplog.text
 
 
 async def test_a_resource_that_is_not_installed_yet(session: Session, caplog: pytest.LogCaptureFixture) -> None:

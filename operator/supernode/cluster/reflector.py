@@ -160,6 +160,7 @@ class Reflector(Generic[T]):
     async def _list(self) -> None:
         """Replace the store by the pages of a list; by one page after the server has forgotten a list half-way."""
         seen: set[Key] = set()
+        asked_at = self.store.revision  # a watch beside the list may be ahead of it when it arrives
         limit, token = (None if self._pages_expired else self._page_size), None
         while True:
             try:
@@ -171,9 +172,10 @@ class Reflector(Generic[T]):
                 raise
             self.last_activity = time.monotonic()
             revision, token = version_of(page), page["metadata"].get("continue")
-            if revision < self.store.revision:
+            if revision < asked_at:
                 self._rewound(revision)
-            seen.update(self.store.include(obj) for obj in page["items"] or ())
+                asked_at = 0
+            seen.update(self.store.include(obj, revision) for obj in page["items"] or ())
             if not token:
                 break
         self._pages_expired = False

@@ -97,10 +97,14 @@ class Store(Generic[T]):
             self._set(key_of(obj), version, obj)
         self.passed(version)
 
-    def include(self, obj: JsonObject) -> Key:
-        """Take in an object of a list whose revision is not known yet; its key."""
+    def include(self, obj: JsonObject, at: int | None = None) -> Key:
+        """Take in an object of a list at revision `at`, None when it is not known yet; its key.
+
+        When a watch beside the list has shown more than that, an object that is not here has been deleted since.
+        """
         key = key_of(obj)
-        self._set(key, version_of(obj), obj)
+        if at is None or at >= self.revision or key in self._versions:
+            self._set(key, version_of(obj), obj)
         return key
 
     def passed(self, revision: int) -> None:
