@@ -156,6 +156,11 @@ class Operator:
         if self._process is not None:
             os.kill(self._process.pid, signal.SIGCONT)
 
+    def terminate(self) -> None:
+        """Ask it to end (SIGTERM), without waiting."""
+        if self._process is not None:
+            os.kill(self._process.pid, signal.SIGTERM)
+
     def kill(self) -> None:
         """End it at once, as a crash would."""
         if self._process is not None:

@@ -33,11 +33,20 @@ QUICK = Timing(duration=4, renew_deadline=3.0, retry=0.5)
 TURN_SECONDS = 1.0
 
 
-async def _in_turns(lead: Callable[[], Awaitable[None]]) -> None:
+Lead = Callable[[Callable[[], Awaitable[None]]], Awaitable[None]]
+"""Leads by what it is given, when it sees fit."""
+
+
+async def in_turns(lead: Callable[[], Awaitable[None]]) -> None:
     """Lead without an election: whoever comes later takes over, and whoever was deposed comes back a moment later."""
     while True:
         await lead()
         await asyncio.sleep(TURN_SECONDS)
+
+
+async def once(lead: Callable[[], Awaitable[None]]) -> None:
+    """Lead without an election until another one takes over."""
+    await lead()
 
 
 class Replica:
@@ -54,19 +63,19 @@ class Replica:
         await self.proxy.__aenter__()
         return self
 
-    def start(self, *, elected: bool = False, patience: float = REQUEST_SECONDS) -> None:
+    def start(self, *, elected: bool = False, elect: Lead = in_turns, patience: float = REQUEST_SECONDS) -> None:
         """Run the engine; its first lists go through the proxy too.
 
-        Only ``elected`` ones ask for a Lease. A request may take ``patience`` seconds.
+        Only ``elected`` ones ask for a Lease, others lead when ``elect`` says so. A request may take ``patience`` seconds.
         """
         kubeconfig = self.proxy.kubeconfig(self._kubeconfig)
         self._session = Session.connect(kubeconfig, timeout=patience)
-        session, elect = self._session, cast(Elect, _in_turns)
+        session, when = self._session, cast(Elect, elect)
         if elected:
             elector = Elector(self._session, LEASE, self.name, QUICK)
-            session, elect = self._session.guarded(elector.guard), elector.run
+            session, when = self._session.guarded(elector.guard), elector.run
         self.engine = Engine(session, Observer(), identity=self.name)
-        self._running = asyncio.create_task(self.engine.run(elect), name=self.name)
+        self._running = asyncio.create_task(self.engine.run(when), name=self.name)
 
     @property
     def leader(self) -> Leader:
