@@ -11,7 +11,7 @@ from supernode.control import status
 from supernode.control.caches import Caches
 from supernode.control.fleet import FleetState
 from supernode.control.groups import now
-from supernode.control.writes import status_patch
+from supernode.control.writes import deletion, status_patch
 
 STATUS_INTERVAL = 1.0
 """Seconds between two writes of one SuperNode's counts when its ledger did not change: nodes flap together."""
@@ -38,11 +38,11 @@ class Upkeep:
             if not isinstance(result, ApiError):
                 self._caches.supernodes.put(result)
         empty = [
-            (record.key, record.uid)
+            deletion(resources.SUPERNODES, record.key, record.uid, record.resource_version)
             for key, record in store.items()
             if record.labels.get(names.LABEL_DISCOVERED) == "true" and not record.deleting and self._is_empty(key[1])
         ]
-        await self._writer.delete_many("discovery", resources.SUPERNODES, empty)
+        await self._writer.run("discovery", empty)
         if self._state.discovered:
             self._state.discovered = not await self._write_profiles()
         if missing:

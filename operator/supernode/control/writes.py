@@ -16,3 +16,8 @@ def finalizers_patch(resource: Resource, key: Key, finalizers: list[str], uid: s
     """Set the finalizers of an object that is still this one at ``version``."""
     body = {"metadata": {"finalizers": finalizers, "uid": uid, "resourceVersion": version}}
     return lambda session: session.merge_patch(resource, key, body)
+
+
+def deletion(resource: Resource, key: Key, uid: str, version: str) -> Call[JsonObject]:
+    """Delete an object that is still this one at ``version``."""
+    return lambda session: session.delete(resource, key, uid=uid, resource_version=version)
