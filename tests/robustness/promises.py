@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from history import Event, Json, Key, of_kinds
 
 from testbed.check import Rule, check
-from testbed.check.facts import Cards, Pod, Seats, seats
+from testbed.check.facts import Cards, Pod, Seat, Seats, seats
 
 Card = tuple[str, int]
 """A node and the index of one of its cards."""
@@ -36,12 +36,16 @@ class Promises:
 
     ``creations`` counts how often each pod name came into being. With ``ledgers_are_lost`` a ledger may lack entries
     whose pods run or come: the test itself takes them away, and what holds then is that they are there again at rest.
+    ``late_pods`` allows a pod for cards that its group had and has given back: where two operators act at once, one
+    creates what the other has just taken away.
     """
 
     def __init__(self) -> None:
         self.broken: list[str] = []
         self.creations: Counter[Key] = Counter()
         self.ledgers_are_lost = False
+        self.late_pods = False
+        self._committed: set[tuple[str, int, Seat]] = set()
         self._objects: dict[str, dict[Key, Json]] = defaultdict(dict)
         self._ledgers: dict[str, tuple[Entry, ...]] = {}
         self._pods: dict[Key, Pod] = {}
@@ -77,6 +81,7 @@ class Promises:
         if after == before:
             return
         self._ledgers[name] = after
+        self._committed |= {(entry.uid, rank, seat) for entry in after for rank, seat in entry.seats.items()}
         self._once()
         held = {(entry.uid, *card) for entries in self._ledgers.values() for entry in entries for card in entry.cards}
         for entry in before:
@@ -106,13 +111,17 @@ class Promises:
         self._pods[key] = pod
         if before is None:
             self.creations[key] += 1
-            if not self.ledgers_are_lost:
+            if not self.ledgers_are_lost and not self._is_late(pod):
                 self._allocated(key, pod)
         if pod.node is not None and (before is None or before.node is None):
             self._expect(pod.pins == {pod.node}, f"{pod.title} is on {pod.node}, pinned to {sorted(pod.pins)}")
             for other in self._pods.values():
                 shared = pod.cards & other.cards if other.node == pod.node and other is not pod else Cards()
                 self._expect(not shared, f"{pod.title} and {other.title} both use {sorted(shared)} of {pod.node}")
+
+    def _is_late(self, pod: Pod) -> bool:
+        claims = {(pod.group_uid or "", -1 if pod.rank is None else pod.rank, Seat(n, pod.cards)) for n in pod.pins}
+        return self.late_pods and bool(claims) and claims <= self._committed
 
     def _allocated(self, key: Key, pod: Pod) -> None:
         group = self._objects["CardGroup"].get((key[0], pod.group or ""))

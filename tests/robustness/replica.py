@@ -66,7 +66,7 @@ class Replica:
     def start(self, *, elected: bool = False, elect: Lead = in_turns, patience: float = REQUEST_SECONDS) -> None:
         """Run the engine; its first lists go through the proxy too.
 
-        Only ``elected`` ones ask for a Lease, others lead when ``elect`` says so. A request may take ``patience`` seconds.
+        Only ``elected`` ones ask for a Lease; ``elect`` says when others lead. A request may take ``patience`` seconds.
         """
         kubeconfig = self.proxy.kubeconfig(self._kubeconfig)
         self._session = Session.connect(kubeconfig, timeout=patience)

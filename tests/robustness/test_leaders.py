@@ -4,14 +4,19 @@ Where there is no election they depose each other every second, far more often t
 """
 
 import asyncio
+import random
 
 import pytest
+from replica import once
 from scenario import JOB, PODS, life, lose
 from world import World
 
 from testbed.faults import Pause, Refuse
 
 pytestmark = pytest.mark.cluster
+
+JOBS = 12
+CHURN_SECONDS = 25.0
 
 
 async def test_two_that_act_at_once_give_no_card_twice(world: World) -> None:
@@ -86,3 +91,57 @@ async def test_a_whole_life_under_two(world: World) -> None:
     await world.end(first)
     await world.settled()
     assert world.promises.creations.total() == 2 * PODS + 1
+
+
+async def _disturb(world: World, rng: random.Random, until: float) -> None:
+    """Users and hardware act: jobs come and go, pods die, nodes are cordoned."""
+    loop = asyncio.get_running_loop()
+    nodes = sorted(key[1] for key in world.history.objects["Node"])
+    number = 0
+    while loop.time() < until:
+        await asyncio.sleep(rng.uniform(0, 0.2))
+        there = [name for name in (f"job-{n}" for n in range(number)) if world.get("TrainingJob", name)]
+        match rng.choice(["submit", "submit", "delete", "kill", "cordon"]):
+            case "submit" if len(there) < JOBS:
+                await world.submit(f"job-{number}", replicas=rng.choice([1, 2, 4, 12]), cards=rng.choice([1, 2, 4]))
+                number += 1
+            case "delete" if there:
+                await world.delete("TrainingJob", rng.choice(there))
+            case "kill" if pods := sorted(world.pods()):
+                await world.delete("Pod", rng.choice(pods), gracePeriodSeconds=0)
+            case "cordon":
+                await world.patch("Node", rng.choice(nodes), {"spec": {"unschedulable": rng.random() < 0.3}})
+    for node in nodes:
+        await world.patch("Node", node, {"spec": {"unschedulable": False}})
+
+
+@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.nightly) for seed in range(2, 10))])
+async def test_two_that_depose_each_other_share_no_card_and_come_to_rest(world: World, seed: int) -> None:
+    world.promises.late_pods = True
+    replicas = [await world.operator(), await world.operator()]
+    await _disturb(world, random.Random(seed), asyncio.get_running_loop().time() + CHURN_SECONDS)
+    assert all(replica.failure is None for replica in replicas)
+    terms = [sn["status"]["term"] for sn in world.history.every("SuperNode")]
+    assert min(terms) > 10, "they did depose each other"
+    await world.end(replicas[0])
+    await world.settled(within=60)
+    assert {world.status(key[1]).get("phase") for key in world.history.objects["TrainingJob"]} <= {"Running", "Pending"}
+
+
+async def test_a_swap_that_arrives_after_a_take_over_changes_nothing(world: World) -> None:
+    first = await world.replica()
+    late = Pause()
+    first.start(elect=once)
+    await first.ready()
+    await world.settled()
+    first.proxy.inject("patch", "supernodes/status", late)
+    await world.submit("job", replicas=4)
+    await late.reached.wait()
+    second = await world.operator()
+    await world.running("job")
+    before = world.ledgers()
+    late.release.set()
+    await world.wait("the first has noticed", lambda: first.engine.leader is None)
+    await world.settled()
+    assert world.ledgers() == before
+    assert second.engine.leader is not None

@@ -34,8 +34,9 @@ def _gone(kind: str, key: Key) -> Event:
     return Event(0, kind, key, None)
 
 
-def _judged(*events: Event) -> list[str]:
+def _judged(*events: Event, late_pods: bool = False) -> list[str]:
     promises = Promises()
+    promises.late_pods = late_pods
     for revision, event in enumerate(events, start=1):
         promises.take(Event(revision, event.kind, event.key, event.obj))
     return promises.broken
@@ -93,3 +94,11 @@ def test_what_is_left_at_rest_is_found() -> None:
         "at rest: Service a/x belongs to a job that is not there",
         "at rest: CardGroup a/y waits to be deleted: ['f']",
     ]
+
+
+def test_where_two_act_a_pod_may_be_late_and_still_must_match_what_was_committed() -> None:
+    given_back = [*ALLOCATED, _ledger("s0")]
+    late, never = _pod("x-1", "x", 1, "0-1", pin="n1"), _pod("x-1", "x", 1, "2-3", pin="n1")
+    assert _judged(*given_back, late) != []
+    assert _judged(*given_back, late, late_pods=True) == []
+    assert _judged(*given_back, never, late_pods=True) != []
