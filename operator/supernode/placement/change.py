@@ -43,7 +43,7 @@ class Change:
 def smallest_change(relaxed: Shortfall, task: Task) -> Change | None:
     """The change with the fewest cards that is found, or None. relaxed: the prices with reserves aside."""
     if not task.spans and not task.shape.spares:
-        found = _Search(relaxed, task).best()
+        found = _Search(relaxed, task, everything=False).best()
         return found if found is not None and found.cards else None
     tried = (_Search(Shortfall(relaxed.ground, narrow.shape), narrow).best() for narrow in _narrowed(task))
     kept = [found for found in tried if found is not None and found.cards and _fits(relaxed.views, found, task)]
@@ -97,7 +97,9 @@ def opened(view: SuperNodeView, nodes: Nodes) -> SuperNodeView:
 
 
 class _Search:
-    def __init__(self, relaxed: Shortfall, task: Task) -> None:
+    """everything: whether a change also names supernodes of the group in which nothing has to come free."""
+
+    def __init__(self, relaxed: Shortfall, task: Task, *, everything: bool = True) -> None:
         self.relaxed = relaxed
         self.views = relaxed.views
         self.shape = relaxed.shape
@@ -105,6 +107,7 @@ class _Search:
         self.need = task.request.members // relaxed.members
         self.limit = task.most_supernodes
         self.reserve = np.array([view.reserve for view in self.views], np.int64)
+        self.closed = not everything and self.shape.whole_nodes and not self.reserve.any()
 
     def best(self) -> Change | None:
         if self.need == 1 or self.limit == 1:
@@ -167,8 +170,7 @@ class _Search:
         if chosen is None:
             return None
         if not self.reserve.any():
-            dear = chosen[self.relaxed.prices[chosen] > 0] if self.shape.whole_nodes else chosen
-            return self._with_reserve(self.relaxed, dear)
+            return self._with_reserve(self.relaxed, chosen)
         kept = self._kept()
         if kept is not None and kept.least:
             return kept
@@ -226,7 +228,7 @@ class _Search:
         """What these steps open, and the nodes that must be opened beside for the reserve; None if there are none."""
         packing, step = self.shape.packing, self.shape.steps[self.shape.profile.node_index]
         used: dict[int, Nodes] = {}
-        for view, at, members in table.nodes(chosen):
+        for view, at, members in table.nodes(chosen, closed=self.closed):
             node = self.views[view].nodes[at]
             free = 0 if self.views[view].cordoned else node.free
             used.setdefault(view, {})[at] = missing(packing, free, node.cards)[members // step]

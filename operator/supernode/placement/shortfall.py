@@ -173,10 +173,12 @@ class Shortfall:
         kept = {at: max(0, view.wholly_free - view.reserve) for at, view in enumerate(self.views) if view.reserve}
         return sum(min(count, kept.get(at, count)) for at, count in enumerate(free.tolist()))
 
-    def nodes(self, chosen: Ints) -> list[tuple[int, int, int]]:
-        """(view, node, members) of steps of whole supernodes."""
+    def nodes(self, chosen: Ints, *, closed: bool = False) -> list[tuple[int, int, int]]:
+        """(view, node, members) of steps of whole supernodes. closed: without the parts that cost nothing."""
         for level in reversed(self.levels):
             chosen = level.parts(chosen)
+        if closed:
+            chosen = chosen[self._each[chosen] > 0]
         found, counts = np.unique(chosen // self.per_node, return_counts=True)
         views = np.searchsorted(self.first_node, found, side="right") - 1
         each = self.shape.steps[self.shape.profile.node_index]
