@@ -110,7 +110,8 @@ def test_crossing_splits_evenly() -> None:
 
 def test_of_several_supernodes_the_roomiest_and_the_one_the_rest_fits_best() -> None:
     """An even split over a and b would break both; so b stays whole for the next group."""
-    fleet = Fleet([supernode("a", A3, "....", "...."), supernode("b", A3, "....", "...."), supernode("c", A3, "..##")])
+    spare = supernode("b", A3, "....", "....")
+    fleet = Fleet([supernode("a", A3, "....", "...."), spare, supernode("c", A3, "..##"), supernode("d", A3, "...#")])
     assert Counter(member.supernode for member in place(fleet, Request("r", 10, 8)).members) == {"a": 8, "c": 2}
     free = Fleet(
         [supernode("a", FREE, "....", "...."), supernode("b", FREE, "....", "...."), supernode("c", FREE, "..##")]
