@@ -1,9 +1,9 @@
 """Figures and what is expected of them: `expectations.yaml` beside this module.
 
-Each expectation has a `limit` (at most or at least) that a run must keep, what was `seen` when it was written, and
-where the project has set itself a bar, that `aim`. Processor times depend on the machine, so they are held against
-their limits after scaling by a yardstick, a fixed piece of work of the same kind timed in the same run; an aim is a
-time that a user sees, and is compared as it is.
+Each expectation has a `limit` (at most or at least) that a run must keep, what was `seen` when it was written (absent
+when it was not measured), and where the project has set itself a bar, that `aim`. Processor times depend on the
+machine, so they are held against their limits after scaling by a yardstick, a fixed piece of work of the same kind
+timed in the same run; an aim is a time that a user sees, and is compared as it is.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Expectation:
     name: str
     kind: str
     limit: float
-    seen: float
+    seen: float | None
     aim: float | None
 
     def keeps(self, value: float, bound: float) -> bool:
@@ -64,7 +64,7 @@ class Expectations:
 
 def _read(name: str, entry: dict[str, float]) -> Expectation:
     kind = "most" if "most" in entry else "least"
-    return Expectation(name, kind, entry[kind], entry["seen"], entry.get("aim"))
+    return Expectation(name, kind, entry[kind], entry.get("seen"), entry.get("aim"))
 
 
 def yardstick() -> float:
@@ -109,7 +109,9 @@ def report(figures: Iterable[Figure], known: Expectations, yardstick_ms: float) 
         sign = "<=" if expected.kind == "most" else ">="
         aim = "" if expected.aim is None else f"{sign} {_text(expected.aim)}"
         verdict = "MISSED" if not good else "kept" if reached else "kept, aim not reached"
-        table.add_row(*row, f"{sign} {_text(expected.limit)}", _text(expected.seen), aim, verdict)
+        table.add_row(
+            *row, f"{sign} {_text(expected.limit)}", "" if expected.seen is None else _text(expected.seen), aim, verdict
+        )
     console = Console(width=140)
     console.print(table)
     console.print(f"yardstick {yardstick_ms:.2f} ms here, {known.yardstick_ms:.2f} ms where the limits come from")
