@@ -12,6 +12,10 @@ from object_tables import TABLES, merged
 from scenario import JOB, PODS, life
 from world import World
 
+from supernode.control import planner
+from supernode.control.groups import Draft
+from supernode.placement import Placement, Refusal
+from supernode.topology.fleet import Fleet
 from testbed.errors import ApiError
 
 pytestmark = pytest.mark.cluster
@@ -125,6 +129,37 @@ async def test_a_job_that_always_raises_holds_up_no_other(world: World) -> None:
     await asyncio.sleep(2.0)
     assert 3 < tries < 30, "it is tried again, more and more rarely"
     jobs.reconcile = reconcile  # type: ignore[method-assign]
+    await world.running("poison", 60)
+    await world.settled()
+
+
+@pytest.mark.parametrize("place", ["decision", "look"])
+async def test_a_group_that_always_raises_holds_up_no_other(
+    world: World, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    operator = await world.operator()
+    groups, other = operator.leader.allocator._groups, await world.neighbour()
+    look_at, decide = groups._look_at, planner.decide
+
+    def looked_at(key: tuple[str, str], draft: Draft) -> bool:
+        if place == "look" and key == (world.namespace, "poison"):
+            raise ZeroDivisionError("a mistake of ours that one group brings to light")
+        return look_at(key, draft)
+
+    def decided(fleet: Fleet, ask: planner.Ask) -> Placement | Refusal:
+        if place == "decision" and ask.request.members == 7:
+            raise ZeroDivisionError("a mistake of ours that one claim brings to light")
+        return decide(fleet, ask)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(groups, "_look_at", looked_at)
+        patched.setattr(planner, "decide", decided)
+        await world.submit("poison", replicas=7, cards=1)
+        await life(other)
+        if place == "decision":
+            await world.phase("poison", "Stalled")
+            assert "ZeroDivisionError" in str(world.status("poison")["conditions"])
+    await life(other)
     await world.running("poison", 60)
     await world.settled()
 

@@ -147,6 +147,11 @@ class Reason(StrEnum):
         ReasonKind.STALLED,
         "The group would not fit even if every card were healthy and free; ask for less or loosen the topology.",
     )
+    DECISION_FAILED = (
+        "DecisionFailed",
+        ReasonKind.STALLED,
+        "Placing the group brought a mistake of the operator to light; its log tells more. Other groups are placed.",
+    )
     AMBIGUOUS_WORKER = (
         "AmbiguousWorker",
         ReasonKind.STALLED,

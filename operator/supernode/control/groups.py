@@ -181,13 +181,23 @@ class Groups:
         touched = self._touched | self._state.touched
         self._touched, self._state.touched = set(), set()
         for key in touched:
-            if not self._look_at(key, draft):
+            if not self._looked_at(key, draft):
                 self._waiting.forget(key)
         for name, ledger in self._state.ledgers.items():
             if ledger.error is not None:
                 draft.changed.setdefault(name, set())
                 draft.repair("unreadable", [name], f"written anew from pods and groups; it said: {ledger.error}")
         return draft
+
+    def _looked_at(self, key: Key, draft: Draft) -> bool:
+        """Look at a group; one that brings a mistake of ours to light holds up no other and is tried again later."""
+        try:
+            return self._look_at(key, draft)
+        except Exception:
+            _log.exception("CardGroup %s cannot be looked at", group_text(key))
+            self._touched.add(key)
+            draft.retry = True
+            return False
 
     def _look_at(self, key: Key, draft: Draft) -> bool:
         """Whether the group waits for cards."""

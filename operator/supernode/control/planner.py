@@ -1,6 +1,7 @@
 """Placement decisions that leave the event loop alive: watches, probes and writers must not wait for them."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
@@ -10,6 +11,8 @@ from supernode.api.conditions import Reason
 from supernode.control.observer import Observer
 from supernode.placement import Placement, Refusal, Request, plan
 from supernode.topology.fleet import Fleet
+
+_log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -106,4 +109,10 @@ class Planner:
 
 def _timed(fleet: Fleet, ask: Ask) -> tuple[Placement | Refusal, float]:
     started = time.thread_time()
-    return decide(fleet, ask), time.thread_time() - started
+    try:
+        answer = decide(fleet, ask)
+    except Exception as mistake:  # it would end the operator, and end it again after every restart
+        _log.exception("no decision about %s", ask.request)
+        text = f"the operator failed to decide ({mistake!r}); report this with the operator's log"
+        answer = Refusal(Reason.DECISION_FAILED, text, stalled=True)
+    return answer, time.thread_time() - started
