@@ -82,7 +82,7 @@ class GroupFiles:
             "labels": {names.LABEL_JOB: self.job.metadata.name},
             "ownerReferences": [owner_reference(self.job)],
         }
-        return {"metadata": metadata, **content}
+        return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, **content}
 
     def mount(self, spec: Json, image: str) -> None:
         """Add volumes and mounts to a pod spec, and the unpacker if there is something to unpack.

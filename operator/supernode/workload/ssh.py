@@ -24,6 +24,8 @@ def ssh_secret_name(job: TrainingJob) -> str:
 def render_ssh_secret(job: TrainingJob, private: str, public: str) -> Json:
     """private, public: one key pair in OpenSSH's formats. It serves as identity, as host key and as who may enter."""
     return {
+        "apiVersion": "v1",
+        "kind": "Secret",
         "metadata": {
             "name": ssh_secret_name(job),
             "namespace": job.metadata.namespace,
