@@ -160,6 +160,18 @@ def test_a_part_of_a_node_comes_from_one_in_use() -> None:
     assert nodes(place(ill, Request("r", 1, 4))) == ["b-r0n0"]
 
 
+def test_a_part_of_a_node_comes_from_the_tightest_rack() -> None:
+    fleet = Fleet([supernode("a", FREE, "h...", "h###")])
+    assert nodes(place(fleet, Request("r", 1, 4))) == ["a-r1n0"]
+
+
+def test_a_bound_that_no_placement_reaches_does_not_decide() -> None:
+    """a has a rack that holds all, and two nodes that do, but not both at once; b needs one node fewer in a rack."""
+    fleet = Fleet([supernode("a", FREE, "hhhh", ".###", ".###"), supernode("b", FREE, ".hh#")])
+    placement = place(fleet, Request("r", 4, 4))
+    assert set(nodes(placement)) == {"b-r0n0", "b-r0n1", "b-r0n2"}
+
+
 def test_fewer_nodes_come_before_fewer_wholly_free_ones() -> None:
     fleet = Fleet([supernode("a", FREE, ".hh#")])
     assert set(nodes(place(fleet, Request("r", 2, 4)))) == {"a-r0n0"}
@@ -187,6 +199,8 @@ def test_the_reserve_is_kept_back_from_whole_nodes_only() -> None:
     assert nodes(place(fleet, Request("r", 2, 4))) == ["a-r0n0", "a-r0n0"]
     assert nodes(place(fleet, Request("r", 3, 4))) == ["a-r0n0", "a-r0n0", "a-r0n2"]
     refuse(fleet, Request("r", 4, 4))
+    more = Fleet([supernode("a", FREE, "..hh", reserve=1)])
+    assert nodes(place(more, Request("r", 4, 4))) == ["a-r0n0", "a-r0n0", "a-r0n2", "a-r0n3"]
 
 
 def test_max_span_prefers_another_supernode_to_one_more_rack() -> None:

@@ -1,7 +1,8 @@
 """Splitting a number between siblings is exact in price and prefers what its rule says; packed vectors add up."""
 
 from collections.abc import Sequence
-from itertools import accumulate, product
+from itertools import accumulate, groupby
+from operator import itemgetter
 
 import numpy as np
 import pytest
@@ -21,8 +22,8 @@ def siblings(draw: st.DrawFn) -> tuple[list[Row], list[int], int, int]:
     """Rows with prices that never fall, their capacities, a total they hold, and the step."""
     step = draw(st.sampled_from([1, 1, 2]))
     rows, caps = [], []
-    for _ in range(draw(st.integers(2, 5))):
-        rises = draw(st.lists(st.sampled_from([0, 0, 1, 1, 2, 256]), max_size=5))
+    for _ in range(draw(st.integers(2, 8))):
+        rises = draw(st.lists(st.sampled_from([0, 0, 1, 1, 2, 3, 5, 256]), max_size=8))
         prices = [0, *accumulate(rises, initial=draw(st.sampled_from([1, 256])))][: len(rises) + 1]
         rows.append(make_row(np.array(prices, np.int64), step))
         caps.append((len(prices) - 1) * step)
@@ -42,8 +43,20 @@ def test_splits_are_cheapest_and_preferred_ones_win_ties(
     def price_of(parts: Sequence[int]) -> int:
         return sum(int(row.prices[part // step]) + UNIT for row, part in zip(rows, parts, strict=True) if part)
 
-    splits = (parts for parts in product(*(range(0, cap + 1, step) for cap in caps)) if sum(parts) == total)
-    least = min(map(price_of, splits))
+    reached = {0: 0}
+    for row, cap in zip(rows, caps, strict=True):
+        reached = {
+            held: min(price for _, price in group)
+            for held, group in groupby(
+                sorted(
+                    (before + part, price + (int(row.prices[part // step]) + UNIT if part else 0))
+                    for before, price in reached.items()
+                    for part in range(0, cap + 1, step)
+                ),
+                key=itemgetter(0),
+            )
+        }
+    least = reached[total]
     price, found = cheapest_split(rows, caps, total, UNIT, None, rule=rule)
     shares = dict(found)
     assert price == least == price_of([shares.get(child, 0) for child in range(len(caps))])
