@@ -67,6 +67,8 @@ async def test_the_state_of_an_earlier_version(world: World, golden: str) -> Non
     assert {name: pod["metadata"]["uid"] for name, pod in world.pods().items()} == pods
     assert world.ledgers() == ledgers
     assert {name: world.status(name)["phase"] for name in phases} == phases
+    await world.delete("TrainingJob", "waits")  # it has waited so long that nodes are held for it
+    await world.gone("waits")
     await world.edit("paused", suspend=False)
     await world.running("paused")
     for name in phases:

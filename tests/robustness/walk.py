@@ -252,7 +252,13 @@ class Walk:
         return phase in (None, "Starting") or (phase == "Running" and bool(template["metadata"].get("annotations")))
 
     def _waits_although_it_fits(self) -> list[str]:
-        """Jobs of which every member would find room now: members of these jobs may lie anywhere."""
+        """Jobs of which every member would find room now: members of these jobs may lie anywhere.
+
+        While nodes are held for a job that has waited long, room is no claim.
+        """
+        told = [str(self._world.status(name).get("conditions")) for name in self._names()]
+        if any("held for" in conditions for conditions in told):
+            return []
         cluster = Cluster(of_kinds(self._world.history.objects))
         free = {host.name: host.cards if host.open else 0 for host in cluster.hosts.values()}
         for holding in ledgers(cluster, Report()):
