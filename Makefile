@@ -42,6 +42,10 @@ test-fast: install ## Unit and property tests only (no control plane)
 fuzz: install ## 10 000 mutated documents through the plan command (about ten minutes)
 	@FUZZ_DOCUMENTS=10000 $(BIN)/python -m pytest tests/cli/test_fuzz.py --numprocesses 2
 
+.PHONY: mutants
+mutants: install ## Plant faults in the allocator and see its tests notice each (five minutes)
+	@PYTHONPATH=. $(BIN)/python -m tests.placement.mutants
+
 .PHONY: nightly
 nightly: install ## Every fault at every call, a random walk of 100,000 steps, a soak: hours
 	@$(BIN)/python -m testbed build
