@@ -52,7 +52,9 @@ def test_every_worker_finds_where_the_others_are(cluster: Cluster, namespace: st
     ]
     assert [len(server["device"]) for server in table["server_list"]] == [16] * 3
     cluster.kubectl("delete", "tj", "tables", "-n", namespace)
-    cluster.wait("its files are gone", lambda: not cluster.every("configmaps", namespace, "supernode.io/job=tables"))
+    # The garbage collector looks for kinds it does not know yet every half minute.
+    gone = lambda: not cluster.every("configmaps", namespace, "supernode.io/job=tables")  # noqa: E731
+    cluster.wait("its files are gone", gone, seconds=90)
 
 
 def test_a_missing_address_and_a_contradiction_are_told(cluster: Cluster, namespace: str) -> None:
