@@ -90,6 +90,12 @@ class Cluster:
         ]
         return sorted(found, key=lambda pod: int(pod["metadata"]["labels"]["supernode.io/rank"]))
 
+    def lend_reserves(self) -> None:
+        """Let jobs have the nodes every supernode keeps back; one that was deleted and came back keeps them again."""
+        for supernode in self.every("supernodes"):
+            name = supernode["metadata"]["name"]
+            self.kubectl("patch", "supernode", name, "--type=merge", "-p", '{"spec":{"reserve":0}}')
+
     def ledger(self) -> dict[str, list[Json]]:
         """Ledger entries by supernode."""
         return {sn["metadata"]["name"]: sn.get("status", {}).get("ledger", []) for sn in self.every("supernodes")}
@@ -107,9 +113,7 @@ def operated(fleet: Path, *, supernodes: int) -> Iterator[Cluster]:
         operator.start()
         cluster = Cluster(running, operator)
         cluster.wait("its supernodes are discovered", lambda: len(cluster.every("supernodes")) == supernodes)
-        for supernode in cluster.every("supernodes"):
-            name = supernode["metadata"]["name"]
-            cluster.kubectl("patch", "supernode", name, "--type=merge", "-p", '{"spec":{"reserve":0}}')
+        cluster.lend_reserves()
         yield cluster
         operator.stop()
 

@@ -20,6 +20,7 @@ def _status(cluster: Cluster, kind: str, name: str, *scope: str, **fields: Any) 
 
 def _start(cluster: Cluster, namespace: str) -> Kept:
     """Jobs of several kinds fill both supernodes; the ledgers and the pods' uids then."""
+    cluster.lend_reserves()
     cluster.apply(training_job("wide", namespace, replicas=9))
     cluster.wait_phase("wide", namespace, "Running", 60)
     cluster.apply(training_job("rack", namespace, replicas=4, topology={"required": "rack"}))
