@@ -12,6 +12,8 @@ from testbed.errors import ApiError
 Json = dict[str, Any]
 Key = tuple[str, str]
 
+ASK_AGAIN_SECONDS = 0.2
+
 CUSTOM = "/apis/supernode.io/v1alpha1"
 PATHS = {
     "Node": "/api/v1/nodes",
@@ -81,11 +83,16 @@ class History:
                     await follower
 
     async def wait(self, what: str, probe: Callable[[], Any], seconds: float = 30.0) -> Any:
-        """Wait until ``probe`` gives something true, which is returned; it is asked at every event."""
+        """Wait until ``probe`` gives something true, which is returned.
+
+        It is asked at every event, and now and then without one: not all that is waited for is an event.
+        """
         try:
             async with asyncio.timeout(seconds):
                 while not (found := probe()):
-                    await self._news.wait()
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(ASK_AGAIN_SECONDS):
+                            await self._news.wait()
         except TimeoutError:
             raise AssertionError(f"after {seconds:.0f} s still not: {what}\n{self.overview()}") from None
         return found

@@ -7,6 +7,7 @@ import asyncio
 import random
 
 import pytest
+from history import Event
 from replica import once
 from scenario import JOB, PODS, life, lose
 from world import World
@@ -77,12 +78,18 @@ async def test_a_late_pod_of_a_deposed_one_goes_with_its_job(world: World) -> No
     await world.gone(JOB)
     await world.submit("next", replicas=PODS, cards=2)
     await world.running("next")
+    told = len(world.history.events)
     late.release.set()
-    await world.wait("the late pod is there", lambda: world.pods(JOB), 10)
-    await world.wait("the late pod is gone", lambda: not world.pods(JOB))
+    await world.wait("the late pod came", lambda: any(_is_pod_of(JOB, event) for event in world.history.events[told:]))
+    await world.wait("the late pod is gone", lambda: not world.pods(JOB), 60)
     await world.end(first)
     await world.running("next")
     await world.settled(without="came for a group that is gone")
+
+
+def _is_pod_of(job: str, event: Event) -> bool:
+    """Whether it tells of one of a job's pods. The pod may be gone before anybody looks."""
+    return event.kind == "Pod" and event.obj is not None and event.key[1].startswith(f"{job}-")
 
 
 async def test_a_whole_life_under_two(world: World) -> None:

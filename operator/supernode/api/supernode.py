@@ -79,7 +79,9 @@ class SuperNodeStatus(StatusModel):
     shape: str = Field(
         default="", description="Digest of the profile's resource and levels that the ledger was written under."
     )
-    ledger: Annotated[tuple[LedgerEntry, ...], Unique("uid")] = Field(
+    # Atomic, not keyed by uid: the API server would track the owner of each field of each entry, and compare thousands
+    # of them at every swap, for a list that one writer owns as a whole.
+    ledger: tuple[LedgerEntry, ...] = Field(
         default=(),
         description="Who holds which cards: the truth about allocation.",
     )

@@ -17,7 +17,7 @@ from supernode.api import names
 from supernode.api.conditions import ConditionType, Reason
 from supernode.api.errors import SupernodeError
 from supernode.cluster import resources
-from supernode.cluster.errors import ApiError, NotFound
+from supernode.cluster.errors import ApiError, Invalid, NotFound
 from supernode.cluster.events import EventRecorder, Reference
 from supernode.cluster.session import Session
 from supernode.cluster.writer import Writer
@@ -27,9 +27,10 @@ from supernode.control.fleet import FleetState, group_text
 from supernode.control.groups import Draft, Group, Groups, now
 from supernode.control.observer import Observer
 from supernode.control.patience import Patience
+from supernode.control.pauses import Pauses
 from supernode.control.records import Key
 from supernode.control.takeover import Deposed, check_term
-from supernode.control.upkeep import RETRY_DELAY, Upkeep
+from supernode.control.upkeep import Upkeep
 from supernode.control.waiting import waiting_since
 from supernode.control.writes import finalizers_patch, status_patch
 from supernode.topology.fleet import Member
@@ -38,6 +39,10 @@ _log = logging.getLogger(__name__)
 
 IDLE_INTERVAL = 5.0
 """Seconds between passes when nothing happens: the heartbeat that liveness looks at."""
+
+
+RETRY_DELAY = 1.0
+"""Seconds until a pass that failed, or a ledger that was not swapped, is tried again."""
 
 
 class Allocator:
@@ -66,6 +71,7 @@ class Allocator:
         self._term = term
         self._groups = Groups(caches, state, observer, on_change, patience)
         self._upkeep = Upkeep(writer, caches, state)
+        self._pauses = Pauses()
         self._wakeup = asyncio.Event()
         self.last_pass = time.monotonic()
 
@@ -224,12 +230,21 @@ class Allocator:
                 self._announce(group, patch)
 
     def _keep(self, group: Group, result: Any) -> bool:
-        """Take a write's answer into the cache; look at the group again if it failed. Whether it succeeded."""
+        """Take a write's answer into the cache; look at the group again later if it failed. Whether it succeeded."""
         if not isinstance(result, ApiError):
+            self._pauses.succeeded(group.uid)
             self._caches.groups.put(result)
             return True
-        if not isinstance(result, NotFound):
-            self.group_touched(group.key)
+        if isinstance(result, NotFound):
+            self._pauses.succeeded(group.uid)
+            return False
+        if isinstance(result, Invalid):
+            about = Reference(resources.CARDGROUPS, *group.key, group.uid)
+            note = f"the API server takes nothing that is written to this group: {result.message}"
+            self._recorder.record(about, Reason.INVALID_SPEC, note, action="Allocate", warning=True)
+        pause = self._pauses.failed(group.uid)
+        _log.warning("CardGroup %s was not written, tries again in %.1f s: %s", group_text(group.key), pause, result)
+        asyncio.get_running_loop().call_later(pause, self.group_touched, group.key)
         return False
 
     def _announce(self, group: Group, patch: dict[str, Any]) -> None:

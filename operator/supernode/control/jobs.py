@@ -162,6 +162,11 @@ class JobController:
             written = await self._session.merge_patch(resources.TRAININGJOBS, job.key, body, subresource="status")
         except (Conflict, NotFound):
             return False
+        except Invalid as problem:
+            note = f"the API server takes no status of this job: {problem.message}"
+            for notice in (*step.notices, Notice(Reason.INVALID_SPEC, note, warning=True)):
+                self._record(job, notice)
+            raise
         self._caches.jobs.put(written)
         for notice in step.notices:
             self._record(job, notice)

@@ -1,5 +1,6 @@
 """Keeps SuperNodes true: creates those that labels tell of, deletes empty ones, writes counts and profile statuses."""
 
+import logging
 import time
 from typing import Any
 
@@ -11,13 +12,13 @@ from supernode.control import status
 from supernode.control.caches import Caches
 from supernode.control.fleet import FleetState
 from supernode.control.groups import now
+from supernode.control.pauses import Pauses
 from supernode.control.writes import deletion, status_patch
+
+_log = logging.getLogger(__name__)
 
 STATUS_INTERVAL = 1.0
 """Seconds between two writes of one SuperNode's counts when its ledger did not change: nodes flap together."""
-
-RETRY_DELAY = 1.0
-"""Seconds until a write that failed is tried again."""
 
 
 class Upkeep:
@@ -28,6 +29,7 @@ class Upkeep:
         self._caches = caches
         self._state = state
         self._due: dict[str, float] = {}
+        self._pauses = Pauses()
 
     async def sync(self) -> None:
         """Create the SuperNodes that node labels tell of; delete discovered ones that have neither nodes nor groups."""
@@ -54,18 +56,24 @@ class Upkeep:
         return (found is None or not found.nodes) and ledger is not None and not ledger.entries and not ledger.error
 
     async def _write_profiles(self) -> bool:
-        """Write what discovery found of each profile; whether all writes succeeded."""
+        """Write what discovery found of each profile; whether all of them say it now."""
         moment = now()
-        calls = [
-            status_patch(resources.SUPERNODEPROFILES, key, patch, record.resource_version)
-            for key, record in self._caches.profiles.store.items()
+        differing = [
+            (record, patch)
+            for record in self._caches.profiles.store.values()
             if (patch := status.difference(record.status, status.profile_status(record, self._state, moment)))
         ]
-        results = await self._writer.run("profiles", calls)
-        for result in results:
-            if not isinstance(result, ApiError):
+        due = [(record, patch) for record, patch in differing if not self._pauses.left(record.uid)]
+        calls = [status_patch(resources.SUPERNODEPROFILES, r.key, patch, r.resource_version) for r, patch in due]
+        written = 0
+        for (record, _), result in zip(due, await self._writer.run("profiles", calls), strict=True):
+            if isinstance(result, ApiError):
+                self._failed(f"SuperNodeProfile {record.key[1]}", record.uid, result)
+            else:
+                written += 1
+                self._pauses.succeeded(record.uid)
                 self._caches.profiles.put(result)
-        return not any(isinstance(result, ApiError) for result in results)
+        return written == len(differing)
 
     async def write_counts(self) -> float | None:
         """Write the counts of supernodes whose view changed; seconds until the next write that had to wait."""
@@ -85,10 +93,18 @@ class Upkeep:
         for (name, _), result in zip(writes, results, strict=True):
             if isinstance(result, ApiError):
                 self._state.changed.add(name)
-                later.append(RETRY_DELAY)
+                pause = max(STATUS_INTERVAL, self._failed(f"SuperNode {name}", name, result))
+                self._due[name] = moment + pause
+                later.append(pause)
             else:
+                self._pauses.succeeded(name)
                 self._caches.supernodes.put(result)
         return min(later, default=None)
+
+    def _failed(self, what: str, name: str, problem: ApiError) -> float:
+        pause = self._pauses.failed(name)
+        _log.warning("status of %s was not written, tries again in %.1f s: %s", what, pause, problem)
+        return pause
 
     def _counts_of(self, name: str) -> Any:
         record = self._caches.supernodes.store.get(("", name))
