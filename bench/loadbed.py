@@ -85,6 +85,7 @@ class Stage:
         self.bed = bed
         self._shapes = shapes
         self.operator = Operator(bed, install(bed), arguments=())
+        self._supernodes = 0
         documents = [shape.document for shape in shapes if shape.document]
         if documents:
             apply(bed, documents)
@@ -111,6 +112,7 @@ class Stage:
             for number, shape in enumerate(self._shapes)
             if supernodes.get(f"s{number}")
         ]
+        self._supernodes = sum(supernodes.values())
         return self.bed.apply(Fleet.parse({"pools": pools}), _quiet)
 
     @staticmethod
@@ -118,10 +120,26 @@ class Stage:
         return shape.document["spec"] if shape.document else shape.profile
 
     async def lend_reserves(self, api: Api) -> None:
-        """Let jobs have every node: no supernode keeps any back."""
-        for name in (await api.request("GET", SUPERNODES))["items"]:
-            path = f"{SUPERNODES}/{name['metadata']['name']}"
-            await api.request("PATCH", path, {"spec": {"reserve": 0}}, merge=True)
+        """Let jobs have every node: no supernode keeps any back. Waits until all are there and nothing is written."""
+        async with asyncio.timeout(300.0):
+            await self.calm()
+            supernodes = await api.every(SUPERNODES)
+            for supernode in supernodes:
+                path = f"{SUPERNODES}/{supernode['metadata']['name']}"
+                await api.request("PATCH", path, {"spec": {"reserve": 0}}, merge=True)
+            await self.calm()
+        if len(supernodes) != self._supernodes:
+            raise TestbedError(f"{len(supernodes)} supernodes were discovered, not {self._supernodes}")
+
+    async def calm(self, seconds: float = 2.0) -> None:
+        """Wait until the operator writes nothing for so long."""
+        before = -1.0
+        while True:
+            now = (await self.metrics()).writes
+            if now == before:
+                return
+            before = now
+            await asyncio.sleep(seconds)
 
     async def start_operator(self) -> float:
         """Start the operator; seconds until it is ready."""

@@ -120,6 +120,7 @@ async def arrivals(stage: Stage, api: Api, name: str, extent: Extent) -> list[Fi
     """Jobs of one pod of one card, as fast as the API server takes them; then all of them deleted."""
     table, work = Table(name), Work(500 if extent.quick else 15000, 1, DENSE, 1)
     await stage.start_operator()
+    await stage.calm()
     took = await carry(stage, api, work)
     memory = stage.peak_memory()
     cleaned = await clean(api)
@@ -142,6 +143,7 @@ async def waiting(stage: Stage, api: Api, name: str, extent: Extent) -> list[Fig
     table, waiters = Table(name), 200 if extent.quick else WAITING
     supernodes = await api.count("/api/v1/nodes") // 48
     await stage.start_operator()
+    await stage.calm()
     full = Work(supernodes, 48, PEERS, 8, required="supernode", prefix="full")
     await carry(stage, api, full, calm=False)
     before = await stage.metrics()
@@ -203,6 +205,7 @@ async def peers(stage: Stage, api: Api, name: str, extent: Extent) -> list[Figur
         "200 gangs of 8 in a rack each": Work(200, 8, PEERS, 4, required="rack"),
     }
     await stage.start_operator()
+    await stage.calm()
     for what, work in shapes.items():
         if work.pods * work.cards > nodes * 8 or (extent.quick and work.pods > 300):
             continue

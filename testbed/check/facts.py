@@ -64,6 +64,25 @@ def seats(runs: Iterable[Json]) -> Seats:
     return found
 
 
+def ledger_entry(line: str) -> Json:
+    """A line of a ledger as ``group``, ``uid`` and the ``runs`` of members and of ``spares``. Raises ValueError."""
+    group, uid, *held = line.split(" ")
+    runs: list[Json] = []
+    spares: list[Json] = []
+    for text in held:
+        ranks, rest = text.removeprefix("+").split("@")
+        nodes, cards = rest.split(":")
+        (spares if text[0] == "+" else runs).append({"ranks": ranks, "nodes": nodes, "cards": cards.split("/")})
+    return {"group": group, "uid": uid, "runs": runs, **({"spares": spares} if spares else {})}
+
+
+def ledger_line(entry: Json) -> str:
+    """Inverse of `ledger_entry`."""
+    runs = [("", run) for run in entry["runs"]] + [("+", run) for run in entry.get("spares", ())]
+    held = [f"{sign}{run['ranks']}@{run['nodes']}:{'/'.join(run['cards'])}" for sign, run in runs]
+    return " ".join([entry["group"], entry["uid"], *held])
+
+
 @dataclass(frozen=True, slots=True)
 class Level:
     """A level of a profile; ``cards`` is what one domain of it nominally has."""

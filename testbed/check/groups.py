@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from testbed.check.facts import Cluster, Json, Pod, Seat, Seats, seats
+from testbed.check.facts import Cluster, Json, Pod, Seat, Seats, ledger_entry, seats
 from testbed.check.report import Report, Rule
 
 
@@ -58,7 +58,14 @@ def ledgers(cluster: Cluster, report: Report) -> list[Holding]:
     held: list[Holding] = []
     owner: dict[tuple[str, int], str] = {}
     for name, obj in cluster.supernodes.items():
-        for entry in obj.get("status", {}).get("ledger", ()):
+        for line in obj.get("status", {}).get("ledger", ()):
+            try:
+                entry = ledger_entry(line)
+            except ValueError:
+                report.expect(
+                    Rule.AGREE, f"supernode {name}", False, f"its ledger has a line that says nothing: {line}"
+                )
+                continue
             subject = f"supernode {name}, {entry['group']}"
             found = _decoded(entry["runs"], subject, report)
             held.append(Holding(name, entry["group"], entry["uid"], found))

@@ -45,7 +45,7 @@ def nodes(supernode: str = "a", count: int = 4) -> list[Json]:
     return [node(f"{supernode}-n{i}", supernode, str(i // 2)) for i in range(count)]
 
 
-def supernode(name: str = "a", *, ledger: list[Json] | None = None, **spec: Any) -> Json:
+def supernode(name: str = "a", *, ledger: list[str] | None = None, **spec: Any) -> Json:
     made: Json = {
         "apiVersion": "supernode.io/v1alpha1",
         "kind": "SuperNode",
@@ -55,9 +55,9 @@ def supernode(name: str = "a", *, ledger: list[Json] | None = None, **spec: Any)
     return made | ({"status": {"ledger": ledger}} if ledger is not None else {})
 
 
-def held(group: str, nodes: str, *cards: str, ranks: str = "0") -> Json:
-    """An entry of a ledger."""
-    return {"group": group, "uid": group, "runs": [{"ranks": ranks, "nodes": nodes, "cards": list(cards)}]}
+def held(group: str, nodes: str, *cards: str, ranks: str = "0") -> str:
+    """A line of a ledger."""
+    return f"{group} {group} {ranks}@{nodes}:{'/'.join(cards)}"
 
 
 def pod(name: str, on: str, cards: int, **labels: str) -> Json:

@@ -44,7 +44,7 @@ def claim(members: int, **topology: object) -> Json:
 
 
 def test_a_lost_node_is_replaced_from_the_spare_in_its_rack(repairs: Repairs) -> None:
-    entry = small.held("research/x", "a-n0", "0-3") | {"spares": [{"ranks": "0", "nodes": "a-n1", "cards": ["0-3"]}]}
+    entry = small.held("research/x", "a-n0", "0-3") + " +0@a-n1:0-3"
     code, [result], _ = repairs([*fleet(entry, without="a-n0"), claim(1, spares={"members": 1, "within": "rack"})])
     assert (code, result["step"], result["feasible"]) == (0, "Spare", True)
     [move] = result["moved"]

@@ -103,3 +103,17 @@ async def test_a_flood_is_cut(session: Session, namespace: str) -> None:
         assert recorder.dropped == 1000
         await asyncio.sleep(1)
         assert 10 <= len(await events_of(session, job.uid, 1, namespace)) <= 20
+
+
+async def test_of_a_flood_late_warnings_are_posted_and_late_good_news_are_not(session: Session, namespace: str) -> None:
+    job = Reference.of(LEASES, await session.create(LEASES, lease(namespace, "job")))
+    async with recording(session, rate=20, burst=1) as recorder:
+        for number in range(200):
+            recorder.record(job, "Fine", f"number {number}", action="Testing")
+        for number in range(10):
+            recorder.record(job, "Wrong", f"number {number}", action="Testing", warning=True)
+        await until(lambda: recorder.dropped > 100)
+        wrong = 0
+        async with asyncio.timeout(10):
+            while wrong < 10:
+                wrong = sum(event["reason"] == "Wrong" for event in await events_of(session, job.uid, 1, namespace))

@@ -2,10 +2,13 @@
 
 import json
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
 from cluster_view import Cluster, Json, training_job
+
+from testbed.check.facts import ledger_line
 
 pytestmark = pytest.mark.cluster
 
@@ -16,6 +19,10 @@ def _status(cluster: Cluster, kind: str, name: str, *scope: str, **fields: Any) 
     """Set fields of a status; ``None`` removes one."""
     patch = json.dumps({"status": fields})
     cluster.kubectl("patch", kind, name, *scope, "--subresource=status", "--type=merge", "-p", patch)
+
+
+def _write_ledger(cluster: Cluster, supernode: str, entries: Iterable[Json]) -> None:
+    _status(cluster, "sn", supernode, ledger=[ledger_line(entry) for entry in entries])
 
 
 def _start(cluster: Cluster, namespace: str) -> Kept:
@@ -100,13 +107,13 @@ def test_spoilt_ledgers_are_written_anew(cluster: Cluster, namespace: str) -> No
     ledgers, pods = before = _start(cluster, namespace)
     [first, *_] = ledgers
     broken = [{**entry, "runs": [{**run, "nodes": "a3-[0-"} for run in entry["runs"]]} for entry in ledgers[first]]
-    _status(cluster, "sn", first, ledger=broken)
+    _write_ledger(cluster, first, broken)
     _mended(cluster, namespace, before)
     ghost = {"group": "nobody/ghost", "uid": "ghost", "runs": [{"ranks": "0", "nodes": "a3-1-n007", "cards": ["15"]}]}
-    _status(cluster, "sn", first, ledger=[*ledgers[first], ghost])
+    _write_ledger(cluster, first, [*ledgers[first], ghost])
     _mended(cluster, namespace, before)
     halved = [entry for entry in ledgers[first] if not entry["group"].endswith("/wide")]
-    _status(cluster, "sn", first, ledger=halved)
+    _write_ledger(cluster, first, halved)
     _mended(cluster, namespace, before)
     assert len(pods) == 14
 
@@ -120,7 +127,7 @@ def test_cards_given_twice_stay_with_the_first(cluster: Cluster, namespace: str)
         next(e for e in cluster.ledger()[supernode] if e["group"] == f"{namespace}/{name}")
         for name in ("first", "second")
     )
-    _status(cluster, "sn", supernode, ledger=[mine, {**other, "runs": mine["runs"]}])
+    _write_ledger(cluster, supernode, [mine, {**other, "runs": mine["runs"]}])
     cluster.wait("each has its own", lambda: _disjoint(cluster, supernode) and _count(cluster, namespace) == 4, 60)
     uids = {p["metadata"]["uid"] for p in cluster.pods("first", namespace)}
     for name in ("first", "second"):

@@ -45,7 +45,7 @@ def test_the_ledger_of_8192_cards_is_small(cluster: str) -> None:
 def _size(running: dict[str, tuple[Member, ...]]) -> int:
     uid = "0f6b2c3a-9a51-4b0e-8a4e-3f1f6f0f8f11"
     entries = [
-        LedgerEntry(name, uid, tuple(runs)).to_dict()
+        LedgerEntry(name, uid, tuple(runs)).text
         for name, members in running.items()
         for runs in by_supernode(members).values()
     ]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from history import Event, Json, Key, of_kinds
 
 from testbed.check import Rule, check
-from testbed.check.facts import Cards, Pod, Seat, Seats, seats
+from testbed.check.facts import Cards, Pod, Seat, Seats, ledger_entry, seats
 
 Card = tuple[str, int]
 """A node and the index of one of its cards."""
@@ -76,7 +76,7 @@ class Promises:
         before = self._ledgers.get(name, ())
         after = tuple(
             Entry(entry["group"], entry["uid"], seats(entry["runs"]))
-            for entry in ((obj or {}).get("status") or {}).get("ledger", ())
+            for entry in map(ledger_entry, ((obj or {}).get("status") or {}).get("ledger", ()))
         )
         if after == before:
             return

@@ -12,10 +12,7 @@ def _group(name: str, members: int) -> Event:
 
 def _ledger(supernode: str, **held: tuple[str, str, str]) -> Event:
     """A supernode whose ledger gives each group (ranks, nodes, cards)."""
-    ledger = [
-        {"group": f"a/{group}", "uid": f"uid-{group}", "runs": [{"ranks": ranks, "nodes": nodes, "cards": [cards]}]}
-        for group, (ranks, nodes, cards) in held.items()
-    ]
+    ledger = [f"a/{group} uid-{group} {ranks}@{nodes}:{cards}" for group, (ranks, nodes, cards) in held.items()]
     return Event(0, "SuperNode", ("", supernode), {"metadata": {"name": supernode}, "status": {"ledger": ledger}})
 
 

@@ -12,6 +12,7 @@ from promises import Promises
 from replica import Replica
 
 from testbed.bed import Bed
+from testbed.check.facts import ledger_entry
 from testbed.client import ApiClient, connect
 from testbed.errors import ApiError
 
@@ -156,7 +157,8 @@ class World:
     def ledgers(self) -> dict[str, list[Json]]:
         """Ledger entries by supernode."""
         return {
-            sn["metadata"]["name"]: sn.get("status", {}).get("ledger", []) for sn in self.history.every("SuperNode")
+            sn["metadata"]["name"]: [ledger_entry(line) for line in sn.get("status", {}).get("ledger", ())]
+            for sn in self.history.every("SuperNode")
         }
 
     def holders(self) -> set[str]:

@@ -56,7 +56,7 @@ def node(supernode: int, place: int) -> Json:
     }
 
 
-def supernode(index: int, ledger: list[Json], free: int) -> Json:
+def supernode(index: int, ledger: list[str], free: int) -> Json:
     cards = {"total": 32, "healthy": 32, "allocated": 32 - free, "free": free}
     return {
         "kind": "SuperNode",
@@ -120,8 +120,7 @@ def ring() -> list[Json]:
         obj["metadata"] |= {"name": f"r{place}", "labels": {"machine": "r", "example.com/ring": "0", PLACE: str(place)}}
         obj["status"] |= {"capacity": {"example.com/card": "2"}, "allocatable": {"example.com/card": "2"}}
     run = {"ranks": "0-1", "nodes": "r3,r0", "cards": ["0-1"]}
-    entry = {"group": "a/arc", "uid": "group-arc", "runs": [run]}
-    home = supernode(9, [entry], free=4)
+    home = supernode(9, ["a/arc group-arc 0-1@r3,r0:0-1"], free=4)
     home["metadata"]["name"] = "ring"
     home["spec"] = {"profile": "r", "nodeSelector": {"example.com/ring": "0"}}
     home["status"]["cards"] = {"total": 8, "healthy": 8, "allocated": 4, "free": 4}
@@ -136,17 +135,13 @@ def sound() -> list[Json]:
     big = {"ranks": "0-3", "nodes": "s0-n[00-03]", "cards": ["0-7"]}
     small = {"ranks": "0-1", "nodes": "s1-n00", "cards": ["0-1", "2-3"]}
     disk = {"ranks": "0", "nodes": "s1-n00", "cards": ["4-7"]}
-
-    def entry(name: str, run: Json) -> Json:
-        return {"group": f"a/{name}", "uid": f"group-{name}", "runs": [run]}
-
     wide, narrow = {"pod": 1, "rack": 2, "node": 4}, {"pod": 1, "rack": 1, "node": 1}
     blocks = {"required": "supernode", "blocks": [{"level": "rack", "members": 2}], "maxSpan": {"rack": 2}}
     return [
         profile(),
         *(node(index, place) for index in range(2) for place in range(4)),
-        supernode(0, [entry("big", big)], free=0),
-        supernode(1, [entry("small", small), entry("disk", disk)], free=24),
+        supernode(0, ["a/big group-big 0-3@s0-n[00-03]:0-7"], free=0),
+        supernode(1, ["a/small group-small 0-1@s1-n00:0-1/2-3", "a/disk group-disk 0@s1-n00:4-7"], free=24),
         group("big", 4, 8, {"supernode": "sn-0", **big}, wide, blocks),
         group("small", 2, 2, {"supernode": "sn-1", **small}, narrow, {}),
         group("disk", 1, 4, {"supernode": "sn-1", **disk}, narrow, {}, job=False),
@@ -169,11 +164,11 @@ class Objects:
         kind, name = title.split("/")
         return next(obj for obj in self.items if obj["kind"] == kind and obj["metadata"]["name"] == name)
 
-    def run(self, title: str) -> Json:
-        """The first run of a SuperNode's ledger or of a CardGroup's placement."""
-        status = self[title]["status"]
-        run: Json = status["ledger"][0]["runs"][0] if "ledger" in status else status["placement"][0]
-        return run
+    def rewrite(self, title: str, old: str, new: str) -> None:
+        """Change the text of a SuperNode's ledger."""
+        ledger = self[title]["status"]["ledger"]
+        assert any(old in line for line in ledger)
+        ledger[:] = [line.replace(old, new) for line in ledger]
 
     def move(self, name: str, rank: int, where: str, cards: str | None = None) -> None:
         """Move a pod and its pin, as if it had been meant to be there."""
@@ -292,7 +287,7 @@ def card_in_two_pods(objects: Objects) -> None:
 
 @damage(Rule.ONCE)
 def card_in_two_ledger_entries(objects: Objects) -> None:
-    objects["SuperNode/sn-1"]["status"]["ledger"][1]["runs"][0]["cards"] = ["0-3"]
+    objects.rewrite("SuperNode/sn-1", "n00:4-7", "n00:0-3")
 
 
 @damage(Rule.ONCE)
@@ -319,7 +314,7 @@ def group_of_another_size_than_its_job(objects: Objects) -> None:
 
 @damage(Rule.WHOLE)
 def ledger_with_smaller_members(objects: Objects) -> None:
-    objects.run("SuperNode/sn-0")["cards"] = ["0-3"]
+    objects.rewrite("SuperNode/sn-0", ":0-7", ":0-3")
 
 
 @damage(Rule.AGREE)
@@ -329,7 +324,7 @@ def pod_on_another_node_than_the_ledger(objects: Objects) -> None:
 
 @damage(Rule.AGREE)
 def status_with_other_ranks_than_the_ledger(objects: Objects) -> None:
-    objects.run("CardGroup/big")["nodes"] = "s0-n[02-03],s0-n[00-01]"
+    objects["CardGroup/big"]["status"]["placement"][0]["nodes"] = "s0-n[02-03],s0-n[00-01]"
 
 
 @damage(Rule.AGREE)
@@ -344,7 +339,12 @@ def ledger_of_a_group_that_is_gone(objects: Objects) -> None:
 
 @damage(Rule.AGREE)
 def ledger_that_cannot_be_read(objects: Objects) -> None:
-    objects.run("SuperNode/sn-0")["ranks"] = "0-9"
+    objects.rewrite("SuperNode/sn-0", "0-3@", "0-9@")
+
+
+@damage(Rule.AGREE)
+def ledger_with_a_line_that_says_nothing(objects: Objects) -> None:
+    objects.rewrite("SuperNode/sn-0", " 0-3@", " ")
 
 
 @damage(Rule.AGREE)
@@ -359,7 +359,7 @@ def job_that_counts_too_few_running_pods(objects: Objects) -> None:
 
 @damage(Rule.PLACE)
 def status_that_names_another_supernode(objects: Objects) -> None:
-    objects.run("CardGroup/big")["supernode"] = "sn-1"
+    objects["CardGroup/big"]["status"]["placement"][0]["supernode"] = "sn-1"
 
 
 @damage(Rule.PLACE)

@@ -1,7 +1,7 @@
 """Ledgers are compact and lose nothing."""
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from supernode.topology.fleet import Member
@@ -48,10 +48,26 @@ def test_round_trip(seats: list[Seat]) -> None:
 
 
 @given(SEATS)
-def test_dictionary_form_round_trips(seats: list[Seat]) -> None:
+def test_lines_round_trip(seats: list[Seat]) -> None:
+    assume(seats)
     entry = LedgerEntry("default/job", "u-1", tuple(encode(seats)))
-    assert LedgerEntry.from_dict(entry.to_dict()) == entry
+    assert LedgerEntry.from_text(entry.text) == entry
     assert list(entry.seats()) == seats
+
+
+def test_a_line_is_what_people_read() -> None:
+    runs = (Run("0-47", "sn0-n[000-047]", ("0-15",)), Run("48-49", "sn0-n048", ("0-7", "8-15")))
+    entry = LedgerEntry("ml/llama", "5f0c", runs, spares=(Run("0", "sn0-n049", ("0-15",)),))
+    assert entry.text == "ml/llama 5f0c 0-47@sn0-n[000-047]:0-15 48-49@sn0-n048:0-7/8-15 +0@sn0-n049:0-15"
+    assert LedgerEntry.from_text(entry.text) == entry
+
+
+@pytest.mark.parametrize(
+    "text", ["", "ml/llama", "ml/llama 5f0c", "ml/llama  0@n:0", "ml/llama 5f0c n:0", "ml/llama 5f0c 0@n", {}, None]
+)
+def test_what_is_no_line_is_refused(text: object) -> None:
+    with pytest.raises(RangeError, match="not"):
+        LedgerEntry.from_text(text)
 
 
 def test_spares_are_booked_beside_members_and_numbered_in_each_supernode() -> None:
@@ -60,7 +76,7 @@ def test_spares_are_booked_beside_members_and_numbered_in_each_supernode() -> No
     entries = entries_for("default/job", "u-1", members, spares)
     assert [seat.node for seat in entries["sn-1"].seats()] == ["n2", "n3"]
     assert entries["sn-1"].spare_seats() == (Seat(0, "s2", 0b11), Seat(1, "s3", 0b11))
-    assert LedgerEntry.from_dict(entries["sn-1"].to_dict()) == entries["sn-1"]
+    assert LedgerEntry.from_text(entries["sn-1"].text) == entries["sn-1"]
     assert held_cards(entries.values()) == {f"{kind}{i}": 0b11 for kind in "ns" for i in range(4)}
 
 

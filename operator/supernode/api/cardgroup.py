@@ -10,7 +10,6 @@ from pydantic import Field
 from supernode.api.base import ApiModel, ObjectMeta, ObjectName, Precision, Rule, StatusModel, Unique, immutable
 from supernode.api.conditions import Condition
 from supernode.api.names import API_VERSION
-from supernode.api.supernode import Run
 from supernode.api.topology import SHAPE_PRODUCT, Objective, Topology
 
 PRIORITY_LIMIT = 1_000_000_000
@@ -93,9 +92,13 @@ class CardGroupSpec(ApiModel):
     )
 
 
-class PlacementRun(Run):
-    """A run of members in one supernode."""
+class PlacementRun(StatusModel):
+    """Members in one supernode, in compact form. For each node in order and each card set in order there is one member;
+    ranks are consecutive."""
 
+    ranks: str = Field(description='Ranks of the members, such as "0-47".')
+    nodes: str = Field(description='Names of the nodes, such as "sn0-n[000-047]".')
+    cards: tuple[str, ...] = Field(description='Card sets each node gives, one per member on it, such as ["0-15"].')
     supernode: str = Field(description="Name of the SuperNode the nodes belong to.")
 
 

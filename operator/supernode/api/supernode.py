@@ -39,26 +39,6 @@ class LargestBlock(StatusModel):
     cards: int = Field(description="Cards of the largest whole block that fits into one domain.")
 
 
-class Run(StatusModel):
-    """Members in compact form. For each node in order and each card set in order there is one member; ranks are
-    consecutive."""
-
-    ranks: str = Field(description='Ranks of the members, such as "0-47".')
-    nodes: str = Field(description='Names of the nodes, such as "sn0-n[000-047]".')
-    cards: tuple[str, ...] = Field(description='Card sets each node gives, one per member on it, such as ["0-15"].')
-
-
-class LedgerEntry(StatusModel):
-    """The cards one group holds in this supernode."""
-
-    group: str = Field(description="Namespace and name of the CardGroup.")
-    uid: str = Field(description="uid of the CardGroup.")
-    runs: tuple[Run, ...] = Field(default=(), description="Which member holds which cards of which node.")
-    spares: tuple[Run, ...] = Field(
-        default=(), description="Cards held for repairs of the group; spares are numbered from 0 in each supernode."
-    )
-
-
 class SuperNodeStatus(StatusModel):
     """What the supernode has and who holds it."""
 
@@ -79,11 +59,11 @@ class SuperNodeStatus(StatusModel):
     shape: str = Field(
         default="", description="Digest of the profile's resource and levels that the ledger was written under."
     )
-    # Atomic, not keyed by uid: the API server would track the owner of each field of each entry, and compare thousands
-    # of them at every swap, for a list that one writer owns as a whole.
-    ledger: tuple[LedgerEntry, ...] = Field(
+    ledger: tuple[str, ...] = Field(
         default=(),
-        description="Who holds which cards: the truth about allocation.",
+        description="Who holds which cards: the truth about allocation. A line for each CardGroup: its name, its uid, "
+        "and runs RANKS@NODES:CARDS, a + before those of spares. For each node in order and each card set in order "
+        '(parted by /) there is one member, as in "ml/llama 5f0c7a52-6e0f-4a53-a3c2-0a7a3a3f6c11 0-1@sn0-n[0-1]:0-15".',
     )
     term: int = Field(
         default=0,

@@ -22,6 +22,7 @@ _NAME_CHARACTERS = 230
 _REMEMBERED = 4096
 _QUEUED = 1000
 _SERIES_SECONDS = 600.0
+_STALE_SECONDS = 3.0
 
 log = logging.getLogger(__name__)
 
@@ -50,10 +51,12 @@ class Reference:
 
 @dataclass(slots=True)
 class _Series:
-    """One event and how often it has happened."""
+    """One event and how often it has happened; times of the monotonic clock."""
 
     body: JsonObject
     last_seen: float
+    warning: bool
+    queued_at: float = 0.0
     last_posted: float = 0.0
     count: int = 1
     queued: bool = True
@@ -65,7 +68,8 @@ class EventRecorder:
     `repeat_every` seconds, as a count. What is about the same object with the same reason and note is the same event.
 
     Events are a courtesy: when the server does not take one, or there are too many, it is dropped and counted in
-    ``dropped``.
+    ``dropped``. Of a flood the warnings are posted, late if need be; what went well is news for three seconds only, so
+    that a thousand jobs that started do not keep the server busy after the last of them runs.
     """
 
     def __init__(
@@ -107,7 +111,7 @@ class EventRecorder:
         key, now = (regarding, reason, note), time.monotonic()
         series = self._series.get(key)
         if series is None or now - series.last_seen > _SERIES_SECONDS:
-            series = _Series(self._event(regarding, reason, note, action, warning, related), now)
+            series = _Series(self._event(regarding, reason, note, action, warning, related), now, warning)
             self._series[key] = series
             if len(self._series) > _REMEMBERED:
                 self._series.popitem(last=False)
@@ -125,8 +129,11 @@ class EventRecorder:
         """Post what is recorded until cancelled."""
         while True:
             series = await self._queue.get()
-            await self._take_token()
             series.queued = False
+            if not series.warning and time.monotonic() - series.queued_at > _STALE_SECONDS:
+                self.dropped += 1
+                continue
+            await self._take_token()
             series.last_posted = time.monotonic()
             try:
                 await self._post(series)
@@ -135,6 +142,7 @@ class EventRecorder:
                 log.info("event %s not posted: %s", series.body["metadata"]["name"], error)
 
     def _enqueue(self, series: _Series) -> None:
+        series.queued_at = time.monotonic()
         try:
             self._queue.put_nowait(series)
         except asyncio.QueueFull:

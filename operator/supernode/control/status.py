@@ -219,7 +219,7 @@ def ledger_patch(
     now: datetime,
 ) -> Json:
     """The patch of a SuperNode's status that swaps its ledger in ``term`` and brings its counts along."""
-    ledger = [entry.to_dict() for entry in entries]
+    ledger = [entry.text for entry in entries]
     return difference(record.status, {**supernode_status(record, view, state, now), "ledger": ledger, "term": term})
 
 

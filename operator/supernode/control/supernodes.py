@@ -48,10 +48,11 @@ class Ledger:
 
         ``before`` is the ledger as it was read last: of a large one only the entries that are new are read.
         """
-        known = {entry.uid: entry for entry in before.entries} if before is not None else {}
+        known = {entry.text: entry for entry in before.entries} if before is not None else {}
         term = record.status.get("term", 0)
         try:
-            entries = tuple(_entry(item, known) for item in record.status.get("ledger", ()))
+            texts = record.status.get("ledger", ())
+            entries = tuple(known.get(str(text)) or LedgerEntry.from_text(text) for text in texts)
             booked, doubled = _book(entries)
             spare_cards = sum(seat.cards.bit_count() for entry in entries for seat in entry.spare_seats())
         except RangeError as problem:
@@ -68,11 +69,6 @@ def _book(entries: Iterable[LedgerEntry]) -> tuple[dict[str, int], frozenset[str
                 doubled.add(entry.uid)
             booked[node] = booked.get(node, 0) | cards
     return booked, frozenset(doubled)
-
-
-def _entry(item: Mapping[str, Any], known: Mapping[str, LedgerEntry]) -> LedgerEntry:
-    entry = known.get(item.get("uid", ""))
-    return entry if entry is not None and entry.to_dict() == item else LedgerEntry.from_dict(item)
 
 
 def shape_of(profile: Profile) -> str:

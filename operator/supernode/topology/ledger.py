@@ -1,4 +1,4 @@
-"""How allocations are written down: members as runs, and runs as the dictionaries the API server stores.
+"""How allocations are written down: members as runs, runs as the lines of a ledger or the items of a placement.
 
 A `Run` says "these consecutive ranks lie on these nodes, in this order, and on each node on these card sets, in this
 order". A whole-node group on one supernode is one run whatever its size; `decode(encode(members))` gives the members
@@ -91,13 +91,27 @@ class Run:
             raise RangeError(f"cards of a run must be a list of text, not {list(cards)!r}")
         return cls(ranks, nodes, tuple(cards))
 
+    def to_text(self) -> str:
+        """`RANKS@NODES:CARDS`, several card sets parted by `/`: `0-47@sn0-n[000-047]:0-15`."""
+        return f"{self.ranks}@{self.nodes}:{'/'.join(self.cards)}"
+
+    @classmethod
+    def from_text(cls, text: str) -> Run:
+        """Inverse of `to_text`. Raises RangeError when a part is missing."""
+        ranks, _, places = text.partition("@")
+        nodes, _, cards = places.partition(":")
+        if not (ranks and nodes and cards):
+            raise RangeError(f"a run is RANKS@NODES:CARDS, such as 0-47@sn0-n[000-047]:0-15, not {text!r}")
+        return cls(ranks, nodes, tuple(cards.split("/")))
+
 
 @dataclass(frozen=True)
 class LedgerEntry:
     """What one group holds in one supernode. group is `namespace/name`; uid is the CardGroup's. spares: what it holds
     for repairs, numbered from 0 in each supernode.
 
-    Both forms are kept: a ledger of thousands of entries is read and written anew for each that comes or goes.
+    Its text is one line: `GROUP UID RUN...`, the runs of spares behind a `+`. A line costs the API server a tenth of
+    what an object with fields costs it, for each entry at every swap (docs/adr/0008-ledgers-are-lines.md).
     """
 
     group: str
@@ -114,9 +128,10 @@ class LedgerEntry:
         return tuple(decode(self.spares))
 
     @cached_property
-    def _document(self) -> Mapping[str, Any]:
-        document = {"group": self.group, "uid": self.uid, "runs": [run.to_dict() for run in self.runs]}
-        return document | ({"spares": [run.to_dict() for run in self.spares]} if self.spares else {})
+    def text(self) -> str:
+        """The item of SuperNode.status.ledger."""
+        held = (*(run.to_text() for run in self.runs), *(f"+{run.to_text()}" for run in self.spares))
+        return " ".join((self.group, self.uid, *held))
 
     def seats(self) -> tuple[Seat, ...]:
         """The members. Raises RangeError on malformed runs."""
@@ -126,17 +141,19 @@ class LedgerEntry:
         """The spares. Raises RangeError on malformed runs."""
         return self._spare_seats
 
-    def to_dict(self) -> Mapping[str, Any]:
-        """The item of SuperNode.status.ledger; the same one each time, not to be changed."""
-        return self._document
-
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> LedgerEntry:
-        """From an item of SuperNode.status.ledger. Raises RangeError when a field is missing."""
-        group, uid, runs, spares = data.get("group"), data.get("uid"), data.get("runs") or (), data.get("spares") or ()
-        if not isinstance(group, str) or not isinstance(uid, str):
-            raise RangeError(f"a ledger entry needs group and uid, not {dict(data)!r}")
-        return cls(group, uid, tuple(map(Run.from_dict, runs)), tuple(map(Run.from_dict, spares)))
+    def from_text(cls, text: object) -> LedgerEntry:
+        """Inverse of `text`. Raises RangeError when it is none, or a part is missing."""
+        parts = text.split(" ") if isinstance(text, str) else []
+        if len(parts) < 3 or not all(parts):
+            raise RangeError(f"a ledger entry is GROUP UID RUN..., such as ns/job UID 0@node:0-7, not {text!r}")
+        group, uid, *held = parts
+        return cls(
+            group,
+            uid,
+            tuple(Run.from_text(run) for run in held if not run.startswith("+")),
+            tuple(Run.from_text(run[1:]) for run in held if run.startswith("+")),
+        )
 
 
 def entries_for(group: str, uid: str, members: Iterable[Homed], spares: Iterable[Homed] = ()) -> dict[str, LedgerEntry]:
