@@ -76,6 +76,12 @@ def ledger_entry(line: str) -> Json:
     return {"group": group, "uid": uid, "runs": runs, **({"spares": spares} if spares else {})}
 
 
+def ledger_entries(supernode: Json) -> list[Json]:
+    """The entries of a SuperNode's ledger; what an earlier version wrote, objects, says nothing any more."""
+    lines = (supernode.get("status") or {}).get("ledger", ())
+    return [ledger_entry(line) for line in lines if isinstance(line, str)]
+
+
 def ledger_line(entry: Json) -> str:
     """Inverse of `ledger_entry`."""
     runs = [("", run) for run in entry["runs"]] + [("+", run) for run in entry.get("spares", ())]

@@ -13,7 +13,7 @@ import yaml
 
 from testbed import bed as testbed
 from testbed.bed import Bed
-from testbed.check.facts import ledger_entry
+from testbed.check.facts import ledger_entries
 from testbed.installation import Operator, install
 
 Json = dict[str, Any]
@@ -99,10 +99,7 @@ class Cluster:
 
     def ledger(self) -> dict[str, list[Json]]:
         """Ledger entries by supernode."""
-        return {
-            sn["metadata"]["name"]: [ledger_entry(line) for line in sn.get("status", {}).get("ledger", ())]
-            for sn in self.every("supernodes")
-        }
+        return {sn["metadata"]["name"]: ledger_entries(sn) for sn in self.every("supernodes")}
 
     def holders(self) -> set[str]:
         """Groups that any ledger names."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from history import Event, Json, Key, of_kinds
 
 from testbed.check import Rule, check
-from testbed.check.facts import Cards, Pod, Seat, Seats, ledger_entry, seats
+from testbed.check.facts import Cards, Pod, Seat, Seats, ledger_entries, seats
 
 Card = tuple[str, int]
 """A node and the index of one of its cards."""
@@ -74,10 +74,7 @@ class Promises:
 
     def _ledger(self, name: str, obj: Json | None) -> None:
         before = self._ledgers.get(name, ())
-        after = tuple(
-            Entry(entry["group"], entry["uid"], seats(entry["runs"]))
-            for entry in map(ledger_entry, ((obj or {}).get("status") or {}).get("ledger", ()))
-        )
+        after = tuple(Entry(entry["group"], entry["uid"], seats(entry["runs"])) for entry in ledger_entries(obj or {}))
         if after == before:
             return
         self._ledgers[name] = after

@@ -12,7 +12,7 @@ from promises import Promises
 from replica import Replica
 
 from testbed.bed import Bed
-from testbed.check.facts import ledger_entry
+from testbed.check.facts import ledger_entries
 from testbed.client import ApiClient, connect
 from testbed.errors import ApiError
 
@@ -156,10 +156,7 @@ class World:
 
     def ledgers(self) -> dict[str, list[Json]]:
         """Ledger entries by supernode."""
-        return {
-            sn["metadata"]["name"]: [ledger_entry(line) for line in sn.get("status", {}).get("ledger", ())]
-            for sn in self.history.every("SuperNode")
-        }
+        return {sn["metadata"]["name"]: ledger_entries(sn) for sn in self.history.every("SuperNode")}
 
     def holders(self) -> set[str]:
         """Groups ("namespace/name") that any ledger names."""
