@@ -35,7 +35,7 @@ class Cluster:
     def try_kubectl(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         """kubectl, whatever comes of it."""
         command = ["kubectl", "--kubeconfig", str(self.bed.kubeconfig), *arguments]
-        return subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
+        return subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, timeout=180)
 
     def apply(self, *objects: Json) -> None:
         """Apply objects."""
@@ -46,6 +46,18 @@ class Cluster:
         scope = ["-n", namespace] if namespace else []
         text = self.kubectl("get", kind, name, *scope, "-o", "json", "--ignore-not-found")
         return json.loads(text) if text else None
+
+    def delete(self, kind: str, *names: str, namespace: str = "", seconds: float = 60.0) -> None:
+        """Delete objects and wait until they are gone, which kubectl may miss where others of their names come."""
+        uids = {name: found["metadata"]["uid"] for name in names if (found := self.get(kind, name, namespace))}
+        scope = ["-n", namespace] if namespace else []
+        self.kubectl("delete", kind, *names, *scope, "--wait=false")
+
+        def there(name: str) -> bool:
+            found = self.get(kind, name, namespace)
+            return found is not None and found["metadata"]["uid"] == uids.get(name)
+
+        self.wait(f"{kind} {' '.join(names)} is gone", lambda: not any(map(there, names)), seconds)
 
     def every(self, kind: str, namespace: str = "", selector: str = "") -> list[Json]:
         """All objects of a kind, in a namespace or in all."""

@@ -51,7 +51,7 @@ def test_every_worker_finds_where_the_others_are(cluster: Cluster, namespace: st
         for pod in pods
     ]
     assert [len(server["device"]) for server in table["server_list"]] == [16] * 3
-    cluster.kubectl("delete", "tj", "tables", "-n", namespace)
+    cluster.delete("tj", "tables", namespace=namespace)
     # The garbage collector looks for kinds it does not know yet every half minute.
     gone = lambda: not cluster.every("configmaps", namespace, "supernode.io/job=tables")  # noqa: E731
     cluster.wait("its files are gone", gone, seconds=90)
@@ -80,7 +80,7 @@ def test_mpi_workers_share_a_key_that_outlives_their_pods(cluster: Cluster, name
     assert "sshd" in second["spec"]["containers"][0]["command"][2]
     hosts = mounted(cluster, first, namespace)["hostfile"].splitlines()
     assert hosts == [f"solver-{rank}.solver.{namespace}.svc slots=16" for rank in range(2)]
-    cluster.kubectl("delete", "pod", "solver-1", "-n", namespace)
+    cluster.delete("pod", "solver-1", namespace=namespace)
     cluster.wait("it is there again", lambda: len(cluster.pods("solver", namespace)) == 2)
     [same] = [s for s in cluster.every("secrets", namespace) if s["metadata"]["name"].startswith("solver-ssh-")]
     assert same["data"] == secret["data"]

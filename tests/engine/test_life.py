@@ -68,7 +68,7 @@ def test_suspending_releases_and_resuming_asks_again(cluster: Cluster, namespace
 def test_a_deleted_job_releases_its_cards(cluster: Cluster, namespace: str) -> None:
     cluster.apply(training_job("gone", namespace))
     cluster.wait_phase("gone", namespace, "Running")
-    cluster.kubectl("delete", "tj", "gone", "-n", namespace)
+    cluster.delete("tj", "gone", namespace=namespace)
     cluster.wait("its cards are free", lambda: f"{namespace}/gone" not in cluster.holders())
     cluster.wait("its group is gone", lambda: cluster.get("cardgroup", "gone", namespace) is None)
     cluster.wait("its pods are gone", lambda: cluster.pods("gone", namespace) == [])
@@ -86,7 +86,7 @@ def test_a_pod_deleted_by_a_person_comes_back_in_its_place(cluster: Cluster, nam
     cluster.apply(training_job("stable", namespace, replicas=3))
     cluster.wait_phase("stable", namespace, "Running")
     before = {p["metadata"]["name"]: p for p in cluster.pods("stable", namespace)}
-    cluster.kubectl("delete", "pod", "stable-1", "-n", namespace)
+    cluster.delete("pod", "stable-1", namespace=namespace)
     cluster.wait(
         "a new stable-1",
         lambda: _uid(cluster, "stable-1", namespace) not in (None, before["stable-1"]["metadata"]["uid"]),
@@ -112,7 +112,7 @@ def test_waiting_jobs_get_freed_cards_by_priority_then_age(cluster: Cluster, nam
         cluster.wait("its reason", lambda n=name: "8 whole nodes" in _message(cluster, n, namespace))
         assert condition(job, "Allocated")["status"] == "False"
         time.sleep(1.1)  # ages are told apart by creationTimestamp, which has whole seconds
-    cluster.kubectl("delete", "tj", "all", "-n", namespace)
+    cluster.delete("tj", "all", namespace=namespace)
     cluster.wait_phase("urgent", namespace, "Running")
     cluster.wait_phase("old", namespace, "Running")
     assert cluster.job("young", namespace)["status"]["phase"] == "Pending"
@@ -213,7 +213,7 @@ def test_a_bare_group_serves_somebody_elses_pods(cluster: Cluster, namespace: st
     cluster.kubectl("delete", "cg", "claim", "-n", namespace, "--wait=false")
     time.sleep(2)
     assert f"{namespace}/claim" in cluster.holders(), "cards stay booked while a pod of the group runs"
-    cluster.kubectl("delete", "pod", "mine", "-n", namespace)
+    cluster.delete("pod", "mine", namespace=namespace)
     cluster.wait("the group is gone", lambda: cluster.get("cardgroup", "claim", namespace) is None)
     assert f"{namespace}/claim" not in cluster.holders()
 
@@ -245,7 +245,7 @@ def test_cards_of_foreign_pods_are_never_given(cluster: Cluster, namespace: str)
     assert node not in {pod["spec"]["nodeName"] for pod in cluster.pods("rest", namespace)}
     cluster.apply(training_job("one-more", namespace, replicas=1))
     cluster.wait_phase("one-more", namespace, "Pending")
-    cluster.kubectl("delete", "pod", "foreign", "-n", namespace)
+    cluster.delete("pod", "foreign", namespace=namespace)
     cluster.wait_phase("one-more", namespace, "Running")
 
 

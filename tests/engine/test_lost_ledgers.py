@@ -92,7 +92,7 @@ def test_deleted_supernodes_come_back_with_their_ledgers(cluster: Cluster, names
     names = [supernode["metadata"]["name"] for supernode in cluster.every("supernodes")]
     if down:
         cluster.operator.stop()
-    cluster.kubectl("delete", "sn", *names)
+    cluster.delete("sn", *names)
     if down:
         cluster.operator.start()
     try:

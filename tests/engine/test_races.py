@@ -101,7 +101,7 @@ def test_a_node_that_keeps_refusing_is_left(cluster: Cluster, namespace: str) ->
     cluster.apply(training_job("probe", namespace, replicas=1))
     cluster.wait_phase("probe", namespace, "Running")
     node = cluster.pods("probe", namespace)[0]["spec"]["nodeName"]
-    cluster.kubectl("delete", "tj", "probe", "-n", namespace)
+    cluster.delete("tj", "probe", namespace=namespace)
     cluster.wait("its cards are free", lambda: f"{namespace}/probe" not in cluster.holders())
     began = time.monotonic()
     refused = {"testbed.supernode.io/refused-on": node}

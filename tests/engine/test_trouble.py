@@ -118,7 +118,7 @@ def test_two_supernodes_that_claim_a_node_are_told_apart(cluster: Cluster, names
         cluster.apply(training_job("goes-on", namespace, replicas=7, topology={"required": "supernode"}))
         cluster.wait_phase("goes-on", namespace, "Running")
     finally:
-        cluster.kubectl("delete", "sn", "by-hand")
+        cluster.delete("sn", "by-hand")
     cluster.wait("the conflict is over", lambda: condition(cluster.get("sn", first) or {}, "Ready")["status"] == "True")
 
 
@@ -147,7 +147,7 @@ def test_a_profile_deleted_in_use_leaves_jobs_running(cluster: Cluster, namespac
     cluster.wait_phase("holder", namespace, "Running")
     profile = cluster.get("snp", "ascend-a3-384")
     assert profile is not None
-    cluster.kubectl("delete", "snp", "ascend-a3-384")
+    cluster.delete("snp", "ascend-a3-384")
     try:
         first = cluster.every("supernodes")[0]["metadata"]["name"]
         cluster.wait(
@@ -178,5 +178,5 @@ def test_a_pod_of_the_jobs_name_that_is_not_its_own_is_reported(cluster: Cluster
     stalled = condition(cluster.wait_phase("taken", namespace, "Stalled"), "Stalled")
     assert stalled["reason"] == "NameConflict"
     assert "taken-1" in stalled["message"]
-    cluster.kubectl("delete", "pod", "taken-1", "-n", namespace)
+    cluster.delete("pod", "taken-1", namespace=namespace)
     cluster.wait_phase("taken", namespace, "Running", seconds=60)
