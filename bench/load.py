@@ -46,6 +46,7 @@ class Round:
     seconds: dict[str, float]
     requests: dict[tuple[str, str], float]
     lag_ms: float
+    busy_ms: float
     quiet_writes: float
     settled: float
 
@@ -53,7 +54,7 @@ class Round:
         """Say what it cost."""
         say(
             f"{name}: all running {self.running:.2f} s, all said so {self.settled:.2f} s; "
-            f"lag p99 {self.lag_ms:.0f} ms; {self.quiet_writes:.0f} writes a minute after; "
+            f"lag p99 {self.lag_ms:.0f} ms, {self.busy_ms:.0f} its own; {self.quiet_writes:.0f} writes a minute after; "
             f"machine load {os.getloadavg()[0]:.1f}"
         )
         say(f"    processor ms a pod: {per_pod(self.seconds, work)}")
@@ -105,7 +106,8 @@ async def carry(stage: Stage, api: Api, work: Work, *, calm: bool = True) -> Rou
             raise TestbedError(f"{watch.deleted} pods were deleted while the jobs started")
         await _check_bound(api, total)
         quiet = await _quiet_writes(stage) if calm else 0.0
-    return Round(bound, running, spent, after.since(measured), after.lag_ms(measured), quiet, settled)
+    lag, busy = after.lag_ms(measured), after.busy_ms(measured)
+    return Round(bound, running, spent, after.since(measured), lag, busy, quiet, settled)
 
 
 async def clean(api: Api) -> float:
@@ -199,6 +201,7 @@ async def pairs(stage: Stage, api: Api, name: str, work: Work, number: int) -> l
     table.add("floor, seconds to bound", statistics.median(floors))
     table.add("seconds to bound", statistics.median(r.bound for r in rounds))
     table.add("loop lag p99, ms", statistics.median(r.lag_ms for r in rounds))
+    table.add("loop lag p99 without waits for a core, ms", statistics.median(r.busy_ms for r in rounds))
     table.add("writes a minute, converged", max(r.quiet_writes for r in rounds))
     table.add(
         "operator, processor ms a pod", statistics.median(r.seconds["operator"] for r in rounds) / work.pods * 1e3

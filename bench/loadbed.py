@@ -27,6 +27,7 @@ NAMESPACE = "load"
 _TICKS = os.sysconf("SC_CLK_TCK")
 _WRITES = frozenset({"create", "update", "patch", "delete"})
 _LAG = "supernode_loop_lag_seconds"
+_BUSY = "supernode_loop_busy_seconds"
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,24 +177,26 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """One scrape: requests by verb and resource, and the buckets of the loop's lag (upper bound to count so far)."""
+    """One scrape: requests by verb and resource, and buckets (upper bound to count so far) of how late the loop was and
+    how long it was busy itself."""
 
     requests: Mapping[tuple[str, str], float]
     lag: Mapping[float, float]
+    busy: Mapping[float, float]
 
     @classmethod
     def parse(cls, text: str) -> Metrics:
         """Read the text format."""
         requests: dict[tuple[str, str], float] = {}
-        lag: dict[float, float] = {}
+        buckets: dict[str, dict[float, float]] = {_LAG: {}, _BUSY: {}}
         for family in text_string_to_metric_families(text):
             for sample in family.samples:
                 if sample.name == "supernode_api_requests_total":
                     key = (sample.labels["verb"], sample.labels["resource"])
                     requests[key] = requests.get(key, 0) + sample.value
-                elif sample.name == f"{_LAG}_bucket":
-                    lag[float(sample.labels["le"])] = sample.value
-        return cls(requests, lag)
+                elif sample.name.removesuffix("_bucket") in buckets and "le" in sample.labels:
+                    buckets[sample.name.removesuffix("_bucket")][float(sample.labels["le"])] = sample.value
+        return cls(requests, buckets[_LAG], buckets[_BUSY])
 
     @property
     def writes(self) -> float:
@@ -208,10 +211,18 @@ class Metrics:
 
     def lag_ms(self, before: Metrics, share: float = 0.99) -> float:
         """The lag that `share` of the samples since `before` did not exceed (the bound of their bucket), or NaN."""
-        counts = [(bound, count - before.lag.get(bound, 0)) for bound, count in sorted(self.lag.items())]
-        if not counts or not counts[-1][1]:
-            return math.nan
-        return next(bound for bound, count in counts if count >= share * counts[-1][1]) * 1000
+        return _quantile_ms(self.lag, before.lag, share)
+
+    def busy_ms(self, before: Metrics, share: float = 0.99) -> float:
+        """The same of what the loop was busy for itself."""
+        return _quantile_ms(self.busy, before.busy, share)
+
+
+def _quantile_ms(buckets: Mapping[float, float], before: Mapping[float, float], share: float) -> float:
+    counts = [(bound, count - before.get(bound, 0)) for bound, count in sorted(buckets.items())]
+    if not counts or not counts[-1][1]:
+        return math.nan
+    return next(bound for bound, count in counts if count >= share * counts[-1][1]) * 1000
 
 
 def _cpu_seconds(pid: int) -> float:

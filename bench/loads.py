@@ -132,6 +132,7 @@ async def arrivals(stage: Stage, api: Api, name: str, extent: Extent) -> list[Fi
     table.add("requests a job", sum(took.requests.values()) / work.jobs)
     table.add("operator, processor ms a job", took.seconds["operator"] / work.jobs * 1e3)
     table.add("loop lag p99, ms", took.lag_ms)
+    table.add("loop lag p99 without waits for a core, ms", took.busy_ms)
     table.add("writes a minute, converged", took.quiet_writes)
     table.add("peak memory, MiB", memory)
     table.add("seconds to clean", cleaned, "s")
@@ -152,18 +153,23 @@ async def waiting(stage: Stage, api: Api, name: str, extent: Extent) -> list[Fig
     await api.create(within(JOBS, NAMESPACE), queue.documents())
     await _until_waiting(api, waiters)
     say(f"{name}: {waiters} groups wait, after {time.monotonic() - began:.1f} s")
-    lag = (await stage.metrics()).lag_ms(before)
+    after = await stage.metrics()
+    lag, busy = after.lag_ms(before), after.busy_ms(before)
     await asyncio.sleep(5.0)
     spent, at_rest = stage.seconds()["operator"], await stage.metrics()
     await asyncio.sleep(REST_SECONDS)
     share = (stage.seconds()["operator"] - spent) / REST_SECONDS
     writes = ((await stage.metrics()).writes - at_rest.writes) * 60 / REST_SECONDS
     used = await _until_used(api, 3)
-    say(f"{name}: {share:.2%} of a core at rest; freed supernodes used after {used} s; lag p99 {lag:.0f} ms")
+    say(
+        f"{name}: {share:.2%} of a core at rest; freed supernodes used after {used} s; "
+        f"lag p99 {lag:.0f} ms, {busy:.0f} its own"
+    )
     table.add("share of a core at rest", share)
     table.add("writes a minute at rest", writes)
     table.add("seconds until a freed supernode is used", sorted(used)[len(used) // 2])
     table.add("loop lag p99, ms", lag)
+    table.add("loop lag p99 without waits for a core, ms", busy)
     table.add("seconds to clean", await clean(api), "s")
     await stage.stop_operator()
     return table.figures

@@ -39,7 +39,15 @@ async def test_a_pod_counts_as_bound_while_it_is_there_and_has_a_node() -> None:
 
 
 def test_what_a_scrape_says_of_writes_and_lag() -> None:
-    lag = 'supernode_loop_lag_seconds_bucket{{le="0.01"}} {}\nsupernode_loop_lag_seconds_bucket{{le="+Inf"}} {}\n'
+    lag = "".join(
+        f'supernode_loop_{kind}_seconds_bucket{{{{le="{bound}"}}}} {count}\n'
+        for kind, bound, count in (
+            ("lag", 0.01, "{0}"),
+            ("lag", "+Inf", "{1}"),
+            ("busy", 0.005, "{1}"),
+            ("busy", "+Inf", "{1}"),
+        )
+    )
     requests = 'supernode_api_requests_total{{verb="{}",resource="{}",code="200"}} {}\n'
     before = Metrics.parse(lag.format(100, 100))
     text = "".join(
@@ -50,6 +58,7 @@ def test_what_a_scrape_says_of_writes_and_lag() -> None:
     assert after.since(before) == {("patch", "pods"): 3, ("get", "pods"): 9, ("update", "leases"): 5}
     assert after.lag_ms(before) == 10
     assert after.lag_ms(before, 0.999) == float("inf")
+    assert after.busy_ms(before) == 5
 
 
 def test_the_jobs_ask_for_what_the_load_says() -> None:

@@ -97,6 +97,12 @@ class Metrics(Observer):
             buckets=_LAGS,
             registry=self.registry,
         )
+        self._busy = Histogram(
+            "supernode_loop_busy_seconds",
+            "The part of supernode_loop_lag_seconds in which the loop was busy itself, not without a core.",
+            buckets=_LAGS,
+            registry=self.registry,
+        )
         self._relists = Counter(
             "supernode_reflector_relists_total",
             "Times a cache was filled by a list, by resource.",
@@ -140,8 +146,9 @@ class Metrics(Observer):
     def relisted(self, resource: str) -> None:
         self._relists.labels(resource).inc()
 
-    def loop_lag(self, seconds: float) -> None:
+    def loop_lag(self, seconds: float, busy: float) -> None:
         self._lag.observe(seconds)
+        self._busy.observe(busy)
 
 
 class _Now(Collector):

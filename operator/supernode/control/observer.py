@@ -28,5 +28,5 @@ class Observer:
     def relisted(self, resource: str) -> None:
         """A reflector listed its resource anew."""
 
-    def loop_lag(self, seconds: float) -> None:
-        """The event loop came back so much later than asked."""
+    def loop_lag(self, seconds: float, busy: float) -> None:
+        """The event loop came back so much later than asked; all but ``busy`` seconds of it had no core."""
