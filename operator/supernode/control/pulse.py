@@ -1,6 +1,7 @@
 """How late the event loop is: what it owes to watches, probes and lease renewals while it does something else."""
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Never
 
@@ -13,14 +14,18 @@ _SCHEDSTAT = Path("/proc/thread-self/schedstat")
 
 
 async def watch_loop(observer: Observer) -> Never:
-    """Measure the lag of the running loop until cancelled, and how much of it the loop was busy for."""
+    """Measure the lag of the running loop until cancelled, and how much of it the loop was busy for.
+
+    That is what its thread ran since the last beat, or what its waits for a core do not explain, whichever is more.
+    """
     loop = asyncio.get_running_loop()
-    due, waited = loop.time() + BEAT_SECONDS, _waited()
+    due, waited, ran = loop.time() + BEAT_SECONDS, _waited(), time.thread_time()
     while True:
         await asyncio.sleep(due - loop.time())
         lag = max(0.0, loop.time() - due)
-        before, waited = waited, _waited()
-        observer.loop_lag(lag, max(0.0, lag - (waited - before)))
+        waited_before, waited = waited, _waited()
+        ran_before, ran = ran, time.thread_time()
+        observer.loop_lag(lag, max(min(lag, ran - ran_before), lag - (waited - waited_before)))
         due = loop.time() + BEAT_SECONDS
 
 
