@@ -48,7 +48,7 @@ def test_a_cover_is_least_and_its_shares_fit(racks: Racks, data: st.DataObject) 
     found = cover(reach, count, total, 1)
     event("left to the knapsack" if found is None else "found at the bound")
     if found is not None:
-        assert found.racks == fewest
+        assert found.parts == fewest
         assert len(found.shares) == count
         assert sum(share for _, share in found.shares) == total
         assert sum(int((reach[index] < share).sum()) for index, share in found.shares) == fewest

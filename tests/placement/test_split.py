@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from supernode.placement.coding import PACKED_BITS, Coding
 from supernode.placement.fronts import level_out
+from supernode.placement.rows import Row, make_row, stacked
 from supernode.placement.split import Rule, cheapest_split, even_split, full_split
-from supernode.placement.tables import Row, make_row
 
 UNIT = 1 << 20
 
@@ -57,7 +57,7 @@ def test_splits_are_cheapest_and_preferred_ones_win_ties(
             )
         }
     least = reached[total]
-    price, found = cheapest_split(rows, caps, total, UNIT, None, rule=rule)
+    price, found = cheapest_split(stacked(rows), step, caps, total, UNIT, None, rule=rule)
     shares = dict(found)
     assert price == least == price_of([shares.get(child, 0) for child in range(len(caps))])
     assert sum(shares.values()) == total

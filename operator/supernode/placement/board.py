@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from supernode.placement.capacity import domain_caps, open_nodes
 from supernode.placement.coding import FAR, Coding
 from supernode.placement.ground import Ground, Plot, plot_of
-from supernode.placement.rows import Ints
+from supernode.placement.racks import fewest_whole
+from supernode.placement.rows import Ints, cumulated, stacked
 from supernode.placement.shape import Shape
+from supernode.placement.sums import MANY, added_up
 from supernode.placement.tables import Tables
 from supernode.topology.fleet import SuperNodeView
 
@@ -66,10 +68,14 @@ class Board:
         self._kind_room: Ints = np.zeros(0, np.int64)
         self._kind_loose: Ints = np.zeros(0, np.int64)
         self._kind_whole: NDArray[np.bool_] = np.zeros(0, np.bool_)
-        self._reach: dict[tuple[int, bool | None], Ints] = {}
+        self._reach: dict[int, Ints] = {}
+        self._inner: dict[bool | None, Ints] = {}
+        self._reserved = False
+        self._sums: Ints | None = None
 
     def _take(self, plot: Plot) -> None:
         self.notes = {}
+        self._reserved = any(view.reserve for view in self.views)
         new = list(self.ground.kinds)[len(self._kind_room) :]
         if new:
             rooms = [self.shape.packing.capacity(kind.free) for kind in new]
@@ -87,8 +93,12 @@ class Board:
         room = np.zeros(len(plot.views), np.int64)
         room[plot.owners(len(levels) - 1)] = levels[-1]
         self._settle(plot, room)
-        for (level, whole), reach in self._reach.items():
-            reach[plot.index] = self._reach_of(plot, level, whole)
+        for level, reach in self._reach.items():
+            reach[plot.index] = self._reach_of(plot, level)
+        for whole, inner in self._inner.items():
+            inner[plot.where[1]] = self._inner_of(plot, whole)
+        if self._sums is not None:
+            self._sums[plot.index] = self._sums_of(plot)
 
     def _settle(self, plot: Plot, room: Ints) -> None:
         """Keep reserves: where nodes are given whole, a matter of counting; else what the supernode's tables say."""
@@ -116,58 +126,115 @@ class Board:
         ends = (first[index : index + 2] for first in self.ground.first)
         return [caps[start:end].copy() for caps, (start, end) in zip(self.caps, ends, strict=True)]
 
-    def reach(self, level: int, whole: bool | None = None) -> Ints:
-        """By supernode and k, what its k roomiest domains of a level take. whole: of its nodes, only those that are
-        wholly free, or only the others."""
-        key = level, whole
-        if key not in self._reach:
-            self._reach[key] = self._reach_of(plot_of(self.views, self.ground.kinds), level, whole)
-        return self._reach[key]
+    def reach(self, level: int) -> Ints:
+        """By supernode and k, what its k roomiest domains of a level take."""
+        if level not in self._reach:
+            self._reach[level] = self._reach_of(plot_of(self.views, self.ground.kinds), level)
+        return self._reach[level]
 
-    def _reach_of(self, plot: Plot, level: int, whole: bool | None) -> Ints:
-        sizes, where = plot.sizes[level], plot.where[level]
-        rooms = self.caps[level][where]
+    def inner(self, whole: bool | None = None) -> Ints:
+        """By domain of nodes and k, what its k roomiest nodes take. whole: only those that are wholly free, or only the
+        others."""
+        if whole not in self._inner:
+            self._inner[whole] = self._inner_of(plot_of(self.views, self.ground.kinds), whole)
+        return self._inner[whole]
+
+    def _inner_of(self, plot: Plot, whole: bool | None) -> Ints:
+        rooms = self._nodes(plot, whole)
+        return cumulated(rooms, np.diff(plot.starts[0], append=len(rooms)), self._widest)
+
+    def _nodes(self, plot: Plot, whole: bool | None) -> Ints:
+        """What each node takes, or only those that are wholly free, or only the others."""
+        where = plot.where[0]
+        rooms = self.caps[0][where]
         if whole is not None:
             rooms[self.whole[where] != whole] = 0
+        return rooms
+
+    @property
+    def _widest(self) -> int:
+        """Nodes of the largest domain of nodes."""
+        return int(np.diff(self.ground.starts[0], append=self.ground.first[0][-1]).max())
+
+    def _reach_of(self, plot: Plot, level: int) -> Ints:
         widest = int(np.diff(self.ground.first[level]).max())
-        reach = np.zeros((len(plot.views), widest + 1), np.int64)
-        column = np.arange(len(rooms)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-        reach[plot.owners(level), column + 1] = -rooms
-        reach[:, 1:].sort(axis=1)
-        return np.cumsum(-reach, axis=1)
+        return cumulated(self.caps[level][plot.where[level]], plot.sizes[level], widest)
+
+    def prices(self, supernodes: Ints) -> Ints:
+        """prices[i, j] of j steps of members in each of these; FAR where it takes fewer, or where none asks for more.
+
+        Over several racks wholly free nodes may not be counted. Raises RoughError.
+        """
+        ratio = self._summable()
+        if not ratio:
+            return stacked([self.table(index).row for index in supernodes.tolist()])
+        if self._sums is None:
+            self._sums = self._sums_of(plot_of(self.views, self.ground.kinds))
+        found: Ints = self._sums[supernodes, ::ratio]
+        for at, index in enumerate(supernodes.tolist()):
+            if self.views[index].reserve and self.table(index).usable is not None:
+                prices = self.table(index).row.prices[: found.shape[1]]
+                found[at] = FAR
+                found[at, : len(prices)] = prices
+        return found
+
+    def _summable(self) -> int:
+        """How many steps of a rack are one of a supernode, where supernodes of racks can be priced together; else 0."""
+        if len(self.shape.above) != 2:
+            return 0
+        outer, inner = self.shape.steps[-1], self.shape.steps[-2]
+        racks = int(np.diff(self.ground.first[1]).max())
+        in_rack, in_all = (count // inner + 1 for count in self._largest())
+        return outer // inner if racks * in_rack * in_all <= MANY else 0
+
+    def _largest(self) -> tuple[int, int]:
+        """The most members that a rack and a supernode could ever take, of those that are asked for."""
+        nodes = self._widest, int(np.diff(self.ground.first[0]).max())
+        full = self.shape.packing.capacity((1 << self.shape.profile.cards_per_node) - 1)
+        return min(self.limit, nodes[0] * full), min(self.limit, nodes[1] * full)
+
+    def _sums_of(self, plot: Plot) -> Ints:
+        step, coding = self.shape.steps[-2], self.coding
+        nodes, caps = (self.caps[level][plot.where[level]] for level in (0, 1))
+        sizes = np.diff(plot.starts[0], append=len(nodes))
+        units = coding.unit(0), coding.unit(1)
+        return added_up(nodes, caps, sizes, plot.sizes[1], step, self._largest()[1] // step, units)
 
     def floors(self, members: int) -> Ints:
         """By supernode, a lower bound of the price of holding all of this many members; FAR where it cannot.
 
-        Each level's least count taken alone; where that is one domain at each level above the node, the least count of
-        wholly free nodes too. Where nodes are given whole and racks are the only level between, it is the price.
+        Where one domain of nodes holds all, its price, reserves aside; else each level's least count taken alone. Where
+        nodes are given whole and racks are the only level between, it is the price.
         """
-        top, per_node = len(self.shape.above), self.shape.per_node
-        counts = {level: (self.reach(level) < members).sum(axis=1) for level in range(1 if per_node else 0, top)}
-        floors = np.where(
-            self.room < members, FAR, members // per_node * self.coding.unit(0) if per_node and top else 0
-        )
-        if self.coding.low and top:
-            alone = np.all([count <= 1 for level, count in counts.items() if level], axis=0) & (self.room >= members)
-            floors += self._least_whole(members, counts[0], alone)
-        for level, count in counts.items():
-            floors += count * self.coding.unit(level)
-        return np.minimum(floors, FAR)
+        top, per_node, coding = len(self.shape.above), self.shape.per_node, self.coding
+        near = None if per_node or not top else self._near(members)
+        if near is not None and not self._reserved and top > 1:
+            return np.where(near < FAR, near, np.where(self.room < members, FAR, near.min() + 1))
+        levels = range(1 if per_node else 0, top)
+        floors = np.where(self.room < members, FAR, members // per_node * coding.unit(0) if per_node and top else 0)
+        for level in levels:
+            floors += (self.reach(level) < members).sum(axis=1) * coding.unit(level)
+        return np.minimum(floors if near is None else np.where(near < FAR, near, floors), FAR)
 
-    def _least_whole(self, members: int, nodes: Ints, where: NDArray[np.bool_]) -> Ints:
-        """By supernode, the fewest wholly free ones among any `nodes` nodes that take all members."""
-        whole, partly = self.reach(0, True), self.reach(0, False)
-        last = whole.shape[1] - 1
-        least = np.zeros(len(nodes), np.int64)
-        open_ = where.copy()
-        for taken in range(int(nodes[where].max(initial=0)) + 1):
-            others = partly[np.arange(len(nodes)), np.clip(nodes - taken, 0, last)]
-            holds = whole[:, min(taken, last)] + others >= members
-            least[open_ & holds] = taken
-            open_ &= ~holds
-            if not open_.any():
-                break
-        return least
+    def _near(self, members: int) -> Ints | None:
+        """By supernode, the least price of one domain of nodes that holds all, reserves aside; FAR where none does, and
+        None where none does anywhere. Wholly free nodes are counted where the nodes are the fewest."""
+        domains = np.flatnonzero(self.caps[1] >= members)
+        owners = np.searchsorted(self.ground.first[1], domains, side="right") - 1
+        inside = self.room[owners] >= members
+        domains, owners = domains[inside], owners[inside]
+        if not len(domains):
+            return None
+        count = (self.inner()[domains] < members).sum(axis=1)
+        prices = count * self.coding.unit(0) + sum(map(self.coding.unit, range(1, len(self.shape.above))))
+        if self.coding.low:
+            fewest = np.flatnonzero(count == count.min())
+            whole, partly = self.inner(True)[domains[fewest]], self.inner(False)[domains[fewest]]
+            prices[fewest] += fewest_whole(whole, partly, members, count[fewest])
+        found = np.full(len(self.views), FAR, np.int64)
+        starts = np.flatnonzero(np.diff(owners, prepend=-1))
+        found[owners[starts]] = np.minimum.reduceat(prices, starts)
+        return found
 
     def floor(self, members: int) -> list[int]:
         """Each level's least count over all supernodes, taken alone, node first: no placement has less at any level."""

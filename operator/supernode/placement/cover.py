@@ -1,9 +1,10 @@
-"""Groups of whole nodes over several supernodes: which ones, and how much of each, touch the fewest racks.
+"""Groups over several domains: which ones, and how much of each, touch the fewest of their children.
 
-With P(s, r) what the r roomiest racks of supernode s hold, r racks of a set S of supernodes hold a total if and only if
-for every t from 0 up to the largest rack: t * r + sum over S of e(s, t) >= total, where e(s, t) = max over r of
-P(s, r) - t * r, because the roomiest racks of a union come first and what they hold is the least of these lines. So a
-set is judged by one row of numbers per supernode, and a bound follows from the roomiest rows alone.
+Supernodes and their racks, where nodes are given whole; racks and their nodes, inside one supernode. In the words of
+the first: with P(s, r) what the r roomiest racks of supernode s hold, r racks of a set S of supernodes hold a total if
+and only if for every t from 0 up to the largest rack: t * r + sum over S of e(s, t) >= total, where e(s, t) = max over
+r of P(s, r) - t * r, because the roomiest racks of a union come first and what they hold is the least of these lines.
+So a set is judged by one row of numbers per supernode, and a bound follows from the roomiest rows alone.
 """
 
 from __future__ import annotations
@@ -22,44 +23,70 @@ _TRIES = 64
 
 @dataclass(frozen=True, slots=True)
 class Cover:
-    """racks: how many are touched, the least there can be. shares: (supernode, members)."""
+    """parts: how many children are touched, the least there can be. shares: (domain, members)."""
 
-    racks: int
+    parts: int
     shares: list[tuple[int, int]]
 
 
 @dataclass(frozen=True, slots=True)
 class _Bound:
-    """racks: no set touches fewer. fixed: rows that every set with so few has; open: those it may have."""
+    """parts: no set touches fewer. fixed: rows that every set with so few has; open: those it may have."""
 
-    racks: int
+    parts: int
     fixed: NDArray[np.intp]
     open: NDArray[np.intp]
 
 
 def cover(reach: Ints, count: int, total: int, step: int) -> Cover | None:
-    """The least cover by `count` supernodes, the fewest that hold `total` members; None when none was found at the
-    bound.
+    """The least cover by `count` domains, the fewest that hold `total` members; None when none was found at the bound.
 
-    reach[s, r]: what the r roomiest racks of s hold; its rises never grow. step: shares are multiples of it, and so are
-    the rises. Among least covers the roomiest supernodes and, last, the one that the rest fits best are preferred; over
-    these the split is as even as they allow.
+    As `Covers`.
     """
-    room = reach[:, -1]
-    order = np.argsort(-room, kind="stable")
-    slack = int(room[order[:count]].sum()) - total
-    order = order[room[order] >= max(1, int(room[order[count - 1]]) - slack)]
-    reach = reach[order]
-    bound = _bound(reach, count, total)
-    lines = np.arange(0, max(1, int(reach[:, 1].max())), step)
-    rows = (reach[:, None, :] - lines[:, None] * np.arange(reach.shape[1])).max(axis=2)
-    chosen = _choose(rows, total - lines * bound.racks, bound, count)
-    if chosen is None:
-        return None
-    held = _held(reach[chosen], bound.racks)
-    amounts = level_out((held // step).tolist(), total // step)
-    shares = zip(order[chosen].tolist(), (amount * step for amount in amounts), strict=True)
-    return Cover(bound.racks, sorted(shares))
+    covers = Covers(reach, count, total, step)
+    shares = covers.shares()
+    return None if shares is None else Cover(covers.parts, shares)
+
+
+class Covers:
+    """The covers by `count` domains, the fewest that hold `total` members.
+
+    reach[s, r]: what the r roomiest children of s hold; its rises never grow. step: shares are multiples of it, and so
+    are the rises. parts: no cover touches fewer children.
+    """
+
+    def __init__(self, reach: Ints, count: int, total: int, step: int) -> None:
+        self.count = count
+        self.total = total
+        self.step = step
+        room = reach[:, -1]
+        order = np.argsort(-room, kind="stable")
+        slack = int(room[order[:count]].sum()) - total
+        self._order = order[room[order] >= max(1, int(room[order[count - 1]]) - slack)]
+        self._reach = reach[self._order]
+        self._bound = _bound(self._reach, count, total)
+        self.parts = self._bound.parts
+
+    def shares(self) -> list[tuple[int, int]] | None:
+        """(domain, members) of a cover with so few parts, or None when none was found.
+
+        Among these the roomiest domains and, last, the one that the rest fits best are preferred; over these the split
+        is as even as they allow.
+        """
+        lines = np.arange(0, max(1, int(self._reach[:, 1].max())), self.step)
+        rows = _lines(self._reach, lines)
+        chosen = _choose(rows, self.total - lines * self.parts, self._bound, self.count)
+        if chosen is None:
+            return None
+        held = _held(self._reach[chosen], self.parts)
+        amounts = level_out((held // self.step).tolist(), self.total // self.step)
+        return sorted(zip(self._order[chosen].tolist(), (amount * self.step for amount in amounts), strict=True))
+
+
+def _lines(reach: Ints, lines: Ints) -> Ints:
+    """e(s, t) for each t."""
+    found: Ints = (reach[:, None, :] - lines[:, None] * np.arange(reach.shape[1])).max(axis=2)
+    return found
 
 
 def _bound(reach: Ints, count: int, total: int) -> _Bound:

@@ -42,6 +42,14 @@ def make_row(prices: Ints, step: int) -> Row:
     return Row(prices, step, slope if linear else None, step.to_bytes(4, "little") + prices.tobytes())
 
 
+def stacked(rows: Sequence[Row]) -> Ints:
+    """Rows of one step as one array, FAR beyond their ends."""
+    prices = np.full((len(rows), max(len(row.prices) for row in rows)), FAR, np.int64)
+    for line, row in zip(prices, rows, strict=True):
+        line[: len(row.prices)] = row.prices
+    return prices
+
+
 class Key:
     """Child rows compared by content, so that equal domains anywhere in the fleet are priced once."""
 
@@ -59,33 +67,9 @@ class Key:
 
 
 @lru_cache(maxsize=16384)
-def node_row(held: bytes, whole: bytes, unit: int, step: int, most: int) -> Row:
-    """A domain of nodes: taking the roomiest first touches the fewest. held: capacities, as int64 bytes. whole: which
-    nodes are wholly free, as bool bytes, where taking one costs 1 more; else empty."""
-    reach = _reach(held)
-    asked = np.arange(most // step + 1) * step
-    count = np.where(asked > 0, np.searchsorted(reach, asked) + 1, 0)
-    prices = count * unit
-    if whole:
-        room, free = np.frombuffer(held, np.int64), np.frombuffer(whole, np.bool_)
-        prices += fewest_whole(room[free], room[~free], asked, count)
-    return make_row(prices, step)
-
-
-def fewest_whole(whole: Ints, partly: Ints, asked: Ints, count: Ints) -> Ints:
-    """The fewest wholly free ones among `count` nodes that take `asked` members, element by element.
-
-    whole, partly: capacities of the nodes that are wholly free and of the others; `count` of them all take `asked`.
-    """
-    by_whole = np.concatenate(([0], np.cumsum(np.sort(whole)[::-1])))
-    by_partly = np.concatenate(([0], np.cumsum(np.sort(partly)[::-1])))
-    fewest = np.full(len(asked), -1, np.int64)
-    for taken, room in enumerate(by_whole.tolist()):
-        others = by_partly[np.clip(count - taken, 0, len(partly))]
-        fewest[(fewest < 0) & (taken <= count) & (room + others >= asked)] = taken
-        if (fewest >= 0).all():
-            break
-    return fewest
+def cached_row(prices: bytes, step: int) -> Row:
+    """The row of these prices, given as int64 bytes."""
+    return make_row(np.frombuffer(prices, np.int64), step)
 
 
 @lru_cache(maxsize=16384)
@@ -117,6 +101,14 @@ def add_child(best: Ints, prices: Ints, unit: int) -> Ints:
     return np.asarray((windows + offers[::-1]).min(axis=1), np.int64)
 
 
-def _reach(caps: bytes) -> Ints:
-    """What the roomiest children take together: one, two, ... of them."""
-    return np.cumsum(np.sort(np.frombuffer(caps, np.int64))[::-1])
+def cumulated(rooms: Ints, sizes: NDArray[np.intp], widest: int | None = None) -> Ints:
+    """By domain and k, what its k roomiest children take. rooms: of the children of all domains, one after the other;
+    sizes: how many each has; widest: the most that one has, here or elsewhere."""
+    reach = np.zeros((len(sizes), (int(sizes.max(initial=0)) if widest is None else widest) + 1), np.int64)
+    if len(rooms) == reach.size - len(reach):
+        reach[:, 1:] = -rooms.reshape(len(sizes), -1)
+    else:
+        column = np.arange(len(rooms)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        reach[np.repeat(np.arange(len(sizes)), sizes), column + 1] = -rooms
+    reach[:, 1:].sort(axis=1)
+    return np.cumsum(-reach, axis=1)

@@ -10,18 +10,16 @@ import numpy as np
 from supernode.placement import single, whole
 from supernode.placement.board import Board
 from supernode.placement.coding import FAR
-from supernode.placement.fronts import Dim, Front, FrontTree, Knapsack, OverBudgetError, level_out, touch
-from supernode.placement.rows import Ints, fewest_whole
+from supernode.placement.fronts import Dim, Front, FrontTree, Knapsack, OverBudgetError, touch
+from supernode.placement.rows import Ints
 from supernode.placement.shape import Task
-from supernode.placement.split import Shares, best_fit, cheapest_split, even_split, fewest, full_split
-from supernode.placement.tables import RoughError, Tables
+from supernode.placement.split import cheapest_split, full_split
+from supernode.placement.spread import Spot, place
+from supernode.placement.tables import RoughError
 from supernode.topology.fleet import SuperNodeView
 
 FLEET_BUDGET = 2_000_000_000
 """Table cells the search over supernodes under `maxSpan` may cost before it gives up exactness."""
-
-Spot = tuple[int, int]
-"""(index of a node in its view, members on it)."""
 
 Spots = list[tuple[int, list[Spot]]]
 """By supernode, the nodes taken."""
@@ -87,17 +85,10 @@ def _choose(board: Board, count: int, members: int) -> _Choice:
     if one is not None:
         return _Choice(one[0], lambda: [(one[1], [single.spot(board, one[1], members)])])
     unit = board.coding.unit(len(board.shape.above))
-    price, shares = _one(board, members, unit) if count == 1 else _several(board, count, members, unit)
-    return _Choice(price, lambda: [(index, place(board.table(index), amount)) for index, amount in shares])
-
-
-def place(table: Tables, members: int) -> list[Spot]:
-    """Nodes of one supernode for its share, of the least price. Raises RoughError."""
-    top = len(table.shape.above)
-    if not top:
-        return [(0, members)]
-    reserved = table.place_reserved(members)
-    return _descend(table, top, 0, members) if reserved is None else reserved
+    if count > 1:
+        return _several(board, count, members, unit)
+    price, index = _one(board, members, unit)
+    return _Choice(price, lambda: [(index, place(board.table(index), members))])
 
 
 def _cover(board: Board, task: Task) -> int | None:
@@ -116,8 +107,8 @@ def _fewest(room: Ints, task: Task) -> int | None:
     return None if task.most_supernodes is not None and count > task.most_supernodes else count
 
 
-def _one(board: Board, members: int, unit: int) -> tuple[int, Shares]:
-    """The supernode of the least price that holds all; among equals the one with least left over, then the first.
+def _one(board: Board, members: int, unit: int) -> tuple[int, int]:
+    """(price, supernode) of the least price that holds all; among equals the one with least left over, then the first.
 
     Taken in the order of their lower bounds, few need their exact price.
     """
@@ -131,7 +122,7 @@ def _one(board: Board, members: int, unit: int) -> tuple[int, Shares]:
         best = found if best is None else min(best, found)
     if best is None:
         raise AssertionError(f"no supernode holds {members} members")
-    return best[0] + unit, [(best[2], members)]
+    return best[0] + unit, best[2]
 
 
 def _ascending(first: Ints, second: Ints) -> Iterator[int]:
@@ -141,60 +132,27 @@ def _ascending(first: Ints, second: Ints) -> Iterator[int]:
     yield from np.lexsort((second, first))[1:].tolist()
 
 
-def _several(board: Board, count: int, members: int, unit: int) -> tuple[int, Shares]:
+def _several(board: Board, count: int, members: int, unit: int) -> _Choice:
     """A split over the fewest supernodes, without pricing those that cannot be part of a least cover."""
     least = max(1, members - int(np.sort(board.room)[::-1][: count - 1].sum()))
-    useful = np.flatnonzero(board.room >= least).tolist()
-    rows = [board.table(index).row for index in useful]
-    caps = board.room[useful].tolist()
+    useful = np.flatnonzero(board.room >= least)
+    prices, step = board.prices(useful), board.shape.steps[-1]
+    caps: list[int] = board.room[useful].tolist()
     floor = board.coding.pack(board.floor(members))
-    price, parts = cheapest_split(rows, caps, members, unit, floor, board.coding.low, full_split)
-    return price, [(useful[child], amount) for child, amount in parts]
+    price, shares = cheapest_split(prices, step, caps, members, unit, floor, board.coding.low, full_split)
+    parts = [(int(useful[child]), amount, int(prices[child, amount // step])) for child, amount in shares]
+    return _Choice(price, lambda: [(index, _spots(board, index, amount, cost)) for index, amount, cost in parts])
 
 
-def _descend(table: Tables, above: int, domain: int, members: int) -> list[Spot]:
-    """Nodes under one domain of the above-th level. The domain's own price is the floor that a split must meet."""
-    start, end = table.view.layout.bounds[above - 1][domain : domain + 2]
-    caps: list[int] = table.caps[above - 1][start:end].tolist()
-    if above == 1:
-        return [(start + node, amount) for node, amount in _share_nodes(table, start, caps, members)]
-    if above == len(table.shape.above):
-        _, parts = table.split(members)
-    else:
-        row, children = table.rows(above)[domain], table.rows(above - 1)[start:end]
-        price = int(row.prices[members // row.step])
-        _, parts = cheapest_split(children, caps, members, table.coding.unit(above - 1), price, table.coding.low)
-    return [spot for child, amount in parts for spot in _descend(table, above - 1, start + child, amount)]
-
-
-def _share_nodes(table: Tables, start: int, caps: list[int], members: int) -> list[Spot]:
-    """The fewest nodes, of these the fewest wholly free ones, evenly used, those with the least room first; of equals
-    those with fewest free cards."""
-    if members == sum(caps):
-        return [(node, cap) for node, cap in enumerate(caps) if cap]
-    nodes = table.view.nodes
-    order = sorted(
-        (node for node, cap in enumerate(caps) if cap), key=lambda node: (nodes[start + node].free.bit_count(), node)
-    )
-    step = table.shape.steps[table.shape.profile.node_index]
-    if not table.coding.low:
-        return sorted((order[at], amount) for at, amount in even_split([caps[node] for node in order], members, step))
-    whole = [node for node in order if nodes[start + node].wholly_free]
-    partly = [node for node in order if not nodes[start + node].wholly_free]
-    count = fewest(sorted((caps[node] for node in order), reverse=True), members)
-    of_whole, of_partly = (np.array([caps[node] for node in part], np.int64) for part in (whole, partly))
-    taken = int(fewest_whole(of_whole, of_partly, np.array([members]), np.array([count]))[0])
-    pools = _roomiest(whole, caps, taken), _roomiest(partly, caps, count - taken)
-    amounts = level_out([caps[node] // step for pool in pools for node in pool], members // step)
-    shares = [amount * step for amount in amounts]
-    tightest = best_fit(partly + whole, caps, shares)
-    if sum(node in whole for node, _ in tightest) == taken:
-        return tightest
-    return sorted(best_fit(whole, caps, shares[:taken]) + best_fit(partly, caps, shares[taken:]))
-
-
-def _roomiest(nodes: Sequence[int], caps: Sequence[int], count: int) -> list[int]:
-    return sorted(nodes, key=lambda node: -caps[node])[:count]
+def _spots(board: Board, index: int, members: int, price: int) -> list[Spot]:
+    """The nodes of one of several supernodes for its share, which has this price."""
+    start, end = board.ground.first[0][index : index + 2]
+    caps = board.caps[0][start:end]
+    if int(caps.sum()) == members:
+        nodes = np.flatnonzero(caps)
+        return list(zip(nodes.tolist(), caps[nodes].tolist(), strict=True))
+    table = board.table(index)
+    return place(table, members, price if table.usable is None else None)
 
 
 def _bounded(board: Board, task: Task, floor: Sequence[int], exact: bool) -> Solution | None:

@@ -10,7 +10,7 @@ import numpy as np
 from supernode.placement.coding import FAR
 from supernode.placement.fronts import level_out
 from supernode.placement.prune import Known, Options, Window, prune
-from supernode.placement.rows import Ints, Row
+from supernode.placement.rows import Ints
 
 Shares = list[tuple[int, int]]
 """(child, what it gets)."""
@@ -42,7 +42,8 @@ def levelled(shares: Shares, total: int, step: int) -> Shares:
 
 
 def cheapest_split(
-    rows: Sequence[Row],
+    prices: Ints,
+    step: int,
     caps: Sequence[int],
     total: int,
     unit: int,
@@ -52,26 +53,25 @@ def cheapest_split(
 ) -> tuple[int, Shares]:
     """The least price of `total` members over the children, and (child, members) of a split that has it.
 
-    rows, caps: per child, its prices and what it could take. unit: price of touching a child. floor: a lower bound of
-    the price; a split that meets it ends the search. total <= sum(caps), a multiple of the rows' step. rule: the split
-    taken where it has the least price. ties: low bits of the prices that decide only between children that hold all; a
-    price over several children is without them.
+    prices[child, j]: of j * step members in a child. caps: what each could take. unit: price of touching a child.
+    floor: a lower bound of the price; a split that meets it ends the search. total <= sum(caps), a multiple of step.
+    rule: the split taken where it has the least price. ties: low bits of the prices that decide only between children
+    that hold all; a price over several children is without them.
     """
-    usable = [child for child, row in enumerate(rows) if caps[child] and row.most]
-    step = rows[usable[0]].step
+    usable = [child for child, cap in enumerate(caps) if cap >= step]
     by_room = sorted((caps[child] for child in usable), reverse=True)
     count = fewest(by_room, total)
     if count == 1:
         at = total // step
-        child = min((c for c in usable if caps[c] >= total), key=lambda c: (rows[c].prices[at], caps[c], c))
-        return int(rows[child].prices[at]) + unit, [(child, total)]
+        child = min((c for c in usable if caps[c] >= total), key=lambda c: (prices[c, at], caps[c], c))
+        return int(prices[child, at]) + unit, [(child, total)]
     preferred = rule(caps, total, step)
-    price = sum((int(rows[child].prices[members // step]) >> ties << ties) + unit for child, members in preferred)
+    price = sum((int(prices[child, members // step]) >> ties << ties) + unit for child, members in preferred)
     if floor is not None and price == floor >> ties << ties:
         return price, preferred
     slack = sum(by_room[:count]) - total
-    children = [child for child in usable if caps[child] >= by_room[count - 1] - slack]
-    options = _options(rows, caps, children, slack, step, total // step, unit, ties)
+    children = np.array([child for child in usable if caps[child] >= by_room[count - 1] - slack])
+    options = _options(prices, np.array(caps, np.int64)[children], children, slack, step, total // step, unit, ties)
     found = cheapest(options, count, total // step, Known(price))
     return found.price, levelled_steps(options, found, total, step) if found.shares else preferred
 
@@ -90,28 +90,18 @@ def levelled_steps(options: Options, split: Known, total: int, step: int) -> Sha
 
 
 def _options(
-    rows: Sequence[Row],
-    caps: Sequence[int],
-    children: Sequence[int],
-    slack: int,
-    step: int,
-    size: int,
-    unit: int,
-    ties: int,
+    prices: Ints, room: Ints, children: Ints, slack: int, step: int, size: int, unit: int, ties: int
 ) -> Options:
     """What each child may get: the fewest children leave `slack` unused between them, so each gives nearly all. Of
-    shares at the same price only the largest counts."""
-    room = np.array([caps[child] for child in children], np.int64)
-    prices = [rows[child].prices for child in children]
+    shares at the same price only the largest counts. room: of these children."""
     high = np.minimum(room // step, size)
     low = np.maximum(1, -((slack - room) // step))
     steps = high[:, None] - np.arange(int((high - low).max()) + 1)
     inside = steps >= low[:, None]
     steps = np.where(inside, steps, 0)
-    offsets = np.cumsum([0, *(len(row) for row in prices[:-1])])
-    costs = (np.concatenate(prices)[offsets[:, None] + steps] >> ties << ties) + unit
+    costs = (prices[children[:, None], steps] >> ties << ties) + unit
     inside[:, 1:] &= costs[:, 1:] < costs[:, :-1]
-    return Options(np.array(children), room, steps, np.where(inside, costs, FAR))
+    return Options(children, room, steps, np.where(inside, costs, FAR))
 
 
 def fewest(descending: Sequence[int], total: int) -> int:

@@ -15,7 +15,8 @@ from supernode.api.errors import SupernodeError
 from supernode.placement.capacity import caps_of
 from supernode.placement.coding import Coding
 from supernode.placement.fronts import Dim, FrontTree, OverBudgetError
-from supernode.placement.rows import Ints, Key, Row, make_row, node_row, parent_row
+from supernode.placement.racks import Racks
+from supernode.placement.rows import Ints, Key, Row, make_row, parent_row, stacked
 from supernode.placement.shape import Shape
 from supernode.placement.spares import loose_caps
 from supernode.placement.split import cheapest_split
@@ -151,6 +152,13 @@ class Tables:
             return None
         return self.front.place(self.front.cheapest(members))
 
+    @cached_property
+    def racks(self) -> Racks:
+        """The domains of nodes."""
+        sizes = np.diff(self.view.layout.bounds[0])
+        whole = self.view.census.wholly_free if self.coding.low else None
+        return Racks(self.caps, sizes, whole, self.coding, self.shape.steps[self.shape.above[0]])
+
     def split(self, members: int, floor: int | None = None) -> tuple[int, Parts]:
         """The least price of this many members, the reserve aside, and (child, members) of the outermost domain."""
         known = self._splits.get(members)
@@ -159,10 +167,12 @@ class Tables:
             caps: list[int] = self.caps[top - 1].tolist()
             if top == 1:
                 known = int(self.rows(1)[0].prices[members // self.shape.steps[-1]]), []
-            else:
-                known = cheapest_split(
-                    self.rows(top - 1), caps, members, self.coding.unit(top - 1), floor, self.coding.low
-                )
+            elif top == 2:
+                steps, node = self.shape.steps, self.shape.profile.node_index
+                known = self.racks.split(members, floor, alike=steps[node] == steps[node + 1])
+            if known is None:
+                rows, unit = self.rows(top - 1), self.coding.unit(top - 1)
+                known = cheapest_split(stacked(rows), rows[0].step, caps, members, unit, floor, self.coding.low)
             self._splits[members] = known
         return known
 
@@ -181,17 +191,8 @@ class Tables:
     def rows(self, above: int) -> list[Row]:
         """Prices of each domain of the above-th level (1 is the first above the node), the reserve aside."""
         if above not in self._rows:
-            self._rows[above] = self._price_nodes() if above == 1 else self._price(above)
+            self._rows[above] = self.racks.rows(self.limit) if above == 1 else self._price(above)
         return self._rows[above]
-
-    def _price_nodes(self) -> list[Row]:
-        bounds, held = self.view.layout.bounds[0], self.caps[0].tobytes()
-        step, unit, width = self.shape.steps[self.shape.above[0]], self.coding.unit(0), self.caps[0].itemsize
-        whole = self.view.census.wholly_free.tobytes() if self.coding.low else b""
-        return [
-            node_row(held[start * width : end * width], whole[start:end], unit, step, min(most, self.limit))
-            for start, end, most in zip(bounds, bounds[1:], self.caps[1].tolist(), strict=False)
-        ]
 
     def _price(self, above: int) -> list[Row]:
         bounds, children = self.view.layout.bounds[above - 1], self.rows(above - 1)

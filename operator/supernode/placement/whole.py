@@ -42,7 +42,7 @@ def choose(board: Board, count: int, members: int) -> tuple[int, Shares]:
     if not racks or steps[-1] == steps[-2]:
         found = cover(reach, count, members, steps[-1])
         if found is not None:
-            return nodes + found.racks * rack + count * unit, found.shares
+            return nodes + found.parts * rack + count * unit, found.shares
     return _exactly(board, reach, count, members, rack, unit, nodes)
 
 

@@ -1,0 +1,124 @@
+"""The domains of nodes of one supernode, all in one array: what any number of members costs in each of them.
+
+Inside such a domain the roomiest nodes come first, which touches the fewest. So a price is read off what the k roomiest
+nodes take, and nothing has to be priced for numbers that are never asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from supernode.placement.coding import Coding
+from supernode.placement.cover import Covers
+from supernode.placement.rows import Ints, Row, cached_row, cumulated
+from supernode.placement.split import Shares, even_split, fewest
+
+
+class Racks:
+    """caps[0], caps[1]: members that each node and each domain of nodes takes. sizes: nodes of each domain. whole:
+    which nodes are wholly free, where prices count them. step: members of a domain come in multiples of it."""
+
+    def __init__(
+        self, caps: Sequence[Ints], sizes: NDArray[np.intp], whole: NDArray[np.bool_] | None, coding: Coding, step: int
+    ) -> None:
+        self.caps = caps[1]
+        self.coding = coding
+        self.step = step
+        self.reach = cumulated(caps[0], sizes)
+        self._nodes = caps[0]
+        self._sizes = sizes
+        self._is_whole = whole
+
+    @cached_property
+    def _whole(self) -> tuple[Ints, Ints] | None:
+        """By domain and k, what its k roomiest wholly free nodes, and its k roomiest others, take."""
+        if self._is_whole is None:
+            return None
+        kinds = (self._is_whole, ~self._is_whole)
+        whole, others = (cumulated(np.where(kind, self._nodes, 0), self._sizes) for kind in kinds)
+        return whole, others
+
+    def nodes(self, racks: Ints, members: Ints | int) -> Ints:
+        """The fewest nodes of each of these that take so many members."""
+        asked = members if isinstance(members, int) else members[:, None]
+        found: Ints = (self.reach[racks] < asked).sum(axis=1)
+        return found
+
+    def prices(self, racks: Ints, members: int) -> Ints:
+        """What so many members cost in each of these."""
+        count = self.nodes(racks, members)
+        prices = count * self.coding.unit(0)
+        if self._whole is None:
+            return prices
+        return prices + fewest_whole(self._whole[0][racks], self._whole[1][racks], members, count)
+
+    def split(self, members: int, floor: int | None, *, alike: bool) -> tuple[int, Shares] | None:
+        """The least price of so many members over these domains, and (domain, members); None where that takes prices of
+        other numbers too. floor: a lower bound of the price. alike: blocks of the domains are those of the nodes.
+
+        An even split is preferred to all others of the least price.
+        """
+        unit = self.coding.unit(1)
+        caps: list[int] = self.caps.tolist()
+        count = fewest(sorted(caps, reverse=True), members)
+        if count == 1:
+            racks = np.flatnonzero(self.caps >= members)
+            prices = self.prices(racks, members)
+            best = np.lexsort((self.caps[racks], prices))[0]
+            return int(prices[best]) + unit, [(int(racks[best]), members)]
+        parts = even_split(caps, members, self.step)
+        price = count * unit + self._price(parts)
+        if floor is not None and price == self.coding.vector(floor):
+            return price, parts
+        if not alike:
+            return None
+        covers = Covers(np.minimum(self.reach, self.caps[:, None]), count, members, self.step)
+        least = count * unit + covers.parts * self.coding.unit(0)
+        if price == least:
+            return price, parts
+        found = covers.shares()
+        return None if found is None else (least, found)
+
+    def _price(self, parts: Shares) -> int:
+        racks, amounts = (np.array(column, np.int64) for column in zip(*parts, strict=True))
+        return int(self.nodes(racks, amounts).sum()) * self.coding.unit(0)
+
+    def _table(self, most: int) -> Ints:
+        """prices[d, j] of j * step members in domain d, up to the most that one takes and at most `most`; beyond what a
+        domain takes, the prices go on but mean nothing."""
+        asked = np.arange(min(most, int(self.caps.max(initial=0))) // self.step + 1) * self.step
+        count = node_counts(self.reach, asked)
+        prices = count * self.coding.unit(0)
+        if self._whole is not None:
+            width = self.reach.shape[1]
+            whole, partly = (np.repeat(part, len(asked), axis=0) for part in self._whole)
+            least = fewest_whole(whole, partly, np.tile(asked, len(prices)), count.ravel().clip(0, width - 1))
+            prices += least.reshape(prices.shape)
+        return np.asarray(prices, np.int64)
+
+    def rows(self, most: int) -> list[Row]:
+        """The prices of each domain, shared by content."""
+        prices = self._table(most)
+        ends = (np.minimum(self.caps, most) // self.step + 1).tolist()
+        return [cached_row(row[:end].tobytes(), self.step) for row, end in zip(prices, ends, strict=True)]
+
+
+def node_counts(reach: Ints, members: Ints) -> Ints:
+    """counts[d, j]: the fewest nodes of domain d that take members[j]. reach[d, k]: what its k roomiest nodes take."""
+    found: Ints = (reach[:, None, :] < members[:, None]).sum(axis=2)
+    return found
+
+
+def fewest_whole(whole: Ints, partly: Ints, members: Ints | int, count: Ints) -> Ints:
+    """Row by row, the fewest wholly free ones among `count` nodes that take so many members.
+
+    whole, partly: what the k roomiest wholly free nodes, and the k roomiest others, take; `count` of them all take all.
+    """
+    taken = np.arange(whole.shape[1])
+    others = np.take_along_axis(partly, np.clip(count[:, None] - taken, 0, len(taken) - 1), axis=1)
+    asked = members if isinstance(members, int) else members[:, None]
+    return np.asarray(((taken <= count[:, None]) & (whole + others >= asked)).argmax(axis=1), np.int64)
