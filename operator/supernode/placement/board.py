@@ -15,7 +15,7 @@ from supernode.placement.ground import Ground, Plot, plot_of
 from supernode.placement.racks import fewest_whole
 from supernode.placement.rows import Ints, cumulated, stacked
 from supernode.placement.shape import Shape
-from supernode.placement.sums import MANY, added_up
+from supernode.placement.sums import added_up, affordable
 from supernode.placement.tables import Tables
 from supernode.topology.fleet import SuperNodeView
 
@@ -71,7 +71,8 @@ class Board:
         self._reach: dict[int, Ints] = {}
         self._inner: dict[bool | None, Ints] = {}
         self._reserved = False
-        self._sums: Ints | None = None
+        self._sums: Ints = np.zeros((0, 0), np.int64)
+        self._unsummed: NDArray[np.bool_] = np.ones(supernodes, np.bool_)
 
     def _take(self, plot: Plot) -> None:
         self.notes = {}
@@ -97,8 +98,7 @@ class Board:
             reach[plot.index] = self._reach_of(plot, level)
         for whole, inner in self._inner.items():
             inner[plot.where[1]] = self._inner_of(plot, whole)
-        if self._sums is not None:
-            self._sums[plot.index] = self._sums_of(plot)
+        self._unsummed[plot.index] = True
 
     def _settle(self, plot: Plot, room: Ints) -> None:
         """Keep reserves: where nodes are given whole, a matter of counting; else what the supernode's tables say."""
@@ -168,8 +168,9 @@ class Board:
         ratio = self._summable()
         if not ratio:
             return stacked([self.table(index).row for index in supernodes.tolist()])
-        if self._sums is None:
-            self._sums = self._sums_of(plot_of(self.views, self.ground.kinds))
+        changed = supernodes[self._unsummed[supernodes]]
+        if len(changed):
+            self._sum(changed)
         found: Ints = self._sums[supernodes, ::ratio]
         for at, index in enumerate(supernodes.tolist()):
             if self.views[index].reserve and self.table(index).usable is not None:
@@ -183,9 +184,8 @@ class Board:
         if len(self.shape.above) != 2:
             return 0
         outer, inner = self.shape.steps[-1], self.shape.steps[-2]
-        racks = int(np.diff(self.ground.first[1]).max())
-        in_rack, in_all = (count // inner + 1 for count in self._largest())
-        return outer // inner if racks * in_rack * in_all <= MANY else 0
+        nodes, racks = (int(np.diff(first).max()) for first in self.ground.first[:2])
+        return outer // inner if affordable(racks, nodes, *(most // inner for most in self._largest())) else 0
 
     def _largest(self) -> tuple[int, int]:
         """The most members that a rack and a supernode could ever take, of those that are asked for."""
@@ -193,12 +193,18 @@ class Board:
         full = self.shape.packing.capacity((1 << self.shape.profile.cards_per_node) - 1)
         return min(self.limit, nodes[0] * full), min(self.limit, nodes[1] * full)
 
-    def _sums_of(self, plot: Plot) -> Ints:
-        step, coding = self.shape.steps[-2], self.coding
-        nodes, caps = (self.caps[level][plot.where[level]] for level in (0, 1))
-        sizes = np.diff(plot.starts[0], append=len(nodes))
-        units = coding.unit(0), coding.unit(1)
-        return added_up(nodes, caps, sizes, plot.sizes[1], step, self._largest()[1] // step, units)
+    def _sum(self, supernodes: Ints) -> None:
+        """Bring the prices of these supernodes up to date."""
+        step, most = self.shape.steps[-2], self._largest()[1]
+        if not len(self._sums):
+            self._sums = np.full((len(self.views), most // step + 1), FAR, np.int64)
+        nodes, racks = (self.ground.within(level, supernodes) for level in (0, 1))
+        sizes = np.diff(self.ground.starts[0], append=len(self.caps[0]))[racks]
+        each = np.diff(self.ground.first[1])[supernodes]
+        units = self.coding.unit(0), self.coding.unit(1)
+        caps = self.caps[0][nodes], self.caps[1][racks]
+        self._sums[supernodes] = added_up(*caps, sizes, each, step, most // step, units)
+        self._unsummed[supernodes] = False
 
     def floors(self, members: int) -> Ints:
         """By supernode, a lower bound of the price of holding all of this many members; FAR where it cannot.

@@ -128,6 +128,12 @@ class Ground:
             self._each_at = self.tick
         return self._each
 
+    def within(self, level: int, supernodes: Indices) -> Indices:
+        """The domains of a level of some supernodes, one after the other."""
+        first = self.first[level]
+        sizes = first[supernodes + 1] - first[supernodes]
+        return np.arange(int(sizes.sum())) + np.repeat(first[supernodes] - _before(sizes), sizes)
+
     def since(self, tick: int) -> Plot | None:
         """The supernodes that changed after a tick; None when none did."""
         changed = np.flatnonzero(self.changed > tick)
@@ -136,7 +142,7 @@ class Ground:
         views = [self.views[i] for i in changed.tolist()]
         sizes = [first[changed + 1] - first[changed] for first in self.first]
         shifts = [first[changed] - _before(size) for first, size in zip(self.first, sizes, strict=True)]
-        where = [np.arange(int(size.sum())) + np.repeat(shift, size) for size, shift in zip(sizes, shifts, strict=True)]
+        where = [self.within(level, changed) for level in range(len(sizes))]
         starts = [
             starts[at] - np.repeat(shift, size)
             for starts, at, shift, size in zip(self.starts, where[1:], shifts, sizes[1:], strict=False)

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
-from itertools import chain, count, groupby, repeat
-from operator import attrgetter, itemgetter
-from typing import Any
 
 from supernode.api.conditions import Reason
-from supernode.placement.alike import Parts, Sets, card_sets, exchanged
 from supernode.placement.board import board_of
 from supernode.placement.boxed import plan_box
 from supernode.placement.coding import Coding
@@ -19,14 +15,11 @@ from supernode.placement.fronts import OverBudgetError
 from supernode.placement.refusal import emptied, over_budget, refusal
 from supernode.placement.request import Request
 from supernode.placement.result import Placement, Refusal
-from supernode.placement.search import Solution, fits, search
+from supernode.placement.search import fits, search
+from supernode.placement.seats import placement_of
 from supernode.placement.shape import Task, refuse, resolve
-from supernode.placement.spares import choose_spares
-from supernode.topology.fleet import Fleet, Member, SuperNodeView
-from supernode.topology.profile import NODE, Profile
-
-_member: Callable[[Iterable[Any]], Member] = partial(tuple.__new__, Member)
-"""As `Member._make`, without its check of the length, which takes longer than all the rest."""
+from supernode.topology.fleet import Fleet, SuperNodeView
+from supernode.topology.profile import Profile
 
 
 def plan(fleet: Fleet, request: Request) -> Placement | Refusal:
@@ -107,7 +100,7 @@ def _plan_on(fleet: Fleet, request: Request, profile: Profile) -> Placement | Re
     except OverBudgetError:
         return over_budget(task)
     if solution is not None:
-        return _placement(solution, task)
+        return placement_of(solution, task)
     never = _never_fits(fleet, views, task, coding) if task.spans or task.shape.spares else None
     refused = board.notes[key] = refusal(board.ground, task, never=never)
     return refused
@@ -128,61 +121,3 @@ def _largest(views: Sequence[SuperNodeView], profile: Profile, index: int) -> in
     if depth < 0:
         return 0
     return max((view.layout.largest[depth] for view in views), default=0) * profile.cards_per_node
-
-
-def _placement(solution: Solution, task: Task) -> Placement:
-    """Members in depth-first order of the tree, so that blocks, which divide every domain's share, never straddle."""
-    profile, packing = task.profile, task.shape.packing
-    parts: Parts = [(solution.views[index], spots) for index, spots in solution.spots if spots]
-    if profile.match_positions and not task.shape.whole_nodes:
-        found = _lay(solution, task, exchanged(packing, parts), alike=True)
-        if found is not None:
-            return found
-    found = _lay(solution, task, parts, alike=False)  # which leaves all the room there can be to spares
-    if found is None:
-        raise AssertionError("there is no room for spares that was counted on")
-    return found
-
-
-def _lay(solution: Solution, task: Task, parts: Parts, *, alike: bool) -> Placement | None:
-    """Members on these nodes and spares beside; None where members leave too little room to these."""
-    profile = task.profile
-    homes = [home for view, spots in parts for home in view.domains_at([at for at, _ in spots])]
-    levels = profile.level_names[profile.node_index :][::-1]
-    spans = {level: len(set(map(itemgetter(level), homes))) for level in levels[1:-1]}
-    spans = {levels[0]: len(parts), **spans, levels[-1]: len(homes)}
-    minimal = dict(zip(levels, reversed(solution.counts), strict=True))
-    members = _members(parts, homes, _card_sets(parts, task, alike=alike))
-    spares = _spares(parts, task, members) if task.shape.spares else ()
-    if spares is None:
-        return None
-    return Placement(profile.name, members, spans, minimal, solution.proven, spares=spares)
-
-
-def _spares(parts: Parts, task: Task, members: Iterable[Member]) -> tuple[Member, ...] | None:
-    """The spares of each supernode, or None when members leave too little room."""
-    spares: list[Member] = []
-    for (view, _), (_, here) in zip(parts, groupby(members, key=attrgetter("supernode")), strict=True):
-        found, missing = choose_spares(view, task.shape, tuple(here))
-        if missing:
-            return None
-        spares += [spare._replace(rank=len(spares) + spare.rank) for spare in found]
-    return tuple(spares)
-
-
-def _card_sets(parts: Parts, task: Task, *, alike: bool) -> Iterable[Sets]:
-    """The cards of the members of each node."""
-    packing, per_node = task.shape.packing, task.shape.per_node
-    if per_node:
-        return repeat(packing.place((1 << task.profile.cards_per_node) - 1, per_node))
-    free = [mask for view, spots in parts for mask in view.census.free([at for at, _ in spots])]
-    return card_sets(packing, free, [amount for _, spots in parts for _, amount in spots], alike=alike)
-
-
-def _members(parts: Parts, homes: Sequence[Mapping[str, str]], sets: Iterable[Sets]) -> tuple[Member, ...]:
-    """Member by member, in columns: a large group has thousands."""
-    amounts = [amount for _, spots in parts for _, amount in spots]
-    supernodes = chain.from_iterable(repeat(view.name, sum(amount for _, amount in spots)) for view, spots in parts)
-    domains = homes if max(amounts) == 1 else list(chain.from_iterable(map(repeat, homes, amounts)))
-    cards = chain.from_iterable(sets)
-    return tuple(map(_member, zip(count(), supernodes, map(itemgetter(NODE), domains), cards, domains, strict=False)))

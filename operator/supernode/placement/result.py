@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from supernode.api.conditions import Reason
 from supernode.topology.fleet import Member
@@ -24,7 +25,7 @@ class Box:
     unit: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class Placement:
     """Where a group goes.
 
@@ -46,6 +47,43 @@ class Placement:
     def held(self) -> tuple[Member, ...]:
         """Members and spares: all whose cards are taken."""
         return self.members + self.spares
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Placement) and self._content == other._content
+
+    def __hash__(self) -> int:
+        return hash((self.profile, self.members, self.spares))
+
+    @property
+    def _content(self) -> tuple[object, ...]:
+        return self.profile, self.members, self.spans, self.minimal, self.proven, self.box, self.spares
+
+
+class LaterPlacement(Placement):
+    """A placement that makes its members when they are first asked for.
+
+    What is decided are nodes, kept in columns; a group of thousands that is only asked whether it fits, or how tightly,
+    need not pay for an object of each member.
+    """
+
+    @classmethod
+    def of(
+        cls,
+        profile: str,
+        make: Callable[[], tuple[Member, ...]],
+        spans: Mapping[str, int],
+        minimal: Mapping[str, int],
+        proven: bool,
+    ) -> LaterPlacement:
+        """make: the members, by rank."""
+        found = cls.__new__(cls)
+        found.__dict__.update(profile=profile, _make=make, spans=spans, minimal=minimal, proven=proven)
+        return found
+
+    @cached_property
+    def members(self) -> tuple[Member, ...]:
+        make: Callable[[], tuple[Member, ...]] = self.__dict__["_make"]
+        return make()
 
 
 @dataclass(frozen=True, slots=True)

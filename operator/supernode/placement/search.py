@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,27 +11,28 @@ from supernode.placement import single, whole
 from supernode.placement.board import Board
 from supernode.placement.coding import FAR
 from supernode.placement.fronts import Dim, Front, FrontTree, Knapsack, OverBudgetError, touch
+from supernode.placement.ground import Ground
 from supernode.placement.rows import Ints
 from supernode.placement.shape import Task
 from supernode.placement.split import cheapest_split, full_split
 from supernode.placement.spread import Spot, place
 from supernode.placement.tables import RoughError
-from supernode.topology.fleet import SuperNodeView
 
 FLEET_BUDGET = 2_000_000_000
 """Table cells the search over supernodes under `maxSpan` may cost before it gives up exactness."""
 
-Spots = list[tuple[int, list[Spot]]]
-"""By supernode, the nodes taken."""
+Columns = tuple[Ints, Ints]
+"""Nodes taken, numbered over all supernodes, ascending; and the members on each."""
 
 
 @dataclass(frozen=True, slots=True)
 class Solution:
-    """spots: per supernode touched, its index in `views` and its nodes. counts: the least vector, node first, or the
-    best known lower bound when not proven."""
+    """nodes, amounts: as `Columns`. counts: the least vector, node first, or the best known lower bound when not
+    proven."""
 
-    views: Sequence[SuperNodeView]
-    spots: Spots = field(default_factory=list)
+    ground: Ground
+    nodes: Ints
+    amounts: Ints
     counts: tuple[int, ...] = ()
     proven: bool = True
 
@@ -62,7 +63,7 @@ def _search(board: Board, task: Task) -> Solution | None:
     choice = _choose(board, count, members)
     counts = coding.unpack(choice.price)
     if all(counts[index - node] <= most for index, most in task.spans):
-        return Solution(board.views, choice.spots(), counts if board.exact else tuple(floor), board.exact)
+        return Solution(board.ground, *choice.columns(), counts if board.exact else tuple(floor), board.exact)
     if any(floor[index - node] > most for index, most in task.spans):
         return None
     return _bounded(board, task, floor, board.exact)
@@ -73,22 +74,22 @@ class _Choice:
     """The least price, and a placement that has it, worked out when it is wanted."""
 
     price: int
-    spots: Callable[[], Spots]
+    columns: Callable[[], Columns]
 
 
 def _choose(board: Board, count: int, members: int) -> _Choice:
     """By the shortest of three ways: one node, whole nodes, or prices of every domain."""
     if whole.applies(board):
         price, shares = whole.choose(board, count, members)
-        return _Choice(price, lambda: whole.spots(board, shares))
+        return _Choice(price, lambda: whole.columns(board, shares))
     one = single.choose(board, members) if count == 1 and not board.shape.spares else None
     if one is not None:
-        return _Choice(one[0], lambda: [(one[1], [single.spot(board, one[1], members)])])
+        return _Choice(one[0], lambda: _columns(board, [(one[1], [single.spot(board, one[1], members)])]))
     unit = board.coding.unit(len(board.shape.above))
     if count > 1:
         return _several(board, count, members, unit)
     price, index = _one(board, members, unit)
-    return _Choice(price, lambda: [(index, place(board.table(index), members))])
+    return _Choice(price, lambda: _columns(board, [(index, place(board.table(index), members))]))
 
 
 def _cover(board: Board, task: Task) -> int | None:
@@ -141,18 +142,35 @@ def _several(board: Board, count: int, members: int, unit: int) -> _Choice:
     floor = board.coding.pack(board.floor(members))
     price, shares = cheapest_split(prices, step, caps, members, unit, floor, board.coding.low, full_split)
     parts = [(int(useful[child]), amount, int(prices[child, amount // step])) for child, amount in shares]
-    return _Choice(price, lambda: [(index, _spots(board, index, amount, cost)) for index, amount, cost in parts])
+    return _Choice(price, lambda: _several_columns(board, parts))
 
 
-def _spots(board: Board, index: int, members: int, price: int) -> list[Spot]:
-    """The nodes of one of several supernodes for its share, which has this price."""
-    start, end = board.ground.first[0][index : index + 2]
-    caps = board.caps[0][start:end]
-    if int(caps.sum()) == members:
-        nodes = np.flatnonzero(caps)
-        return list(zip(nodes.tolist(), caps[nodes].tolist(), strict=True))
-    table = board.table(index)
-    return place(table, members, price if table.usable is None else None)
+def _several_columns(board: Board, parts: Sequence[tuple[int, int, int]]) -> Columns:
+    """The nodes of (supernode, members, their price): all it has where it gives all, which needs no second look."""
+    nodes = board.caps[0]
+    held = np.add.reduceat(nodes, board.ground.first[0][:-1])
+    given = np.zeros(len(held), np.bool_)
+    rest = []
+    for index, members, price in parts:
+        if held[index] == members:
+            given[index] = True
+            continue
+        table = board.table(index)
+        rest.append((index, place(table, members, price if table.usable is None else None)))
+    whole = np.flatnonzero(np.repeat(given, np.diff(board.ground.first[0])) & (nodes > 0))
+    taken, amounts = _columns(board, rest)
+    taken, amounts = np.concatenate((whole, taken)), np.concatenate((nodes[whole], amounts))
+    order = np.argsort(taken)
+    return taken[order], amounts[order]
+
+
+def _columns(board: Board, spots: Sequence[tuple[int, Sequence[Spot]]]) -> Columns:
+    """By supernode, in order, its nodes as (index in its view, members), as columns over all."""
+    first = board.ground.first[0]
+    pairs = [np.array(of, np.int64).reshape(-1, 2) for _, of in spots]
+    nodes = [pair[:, 0] + first[index] for (index, _), pair in zip(spots, pairs, strict=True)]
+    none = np.zeros(0, np.int64)
+    return np.concatenate([none, *nodes]), np.concatenate([none, *(pair[:, 1] for pair in pairs)])
 
 
 def _bounded(board: Board, task: Task, floor: Sequence[int], exact: bool) -> Solution | None:
@@ -171,7 +189,7 @@ def _bounded(board: Board, task: Task, floor: Sequence[int], exact: bool) -> Sol
             break
         if solution is None or exact:
             return solution
-        return Solution(solution.views, solution.spots, tuple(floor), proven=False)
+        return replace(solution, counts=tuple(floor), proven=False)
     raise OverBudgetError("the search for a placement within maxSpan ran out of its budget")
 
 
@@ -193,7 +211,7 @@ def _bounded_over(board: Board, chosen: Sequence[int], task: Task, dims: tuple[D
         for index, tree, state in zip(chosen, trees, states, strict=True)
         if state[0]
     ]
-    return Solution(board.views, spots, counts)
+    return Solution(board.ground, *_columns(board, spots), counts)
 
 
 def _project(front: Front, axes: int) -> Front:

@@ -6,8 +6,6 @@ The number of nodes is fixed, and the roomiest racks come first, so one supernod
 
 from __future__ import annotations
 
-from itertools import repeat
-
 import numpy as np
 
 from supernode.placement.board import Board
@@ -16,9 +14,6 @@ from supernode.placement.cover import cover
 from supernode.placement.prune import Known, Options
 from supernode.placement.rows import Ints
 from supernode.placement.split import Shares, cheapest, even_split, levelled_steps
-
-Spot = tuple[int, int]
-"""(index of a node in its view, members on it)."""
 
 
 def applies(board: Board) -> bool:
@@ -71,8 +66,9 @@ def _exactly(
     return found.price + nodes, levelled_steps(options, found, members, step)
 
 
-def spots(board: Board, shares: Shares) -> list[tuple[int, list[Spot]]]:
-    """By supernode, its nodes and the members on each: racks evenly used, the first free nodes of each."""
+def columns(board: Board, shares: Shares) -> tuple[Ints, Ints]:
+    """The nodes taken, numbered over all supernodes, and the members on each: racks evenly used, the first free nodes
+    of each."""
     per_node, firsts = board.shape.per_node, board.ground.first[0]
     low, high = int(firsts[shares[0][0]]), int(firsts[shares[-1][0] + 1])
     free = low + np.flatnonzero(board.caps[0][low:high])
@@ -85,11 +81,7 @@ def spots(board: Board, shares: Shares) -> list[tuple[int, list[Spot]]]:
     held = np.bincount(domains)
     place = np.arange(len(free)) - (np.cumsum(held) - held)[domains]
     taken = free[place < amounts[domains]]
-    ends = np.searchsorted(taken, firsts[[index + 1 for index, _ in shares]]).tolist()
-    return [
-        (index, list(zip((taken[begin:end] - firsts[index]).tolist(), repeat(per_node))))
-        for (index, _), begin, end in zip(shares, [0, *ends], ends, strict=False)
-    ]
+    return taken, np.full(len(taken), per_node)
 
 
 def _of_racks(board: Board, shares: Shares) -> Ints:
