@@ -60,6 +60,8 @@ class Board:
 
     def _clear(self) -> None:
         nodes, supernodes = self.ground.first[0][-1], len(self.views)
+        self._widest = int(np.diff(self.ground.starts[0], append=nodes).max()) if self.shape.above else 0
+        self._summable = self._ratio()
         self.caps = [np.zeros(first[-1], np.int64) for first in self.ground.first]
         self.whole: NDArray[np.bool_] = np.zeros(nodes, np.bool_)
         self.room: Ints = np.zeros(supernodes, np.int64)
@@ -151,11 +153,6 @@ class Board:
             rooms[self.whole[where] != whole] = 0
         return rooms
 
-    @property
-    def _widest(self) -> int:
-        """Nodes of the largest domain of nodes."""
-        return int(np.diff(self.ground.starts[0], append=self.ground.first[0][-1]).max())
-
     def _reach_of(self, plot: Plot, level: int) -> Ints:
         widest = int(np.diff(self.ground.first[level]).max())
         return cumulated(self.caps[level][plot.where[level]], plot.sizes[level], widest)
@@ -165,7 +162,7 @@ class Board:
 
         Over several racks wholly free nodes may not be counted. Raises RoughError.
         """
-        ratio = self._summable()
+        ratio = self._summable
         if not ratio:
             return stacked([self.table(index).row for index in supernodes.tolist()])
         changed = supernodes[self._unsummed[supernodes]]
@@ -179,7 +176,7 @@ class Board:
                 found[at, : len(prices)] = prices
         return found
 
-    def _summable(self) -> int:
+    def _ratio(self) -> int:
         """How many steps of a rack are one of a supernode, where supernodes of racks can be priced together; else 0."""
         if len(self.shape.above) != 2:
             return 0

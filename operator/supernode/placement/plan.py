@@ -76,7 +76,7 @@ def eligible(fleet: Fleet, request: Request) -> list[Profile] | Refusal:
 
 def task_of(fleet: Fleet, request: Request, profile: Profile) -> Task | Refusal:
     """The request as the search on one profile takes it, or the rule it breaks."""
-    return resolve(request, profile, partial(_largest, fleet.of_profile(profile.name), profile))
+    return resolve(request, profile, partial(_largest, fleet, profile))
 
 
 def _plan_on(fleet: Fleet, request: Request, profile: Profile) -> Placement | Refusal:
@@ -115,9 +115,11 @@ def _never_fits(fleet: Fleet, views: Sequence[SuperNodeView], task: Task, coding
         return False
 
 
-def _largest(views: Sequence[SuperNodeView], profile: Profile, index: int) -> int:
+def _largest(fleet: Fleet, profile: Profile, index: int) -> int:
     """Cards of the largest real domain of a level above the node; real domains may exceed the nominal size."""
     depth = index - profile.node_index - 1
     if depth < 0:
         return 0
-    return max((view.layout.largest[depth] for view in views), default=0) * profile.cards_per_node
+    return (
+        max((view.layout.largest[depth] for view in fleet.of_profile(profile.name)), default=0) * profile.cards_per_node
+    )

@@ -98,7 +98,8 @@ def _relax(options: Options, count: int, total: int, known: Known) -> tuple[Ints
     right: tuple[int, int] | None = None
     bounds = np.zeros(prices.shape, np.int64)
     rows = np.arange(len(prices))
-    summit, rate, tried = 0, high // 2, set[int]()
+    start = min(high, known.price // total) if known.price < FAR else high // 2
+    summit, rate, tried = 0, start, set[int]()
     for _ in range(_ROUNDS):
         tried.add(rate)
         reduced = prices - rate * steps

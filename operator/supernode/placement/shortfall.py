@@ -200,11 +200,9 @@ def _joined(prices: Ints, homes: Ints, domains: int, size: int) -> Steps:
 
 
 def ascending(homes: Ints, prices: Ints) -> Ints:
-    """Indices by (home, price, index): one sort of plain integers, which is several times as fast as a sort by keys."""
-    bits = max(1, len(prices) - 1).bit_length()
-    keys = (homes << NEVER.bit_length() | prices) << bits | np.arange(len(prices))
-    keys.sort()
-    return keys & ((1 << bits) - 1)
+    """Indices by (home, price, index). Homes mostly ascend already, of which a stable sort makes good use."""
+    order: Ints = np.argsort(homes << NEVER.bit_length() | prices, kind="stable")
+    return order
 
 
 def _by_kind(ground: Ground, packing: Packing, *, empty: bool = False, cordoned: bool = False) -> tuple[Ints, bool]:

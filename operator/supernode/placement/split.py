@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
+from operator import neg
 
 import numpy as np
 
@@ -29,9 +30,11 @@ def even_split(caps: Sequence[int], total: int, step: int) -> Shares:
 def full_split(caps: Sequence[int], total: int, step: int) -> Shares:
     """The roomiest children and, last, the one that the rest fits best; over these as even as they allow."""
     order = sorted(range(len(caps)), key=lambda child: (-caps[child], child))
-    count = fewest([caps[child] for child in order], total)
-    rest = total - sum(caps[child] for child in order[: count - 1])
-    last = min((child for child in order[count - 1 :] if caps[child] >= rest), key=lambda child: (caps[child], child))
+    room = [caps[child] for child in order]
+    count = fewest(room, total)
+    rest = total - sum(room[: count - 1])
+    tightest = room[bisect_right(room, -rest, key=neg) - 1]
+    last = order[max(count - 1, bisect_left(room, -tightest, key=neg))]
     return levelled([(child, caps[child]) for child in sorted([*order[: count - 1], last])], total, step)
 
 
