@@ -22,7 +22,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "operator" / "supernode"
 
-TESTS = ("plan", "cases", "cover", "split", "refusal", "state", "budget")
+TESTS = ("plan", "cases", "cover", "racks", "split", "refusal", "state", "budget")
 """Quick ones first: a fault is most often seen at once."""
 
 
@@ -52,7 +52,12 @@ FAULTS = (
         "view.wholly_free - view.reserve - self.shape.spares",
         "view.wholly_free - self.shape.spares",
     ),
-    Fault("board", "reach[plot.index] = self._reach_of(plot, level, whole)", "self._reach_of(plot, level, whole)"),
+    Fault("board", "reach[plot.index] = self._reach_of(plot, level)", "self._reach_of(plot, level)"),
+    Fault("board", "inner[plot.where[1]] = self._inner_of(plot, whole)", "self._inner_of(plot, whole)"),
+    Fault("board", "self._unsummed[plot.index] = True", "self._unsummed[plot.index[:1]] = True"),
+    Fault("board", "self._sums[supernodes, ::ratio]", "self._sums[supernodes, ::1]"),
+    Fault("board", "prices[fewest] += fewest_whole", "prices[fewest] += 0 * fewest_whole"),
+    Fault("board", "np.minimum.reduceat(prices, starts)", "prices[starts]"),
     Fault("board", "(self.reach(level) < members)", "(self.reach(level) <= members)"),
     Fault("board", "caps[where] = part", "caps[where] = np.maximum(caps[where], part)"),
     Fault("capacity", "sums - sums % step if step > 1 else sums", "sums"),
@@ -61,7 +66,7 @@ FAULTS = (
     Fault("capacity", "sums[held != ", "sums[held < "),
     Fault("coding", "widths.append(width if", "widths.append(width - 1 if"),
     Fault("cover", "fewest = -(-value // q)", "fewest = -(-value // q) + 1"),
-    Fault("cover", "total - lines * bound.racks, bound", "total - (lines + 2) * bound.racks, bound"),
+    Fault("cover", "total - lines * self.parts, self", "total - (lines + 2) * self.parts, self"),
     Fault("cover", "least < first - loss", "least < first + loss"),
     Fault("cover", "rows[left[fits], 0]))[:1]", "-rows[left[fits], 0]))[:1]"),
     Fault("cover", "- before, 0, equal)", ", 0, equal)"),
@@ -75,17 +80,24 @@ FAULTS = (
     Fault("prune", "bounds <= known.price - options.grain", "bounds <= known.price - 8 * options.grain"),
     Fault("prune", "(drop <= spare)", "(drop <= spare + 1)"),
     Fault("rows", "count * unit + asked // inner * children[0].slope", "count * unit"),
-    Fault("rows", "np.searchsorted(reach, asked) + 1, 0)\n    prices", "np.searchsorted(reach, asked), 0)\n    prices"),
-    Fault("rows", "(taken <= count) & (room + others >= asked)", "(taken <= count) & (room + others > asked)"),
+    Fault("racks", "(self.reach[racks] < asked)", "(self.reach[racks] <= asked)"),
+    Fault("racks", "(whole + others >= asked)", "(whole + others > asked)"),
+    Fault("racks", "        if price == least:", "        if price >= least:"),
+    Fault("racks", "np.lexsort((self.caps[racks], prices))", "np.lexsort((-self.caps[racks], prices))"),
+    Fault("seats", "1 + int(np.count_nonzero(np.diff(domains)))", "int(np.count_nonzero(np.diff(domains)))"),
+    Fault("spread", "amount == held[rack]", "amount >= held[rack] - 1"),
+    Fault("spread", "if taken <= count and", "if"),
     Fault("search", "count > task.most_supernodes else count", "count > task.most_supernodes + 1 else count"),
     Fault("search", "all(counts[index - node] <= most for", "all(counts[index - node] <= most + 1 for"),
     Fault("search", "best <= (floor, int(room[index]), index)", "best[0] <= floor + (1 << 40)"),
     Fault("single", "partly if len(partly) else nodes, side", "nodes, side"),
     Fault("single", "board.room[owners].argmin()", "board.room[owners].argmax()"),
     Fault("single", "board.caps[level][domains].argmin()", "board.caps[level][domains].argmax()"),
-    Fault("split", "if caps[child] >= rest)", "if True)"),
+    Fault("split", "bisect_right(room, -rest, key=neg) - 1", "len(room) - 1"),
     Fault("split", "first + int(before[first:].argmin())", "first"),
     Fault("split", "if known.price <= bound or not windows:", "if known.price <= 2 * bound or not windows:"),
+    Fault("sums", "offers[:, :, 0] = 0", "offers[:, :, 0] = offers[:, :, 0]"),
+    Fault("sums", "prices[asked > caps[:, None]] = FAR32", "prices[asked > caps[:, None] + step] = FAR32"),
     Fault("tables", "opened > self.usable", "opened > self.usable + 1"),
     Fault("whole", "floors == floors.min()", "floors < FAR"),
     Fault("whole", "board.room[least].argmin()", "board.room[least].argmax()"),

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from supernode.placement.capacity import domain_caps, open_nodes
 from supernode.placement.coding import FAR, Coding
-from supernode.placement.ground import Ground, Plot, plot_of
+from supernode.placement.ground import Ground, Plot
 from supernode.placement.racks import fewest_whole
 from supernode.placement.rows import Ints, cumulated, stacked
 from supernode.placement.shape import Shape
@@ -79,6 +79,7 @@ class Board:
     def _take(self, plot: Plot) -> None:
         self.notes = {}
         self._reserved = any(view.reserve for view in self.views)
+        kinds = plot.kinds
         new = list(self.ground.kinds)[len(self._kind_room) :]
         if new:
             rooms = [self.shape.packing.capacity(kind.free) for kind in new]
@@ -87,7 +88,7 @@ class Board:
             if self.shape.spares:
                 loose = [self.shape.loose.capacity(kind.free) for kind in new]
                 self._kind_loose = np.concatenate((self._kind_loose, np.array(loose, np.int64)))
-        self.whole[plot.where[0]] = self._kind_whole[plot.kinds]
+        self.whole[plot.where[0]] = self._kind_whole[kinds]
         by_kind = [self._kind_room, self._kind_loose] if self.shape.spares else [self._kind_room]
         nodes = [open_nodes(plot, room, self._kind_whole) for room in by_kind]
         levels = domain_caps(plot, self.shape, *nodes)
@@ -131,14 +132,14 @@ class Board:
     def reach(self, level: int) -> Ints:
         """By supernode and k, what its k roomiest domains of a level take."""
         if level not in self._reach:
-            self._reach[level] = self._reach_of(plot_of(self.views, self.ground.kinds), level)
+            self._reach[level] = self._reach_of(self.ground.everything(), level)
         return self._reach[level]
 
     def inner(self, whole: bool | None = None) -> Ints:
         """By domain of nodes and k, what its k roomiest nodes take. whole: only those that are wholly free, or only the
         others."""
         if whole not in self._inner:
-            self._inner[whole] = self._inner_of(plot_of(self.views, self.ground.kinds), whole)
+            self._inner[whole] = self._inner_of(self.ground.everything(), whole)
         return self._inner[whole]
 
     def _inner_of(self, plot: Plot, whole: bool | None) -> Ints:

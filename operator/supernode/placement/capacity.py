@@ -73,8 +73,9 @@ def caps_of(views: Sequence[SuperNodeView], shape: Shape, blocked: NDArray[np.in
         return []
     kinds: dict[Kind, int] = {}
     plot = plot_of(views, kinds)
+    each = plot.kinds
     rooms = [shape.packing, shape.loose] if shape.spares else [shape.packing]
-    nodes = [np.array([room.capacity(kind.free) for kind in kinds], np.int64)[plot.kinds] for room in rooms]
+    nodes = [np.array([room.capacity(kind.free) for kind in kinds], np.int64)[each] for room in rooms]
     if len(blocked):
         first = np.cumsum(plot.sizes[0]) - plot.sizes[0]
         for room in nodes:

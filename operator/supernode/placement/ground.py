@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,21 +18,31 @@ MANY_KINDS = 4096
 """Kinds of nodes seen, beyond which those that are gone are forgotten."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Plot:
     """Some supernodes one after the other, depth first. Level 0 is the node, 1 the first level above it, and so on.
 
-    index: of each supernode among all. kinds: the number of each node's kind. sizes[l]: domains of level l of each
-    supernode. starts[l]: the first child of each domain of level l + 1. where[l]: the index that each domain of level l
-    has among all supernodes.
+    index: of each supernode among all. known: numbers of kinds, added to when `kinds` is first asked for. sizes[l]:
+    domains of level l of each supernode. starts[l]: the first child of each domain of level l + 1. where[l]: the index
+    that each domain of level l has among all supernodes.
     """
 
     views: Sequence[SuperNodeView]
     index: Indices
-    kinds: Indices
+    known: dict[Kind, int]
     sizes: list[Indices]
     starts: list[Indices]
     where: list[Indices]
+
+    @cached_property
+    def kinds(self) -> Indices:
+        """The number of each node's kind."""
+        found = []
+        for view in self.views:
+            census = view.census
+            numbers = [self.known.setdefault(kind, len(self.known)) for kind in census.kinds]
+            found.append(np.array(numbers, np.intp)[census.each])
+        return np.concatenate(found)
 
     def owners(self, level: int) -> Indices:
         """For each domain of a level, its supernode, by index in `views`."""
@@ -48,17 +59,7 @@ def plot_of(views: Sequence[SuperNodeView], kinds: dict[Kind, int]) -> Plot:
         for level, size in enumerate(sizes[1:])
     ]
     where = [np.arange(int(size.sum())) for size in sizes]
-    return Plot(views, np.arange(len(views)), _numbers(views, kinds), sizes, starts, where)
-
-
-def _numbers(views: Sequence[SuperNodeView], kinds: dict[Kind, int]) -> Indices:
-    """The number of each node's kind."""
-    found = []
-    for view in views:
-        census = view.census
-        numbers = [kinds.setdefault(kind, len(kinds)) for kind in census.kinds]
-        found.append(np.array(numbers, np.intp)[census.each])
-    return np.concatenate(found)
+    return Plot(views, np.arange(len(views)), kinds, sizes, starts, where)
 
 
 def _before(sizes: Indices) -> Indices:
@@ -128,6 +129,12 @@ class Ground:
             self._each_at = self.tick
         return self._each
 
+    def everything(self) -> Plot:
+        """All supernodes. Needs one to be there."""
+        found = self.since(-1)
+        assert found is not None
+        return found
+
     def within(self, level: int, supernodes: Indices) -> Indices:
         """The domains of a level of some supernodes, one after the other."""
         first = self.first[level]
@@ -147,4 +154,4 @@ class Ground:
             starts[at] - np.repeat(shift, size)
             for starts, at, shift, size in zip(self.starts, where[1:], shifts, sizes[1:], strict=False)
         ]
-        return Plot(views, changed, _numbers(views, self.kinds), sizes, starts, where)
+        return Plot(views, changed, self.kinds, sizes, starts, where)

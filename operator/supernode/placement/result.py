@@ -51,9 +51,6 @@ class Placement:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Placement) and self._content == other._content
 
-    def __hash__(self) -> int:
-        return hash((self.profile, self.members, self.spares))
-
     @property
     def _content(self) -> tuple[object, ...]:
         return self.profile, self.members, self.spans, self.minimal, self.proven, self.box, self.spares

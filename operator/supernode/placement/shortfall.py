@@ -68,14 +68,15 @@ class Shortfall:
         self.shape = shape
         self.empty = empty
         self.first_node = ground.first[0]
+        each = ground.each
         by_kind, self.convex = _by_kind(ground, shape.packing, empty=empty)
-        table = by_kind[ground.each]
+        table = by_kind[each]
         cordoned = [at for at, view in enumerate(self.views) if view.cordoned and not empty]
         if cordoned:
             closed, convex = _by_kind(ground, shape.packing, cordoned=True)
             self.convex = self.convex and convex
             for start, end in self._nodes_of(cordoned):
-                table[start:end] = closed[ground.each[start:end]]
+                table[start:end] = closed[each[start:end]]
         if keep is not Keep.NOTHING:
             kept = [at for at, view in enumerate(self.views) if view.reserve]
             for at, (start, end) in zip(kept, self._nodes_of(kept), strict=True):

@@ -204,6 +204,7 @@ class SuperNodeView:
             profile.reserve if reserve is None else reserve,
         )
         self.ledger = tuple(ledger)
+        self.layout, self.census  # noqa: B018 - what every decision reads is made here, once, not by the first of them
 
     def _set(self, name: str, profile: Profile, nodes: tuple[Node, ...], cordoned: bool, reserve: int) -> None:
         self.name = name
