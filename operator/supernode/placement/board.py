@@ -21,12 +21,16 @@ from supernode.topology.fleet import SuperNodeView
 
 MAX_BOARDS = 64
 
+AILING_BITS = 16
+"""More ailing nodes of a supernode than this many bits hold are as many."""
+
 
 class Board:
     """One shape, for groups of up to `limit` members.
 
     caps[l]: members that each domain of level l takes, all supernodes in one array; level 0 is the node. whole: which
-    nodes are wholly free. room: by supernode, what it takes with its reserve kept; bound: the same, or more where a
+    nodes are wholly free. room: by supernode, what it takes with its reserve kept; preference: its order among equals,
+    which is by room and then by its ailing nodes; bound: the same, or more where a
     budget made room inexact. exact: all that is said is exact. notes: what decisions remember until the snapshot
     changes.
     """
@@ -66,10 +70,12 @@ class Board:
         self.whole: NDArray[np.bool_] = np.zeros(nodes, np.bool_)
         self.room: Ints = np.zeros(supernodes, np.int64)
         self.bound: Ints = np.zeros(supernodes, np.int64)
+        self._ailing: Ints = np.zeros(supernodes, np.int64)
         self._inexact: NDArray[np.bool_] = np.zeros(supernodes, np.bool_)
         self._kind_room: Ints = np.zeros(0, np.int64)
         self._kind_loose: Ints = np.zeros(0, np.int64)
         self._kind_whole: NDArray[np.bool_] = np.zeros(0, np.bool_)
+        self._kind_ill: NDArray[np.bool_] = np.zeros(0, np.bool_)
         self._reach: dict[int, Ints] = {}
         self._inner: dict[bool | None, Ints] = {}
         self._reserved = False
@@ -85,6 +91,7 @@ class Board:
             rooms = [self.shape.packing.capacity(kind.free) for kind in new]
             self._kind_room = np.concatenate((self._kind_room, np.array(rooms, np.int64)))
             self._kind_whole = np.concatenate((self._kind_whole, [kind.wholly_free for kind in new]))
+            self._kind_ill = np.concatenate((self._kind_ill, [kind.ill for kind in new]))
             if self.shape.spares:
                 loose = [self.shape.loose.capacity(kind.free) for kind in new]
                 self._kind_loose = np.concatenate((self._kind_loose, np.array(loose, np.int64)))
@@ -96,6 +103,7 @@ class Board:
             caps[where] = part
         room = np.zeros(len(plot.views), np.int64)
         room[plot.owners(len(levels) - 1)] = levels[-1]
+        self._ailing[plot.index] = np.add.reduceat(self._kind_ill[kinds], np.cumsum(plot.sizes[0]) - plot.sizes[0])
         self._settle(plot, room)
         for level, reach in self._reach.items():
             reach[plot.index] = self._reach_of(plot, level)
@@ -116,6 +124,10 @@ class Board:
             else:
                 table = self.table(i)
                 self.room[i], self.bound[i], self._inexact[i] = table.cap, table.bound, not table.exact
+
+    @property
+    def preference(self) -> Ints:
+        return self.room << AILING_BITS | np.minimum(self._ailing, (1 << AILING_BITS) - 1)
 
     def table(self, index: int) -> Tables:
         """The tables of one supernode."""

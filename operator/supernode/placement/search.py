@@ -109,17 +109,18 @@ def _fewest(room: Ints, task: Task) -> int | None:
 
 
 def _one(board: Board, members: int, unit: int) -> tuple[int, int]:
-    """(price, supernode) of the least price that holds all; among equals the one with least left over, then the first.
+    """(price, supernode) of the least price that holds all; of equals the one with least left over, the fewest ailing
+    nodes, the lowest index.
 
     Taken in the order of their lower bounds, few need their exact price.
     """
-    floors, room = board.floors(members), board.room
+    floors, preference = board.floors(members), board.preference
     best: tuple[int, int, int] | None = None
-    for index in _ascending(floors, room):
+    for index in _ascending(floors, preference):
         floor = int(floors[index])
-        if floor >= FAR or (best is not None and best <= (floor, int(room[index]), index)):
+        if floor >= FAR or (best is not None and best <= (floor, int(preference[index]), index)):
             break
-        found = (board.table(index).price(members, floor), int(room[index]), index)
+        found = (board.table(index).price(members, floor), int(preference[index]), index)
         best = found if best is None else min(best, found)
     if best is None:
         raise AssertionError(f"no supernode holds {members} members")

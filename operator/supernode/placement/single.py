@@ -13,7 +13,8 @@ Spot = tuple[int, int]
 def choose(board: Board, members: int) -> tuple[int, int] | None:
     """(price, supernode) of the node to take, or None where no node holds all.
 
-    One that is not wholly free comes first, then the least room in the supernode, then the lowest index.
+    One that is not wholly free comes first, then the supernode with the least room, the fewest ailing nodes, the lowest
+    index.
     """
     if board.shape.whole:
         return None
@@ -23,12 +24,12 @@ def choose(board: Board, members: int) -> tuple[int, int] | None:
     partly = nodes[~board.whole[nodes]]
     owners = np.searchsorted(board.ground.first[0], partly if len(partly) else nodes, side="right") - 1
     unit = sum(board.coding.unit(level) for level in range(len(board.caps)))
-    return unit + (0 if len(partly) else board.coding.whole), int(owners[board.room[owners].argmin()])
+    return unit + (0 if len(partly) else board.coding.whole), int(owners[board.preference[owners].argmin()])
 
 
 def spot(board: Board, supernode: int, members: int) -> Spot:
     """The node of a supernode to take: one that is not wholly free, the least room level by level, fewest free cards,
-    the lowest index."""
+    none ailing, the lowest index."""
     first, end = board.ground.first[0][supernode : supernode + 2].tolist()
     nodes = first + np.flatnonzero(board.caps[0][first:end] >= members)
     partly = nodes[~board.whole[nodes]]
@@ -39,5 +40,6 @@ def spot(board: Board, supernode: int, members: int) -> Spot:
             domains = parents[domains]
         nodes = nodes[domains == domains[board.caps[level][domains].argmin()]]
     nodes = nodes[board.caps[0][nodes] == board.caps[0][nodes].min()]
-    free = board.views[supernode].nodes
-    return min(((at, members) for at in (nodes - first).tolist()), key=lambda one: (free[one[0]].free.bit_count(), one))
+    known = board.views[supernode].nodes
+    best = min((nodes - first).tolist(), key=lambda at: (known[at].free.bit_count(), known[at].ailing, at))
+    return best, members

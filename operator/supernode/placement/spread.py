@@ -60,13 +60,12 @@ def _descend(table: Tables, above: int, domain: int, members: int) -> list[Spot]
 
 def _share_nodes(table: Tables, start: int, caps: list[int], members: int) -> list[Spot]:
     """The fewest nodes, of these the fewest wholly free ones, evenly used, those with the least room first; of equals
-    those with fewest free cards."""
+    those with fewest free cards, and none ailing."""
     if members == sum(caps):
         return [(node, cap) for node, cap in enumerate(caps) if cap]
     nodes = table.view.nodes
-    order = sorted(
-        (node for node, cap in enumerate(caps) if cap), key=lambda node: (nodes[start + node].free.bit_count(), node)
-    )
+    usable = [node for node, cap in enumerate(caps) if cap]
+    order = sorted(usable, key=lambda at: (nodes[start + at].free.bit_count(), nodes[start + at].ailing, at))
     step = table.shape.steps[table.shape.profile.node_index]
     if not table.coding.low:
         return sorted((order[at], amount) for at, amount in even_split([caps[node] for node in order], members, step))

@@ -28,7 +28,7 @@ def choose(board: Board, count: int, members: int) -> tuple[int, Shares]:
     if count == 1:
         floors = board.floors(members)
         least = np.flatnonzero(floors == floors.min())
-        best = int(least[board.room[least].argmin()])
+        best = int(least[board.preference[least].argmin()])
         return int(floors[best]) + unit, [(best, members)]
     racks = len(board.shape.above) == 2
     reach = _reach(board) if racks else np.stack((np.zeros_like(board.room), board.room), axis=1)

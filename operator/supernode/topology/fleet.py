@@ -61,6 +61,11 @@ class Node:
         """Every card of the node is healthy, not taken, and the node is schedulable."""
         return self.cards > 0 and self.free == self.all_cards
 
+    @property
+    def ailing(self) -> bool:
+        """Whether a card of it is unhealthy: more are likely to follow there than elsewhere."""
+        return self.healthy & self.all_cards != self.all_cards
+
 
 class Member(NamedTuple):
     """One placed member: its cards (bitmask) of its node, and its domain's name at the level node and each above."""
