@@ -248,6 +248,18 @@ def test_the_table_of_the_documentation(run: Run) -> None:
     assert "\x1b" not in ran.out, "no colour where no person looks"
 
 
+def test_the_ranks_of_each_domain_with_blocks_are_told(run: Run, tmp_path: Path) -> None:
+    fleet, request = tmp_path / "fleet.json", tmp_path / "request.yaml"
+    fleet.write_text(small.text(small.profile(), *small.nodes("a"), *small.nodes("b")))
+    blocks = [{"level": "node", "members": 2}, {"level": "supernode", "members": 4}]
+    request.write_text(small.text(small.group("g", 12, 2, topology={"blocks": blocks})))
+    ran = run("plan", "-f", request, "--fleet", fleet)
+    assert ran.code == 0, ran.err
+    lines = [line.strip() for line in ran.out.splitlines() if "each in one" in line]
+    assert lines[0].startswith("6 blocks of 2 members, each in one node: ranks 0-1 in a-n0, 2-3 in a-n1, ")
+    assert lines[1].startswith("3 blocks of 4 members, each in one supernode: ranks 0-3 in a, 4-11 in b")
+
+
 def torus_fleet() -> list[Json]:
     """A torus of 2x4 nodes of 4 cards (2x2), one of them taken."""
     levels = [

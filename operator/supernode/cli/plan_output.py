@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from math import prod
 from typing import Any
 
@@ -19,6 +20,10 @@ from supernode.cli.output import members_table, table
 from supernode.cli.plan import Result, to_document
 from supernode.control.wording import estimate_text, spans_text
 from supernode.placement import Box, Placement, Refusal, Request
+from supernode.topology.ranges import format_ints
+
+_SHOWN_HOMES = 8
+"""Domains whose ranks are named before the others are only counted."""
 
 
 def write_results(out: Console, results: Sequence[Result], form: str) -> None:
@@ -114,11 +119,17 @@ def _shape(request: Request, placement: Placement) -> list[str]:
 
 
 def _blocks(request: Request, placement: Placement) -> list[str]:
+    """For each level with blocks, how many there are, and the ranks that each of its domains got."""
     lines = []
     outermost = next(iter(placement.spans))
     for block in request.blocks:
         level = outermost if block.level == "supernode" else block.level
         number = request.members // block.members
-        touched = f" ({placement.spans[level]} touched)" if level in placement.spans else ""
-        lines.append(f"{number} blocks of {block.members} members, each in one {level}{touched}")
+        text = f"{number} block{'' if number == 1 else 's'} of {block.members} members, each in one {level}"
+        if level in placement.spans:
+            homes = groupby(placement.members, key=lambda member: member.domains[level])
+            parts = [f"{format_ints(member.rank for member in there)} in {home}" for home, there in homes]
+            more = f" and {len(parts) - _SHOWN_HOMES} more" if len(parts) > _SHOWN_HOMES else ""
+            text += f": ranks {', '.join(parts[:_SHOWN_HOMES])}{more}"
+        lines.append(printable(text))
     return lines
