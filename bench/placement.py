@@ -3,8 +3,10 @@
     python -m bench placement [--number DECISIONS]
 
 Each decision sees the supernodes that the last ones changed, as in a running operator. Groups of 1, 2 and 4 cards are
-one member; larger ones are whole nodes of 8, but for those `in halves of nodes`. A decision ends with its members, each
-with its cards and domains. `refused` are groups that must lie in one supernode or rack and are one node too large for
+one member; larger ones are whole nodes of 8, but for those `in halves of nodes`. A decision ends with its nodes and
+spans; the members, each with its cards and domains, are made when they are asked for, which is measured apart. `share
+of creating its pods` is its time over that of a client that creates a pod for each member and does nothing else.
+`refused` are groups that must lie in one supernode or rack and are one node too large for
 the best of them. The interpreter's full garbage collections, which walk the whole heap and come at any moment, are kept
 out of the decisions and measured apart. `growth` asks the same of fleets of 10 000 to 1 000 000 cards.
 """
@@ -33,13 +35,17 @@ SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 384, 512, 1024, 2048, 4096, 8192, 154
 LARGE = 4096
 """Up to so many cards a decision has the tighter bar."""
 
+PODS_A_SECOND = 1000
+"""Pods that a raw client can create with an API server to itself, at best. Until they run, pods need several times as
+long, and on a few cores creating is slower too (`python -m bench load` measures both), so shares are not understated."""
+
 ENOUGH = 100
 """Decisions beyond which the 99th percentile is not just the slowest of all."""
 
 BACKGROUND = (4, 8, 16, 32, 64, 128)
 """Cards of the groups that come and go between measured decisions."""
 
-PARTS = (32, 128, 512, 4096)
+PARTS = (32, 128, 512, 4096, 8192)
 """Cards of the groups asked for in members of half a node, where these may span nodes."""
 
 GROWTH_SIZES = (8, 64, 384, 4096)
@@ -143,6 +149,18 @@ def times_with_blocks(churn: Churn, rounds: int, rng: random.Random) -> list[flo
     return spent[1:]
 
 
+def times_of_members(fleet: Fleet, cards: int, rounds: int) -> list[float]:
+    """Seconds to make the members of one placement, over and over."""
+    spent = []
+    for turn in range(rounds):
+        outcome = plan(fleet, request_of(cards, turn))
+        assert isinstance(outcome, Placement)
+        start = time.process_time()
+        assert outcome.members
+        spent.append(time.process_time() - start)
+    return spent
+
+
 def kept_megabytes(shape: Profile) -> float:
     """What decisions keep for the next ones, after every size was asked for once, also in blocks and in one rack."""
     fleet = half_full(shape, SUPERNODES[shape.name], random.Random(7))
@@ -172,6 +190,10 @@ def measure(shape: Profile, rounds: int) -> list[Figure]:
     by_size = {size: times_of(churn, size, rounds, rng) for size in SIZES}
     for size, times in by_size.items():
         figures += _figures(f"{shape.name}: {size} cards", times)
+        share = percentile(times, 0.99) * PODS_A_SECOND / max(1, size // CARDS)
+        figures.append(Figure(f"placement: {shape.name}: {size} cards: share of creating its pods", share))
+    making = times_of_members(churn.fleet, SIZES[-1], rounds)
+    figures += _figures(f"{shape.name}: members of {SIZES[-1]} cards, made when asked for", making)
     small = [seconds for size, times in by_size.items() if size <= LARGE for seconds in times]
     large = [seconds for size, times in by_size.items() if size > LARGE for seconds in times]
     figures += _figures(f"{shape.name}: up to {LARGE} cards", small)

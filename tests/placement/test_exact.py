@@ -1,6 +1,7 @@
 """The decision against brute force, on small fleets with every feature at once."""
 
 from dataclasses import replace
+from itertools import pairwise
 from random import Random
 
 from hypothesis import HealthCheck, event, given, settings
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from supernode.placement import Placement, Refusal, Request, plan
 from supernode.topology.fleet import Fleet, SuperNodeView
+from supernode.topology.profile import Profile
 from tests.placement import oracle
 from tests.placement.check import violations
 from tests.placement.fleets import fleets, requests, scattered
@@ -78,9 +80,18 @@ def assert_exact(fleet: Fleet, request: Request) -> None:
             event("takes no wholly free node" if not least[1] else "takes wholly free nodes")
             assert taken == least[1]
     else:
-        empty = _empty(fleet, keep_reserve=request.cards_per_member == profile.cards_per_node)
+        whole = request.cards_per_member == profile.cards_per_node or _takes_a_box(request, profile)
+        empty = _empty(fleet, keep_reserve=whole)
         assert outcome.stalled == (oracle.minimal(empty, request, profile) is None)
         assert outcome.message
+
+
+def _takes_a_box(request: Request, profile: Profile) -> bool:
+    """Part of a ring or torus is given in whole nodes, whatever a member is."""
+    return any(
+        not level.tree_like and child.cards <= request.cards <= level.cards
+        for child, level in pairwise(profile.levels[profile.node_index :])
+    )
 
 
 def _followed_roughly(fleet: Fleet, request: Request) -> bool:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from supernode.placement import Placement, Request, plan
+from supernode.placement import Placement, Request, plan, sums
 from supernode.placement.coding import FAR, Coding
 from supernode.placement.racks import Racks, fewest_whole
 from supernode.placement.rows import cumulated
@@ -134,3 +134,49 @@ def test_members_are_made_when_they_are_asked_for_and_make_no_difference() -> No
     assert first == second == Placement("p", first.members, first.spans, first.minimal)
     assert first != Placement("p", first.members[:2], first.spans, first.minimal)
     assert "n2" in repr(second)
+
+
+@settings(max_examples=300)
+@given(SUPERNODE)
+def test_floors_are_never_above_prices(racks: list[list[int]]) -> None:
+    room = sum(map(sum, racks))
+    if not room:
+        return
+    coding = Coding.for_counts([20, 5, 1])
+    floors = racks_of(racks, coding).floors(room).tolist()
+    for members in range(1, room + 1):
+        fewest = least(racks, members)
+        bound = coding.unpack(floors[members])
+        assert bound[1] == fewest[0]
+        assert bound[0] <= fewest[1]
+        event("the price itself" if bound[0] == fewest[1] else "less")
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(SUPERNODE, min_size=2, max_size=4), st.data())
+def test_several_supernodes_priced_by_floors_touch_as_few_nodes(
+    fleet: list[list[list[int]]], data: st.DataObject
+) -> None:
+    """Large supernodes are not added up: the split by lower bounds must come to the same."""
+    profile = profile_of("p", ("node", 4), ("rack", 4), ("supernode", 5))
+    views = []
+    for index, supernode in enumerate(fleet):
+        name = f"s{index}"
+        nodes = [
+            Node(f"{name}-{at}-{number}", 4, 15, 15 & ~((1 << free) - 1), path=(name, f"{name}/{at}"))
+            for at, rack in enumerate(supernode)
+            for number, free in enumerate(rack)
+        ]
+        views.append(SuperNodeView(name, profile, nodes))
+    room = sum(map(sum, (rack for supernode in fleet for rack in supernode)))
+    if not room:
+        return
+    request = Request("r", data.draw(st.integers(1, room)), 1)
+    expected = plan(Fleet(views), request)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sums, "MANY", 0)
+        found = plan(Fleet(views), request)
+    assert isinstance(expected, Placement)
+    assert isinstance(found, Placement)
+    assert (found.spans, found.minimal, found.proven) == (expected.spans, expected.minimal, True)
+    event(f"over {found.spans['supernode']} supernodes")

@@ -57,7 +57,7 @@ def test_splits_are_cheapest_and_preferred_ones_win_ties(
             )
         }
     least = reached[total]
-    price, found = cheapest_split(stacked(rows), step, caps, total, UNIT, None, rule=rule)
+    price, found = cheapest_split(stacked([row.prices for row in rows]), step, caps, total, UNIT, None, rule=rule)
     shares = dict(found)
     assert price == least == price_of([shares.get(child, 0) for child in range(len(caps))])
     assert sum(shares.values()) == total

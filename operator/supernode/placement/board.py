@@ -103,7 +103,7 @@ class Board:
             caps[where] = part
         room = np.zeros(len(plot.views), np.int64)
         room[plot.owners(len(levels) - 1)] = levels[-1]
-        self._ailing[plot.index] = np.add.reduceat(self._kind_ill[kinds], np.cumsum(plot.sizes[0]) - plot.sizes[0])
+        self._ailing[plot.index] = np.bincount(plot.owners(0)[self._kind_ill[kinds]], minlength=len(plot.views))
         self._settle(plot, room)
         for level, reach in self._reach.items():
             reach[plot.index] = self._reach_of(plot, level)
@@ -177,17 +177,32 @@ class Board:
         """
         ratio = self._summable
         if not ratio:
-            return stacked([self.table(index).row for index in supernodes.tolist()])
+            return stacked([self.table(index).row.prices for index in supernodes.tolist()])
         changed = supernodes[self._unsummed[supernodes]]
         if len(changed):
             self._sum(changed)
         found: Ints = self._sums[supernodes, ::ratio]
         for at, index in enumerate(supernodes.tolist()):
-            if self.views[index].reserve and self.table(index).usable is not None:
+            if self._follows_reserve(index):
                 prices = self.table(index).row.prices[: found.shape[1]]
                 found[at] = FAR
                 found[at, : len(prices)] = prices
         return found
+
+    @property
+    def bounds_only(self) -> bool:
+        """Whether prices cost so much that their lower bounds should be asked first."""
+        steps, node = self.shape.steps, self.shape.profile.node_index
+        return not self._summable and len(self.shape.above) == 2 and steps[node] == steps[node + 1]
+
+    def price_floors(self, supernodes: Ints) -> Ints:
+        """As `prices`, but lower bounds. Raises RoughError."""
+        tables = [self.table(index) for index in supernodes.tolist()]
+        return stacked([table.floors if table.usable is None else table.row.prices for table in tables])
+
+    def _follows_reserve(self, index: int) -> bool:
+        """Whether a reserve bounds the wholly free nodes of a supernode that may be taken."""
+        return self.views[index].reserve > 0 and self.table(index).usable is not None
 
     def _ratio(self) -> int:
         """How many steps of a rack are one of a supernode, where supernodes of racks can be priced together; else 0."""

@@ -42,12 +42,12 @@ def make_row(prices: Ints, step: int) -> Row:
     return Row(prices, step, slope if linear else None, step.to_bytes(4, "little") + prices.tobytes())
 
 
-def stacked(rows: Sequence[Row]) -> Ints:
-    """Rows of one step as one array, FAR beyond their ends."""
-    prices = np.full((len(rows), max(len(row.prices) for row in rows)), FAR, np.int64)
-    for line, row in zip(prices, rows, strict=True):
-        line[: len(row.prices)] = row.prices
-    return prices
+def stacked(prices: Sequence[Ints]) -> Ints:
+    """Prices of one step as one array, FAR beyond their ends."""
+    found = np.full((len(prices), max(map(len, prices))), FAR, np.int64)
+    for line, part in zip(found, prices, strict=True):
+        line[: len(part)] = part
+    return found
 
 
 class Key:

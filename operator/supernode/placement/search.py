@@ -7,19 +7,22 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from supernode.placement import single, whole
+from supernode.placement import lone, single, whole
 from supernode.placement.board import Board
 from supernode.placement.coding import FAR
 from supernode.placement.fronts import Dim, Front, FrontTree, Knapsack, OverBudgetError, touch
 from supernode.placement.ground import Ground
 from supernode.placement.rows import Ints
 from supernode.placement.shape import Task
-from supernode.placement.split import cheapest_split, full_split
+from supernode.placement.split import Shares, cheapest_split, full_split
 from supernode.placement.spread import Spot, place
 from supernode.placement.tables import RoughError
 
 FLEET_BUDGET = 2_000_000_000
 """Table cells the search over supernodes under `maxSpan` may cost before it gives up exactness."""
+
+FLOOR_TRIES = 24
+"""Splits by lower bounds that are tried before every price is worked out."""
 
 Columns = tuple[Ints, Ints]
 """Nodes taken, numbered over all supernodes, ascending; and the members on each."""
@@ -78,7 +81,7 @@ class _Choice:
 
 
 def _choose(board: Board, count: int, members: int) -> _Choice:
-    """By the shortest of three ways: one node, whole nodes, or prices of every domain."""
+    """By the shortest way there is: one node, whole nodes, nodes that lie in nothing, or prices of every domain."""
     if whole.applies(board):
         price, shares = whole.choose(board, count, members)
         return _Choice(price, lambda: whole.columns(board, shares))
@@ -86,6 +89,8 @@ def _choose(board: Board, count: int, members: int) -> _Choice:
     if one is not None:
         return _Choice(one[0], lambda: _columns(board, [(one[1], [single.spot(board, one[1], members)])]))
     unit = board.coding.unit(len(board.shape.above))
+    if count > 1 and not board.shape.above:
+        return _Choice(count * unit, lambda: lone.columns(board, count, members))
     if count > 1:
         return _several(board, count, members, unit)
     price, index = _one(board, members, unit)
@@ -138,18 +143,45 @@ def _several(board: Board, count: int, members: int, unit: int) -> _Choice:
     """A split over the fewest supernodes, without pricing those that cannot be part of a least cover."""
     least = max(1, members - int(np.sort(board.room)[::-1][: count - 1].sum()))
     useful = np.flatnonzero(board.room >= least)
-    prices, step = board.prices(useful), board.shape.steps[-1]
-    caps: list[int] = board.room[useful].tolist()
-    floor = board.coding.pack(board.floor(members))
-    price, shares = cheapest_split(prices, step, caps, members, unit, floor, board.coding.low, full_split)
+    found = _by_floors(board, useful, members, unit) if board.bounds_only else None
+    prices, (price, shares) = found or _split(board, useful, board.prices(useful), members, unit)
+    step = board.shape.steps[-1]
     parts = [(int(useful[child]), amount, int(prices[child, amount // step])) for child, amount in shares]
     return _Choice(price, lambda: _several_columns(board, parts))
+
+
+_Priced = tuple[Ints, tuple[int, Shares]]
+"""Prices by supernode and steps, and the cheapest split by them."""
+
+
+def _split(board: Board, useful: Ints, prices: Ints, members: int, unit: int) -> _Priced:
+    caps: list[int] = board.room[useful].tolist()
+    floor = board.coding.pack(board.floor(members))
+    ties = board.coding.low
+    return prices, cheapest_split(prices, board.shape.steps[-1], caps, members, unit, floor, ties, full_split)
+
+
+def _by_floors(board: Board, useful: Ints, members: int, unit: int) -> _Priced | None:
+    """The cheapest split by lower bounds, raised to true prices where it has shares, until it has only such: then no
+    other is cheaper. None where that takes too long."""
+    floors, step = board.price_floors(useful), board.shape.steps[-1]
+    for _ in range(FLOOR_TRIES):
+        prices, (price, shares) = _split(board, useful, floors, members, unit)
+        raised = False
+        for child, amount in shares:
+            table, floor = board.table(int(useful[child])), int(prices[child, amount // step])
+            if table.usable is None and (true := table.split(amount, floor)[0]) > floor:
+                prices[child, amount // step] = true
+                raised = True
+        if not raised:
+            return prices, (price, shares)
+    return None
 
 
 def _several_columns(board: Board, parts: Sequence[tuple[int, int, int]]) -> Columns:
     """The nodes of (supernode, members, their price): all it has where it gives all, which needs no second look."""
     nodes = board.caps[0]
-    held = np.add.reduceat(nodes, board.ground.first[0][:-1])
+    held = np.diff(np.concatenate(([0], np.cumsum(nodes)))[board.ground.first[0]])
     given = np.zeros(len(held), np.bool_)
     rest = []
     for index, members, price in parts:

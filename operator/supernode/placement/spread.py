@@ -54,7 +54,9 @@ def _descend(table: Tables, above: int, domain: int, members: int) -> list[Spot]
     else:
         row, children = table.rows(above)[domain], table.rows(above - 1)[start:end]
         price, unit = int(row.prices[members // row.step]), table.coding.unit(above - 1)
-        _, parts = cheapest_split(stacked(children), children[0].step, caps, members, unit, price, table.coding.low)
+        _, parts = cheapest_split(
+            stacked([row.prices for row in children]), children[0].step, caps, members, unit, price, table.coding.low
+        )
     return [spot for child, amount in parts for spot in _descend(table, above - 1, start + child, amount)]
 
 

@@ -42,7 +42,8 @@ def added_up(
     """
     widest = int(caps.max(initial=0)) // step
     asked = np.arange(widest + 1) * step
-    bits = int(np.add.reduceat(sizes, np.cumsum(racks) - racks).max()).bit_length()
+    nodes_before = np.concatenate(([0], np.cumsum(sizes)))[np.concatenate(([0], np.cumsum(racks)))]
+    bits = int(np.diff(nodes_before).max()).bit_length()
     prices = (node_counts(cumulated(nodes, sizes), asked) + (1 << bits)).astype(np.int32)
     prices[asked > caps[:, None]] = FAR32
     offers = np.full((int(racks.max()), len(racks), widest + 1), FAR32, np.int32)

@@ -127,6 +127,13 @@ class Tables:
             prices = self.front.prices(step, most)
         return make_row(prices, step)
 
+    @cached_property
+    def floors(self) -> Ints:
+        """By steps of members, lower bounds of the prices of the whole supernode; needs a level between it and the
+        nodes, and no block in it that the nodes do not have."""
+        found = self.racks.floors(min(self.cap, self.limit))
+        return found[:: self.shape.steps[-1] // self.racks.step]
+
     def price(self, members: int, floor: int | None = None) -> int:
         """The price of this many members, at most `cap`, without those of other numbers where it can be had so.
 
@@ -172,7 +179,9 @@ class Tables:
                 known = self.racks.split(members, floor, alike=steps[node] == steps[node + 1])
             if known is None:
                 rows, unit = self.rows(top - 1), self.coding.unit(top - 1)
-                known = cheapest_split(stacked(rows), rows[0].step, caps, members, unit, floor, self.coding.low)
+                known = cheapest_split(
+                    stacked([row.prices for row in rows]), rows[0].step, caps, members, unit, floor, self.coding.low
+                )
             self._splits[members] = known
         return known
 
