@@ -37,7 +37,7 @@ LARGE = 4096
 
 PODS_A_SECOND = 1000
 """Pods that a raw client can create with an API server to itself, at best. Until they run, pods need several times as
-long, and on a few cores creating is slower too (`python -m bench load` measures both), so shares are not understated."""
+long, and on few cores creating is slower too (`python -m bench load` measures both): shares are not understated."""
 
 ENOUGH = 100
 """Decisions beyond which the 99th percentile is not just the slowest of all."""
