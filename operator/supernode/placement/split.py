@@ -164,9 +164,11 @@ def _origin(before: Ints, at: int, share: int) -> int | None:
 
 def _add(prices: Ints, window: Window) -> Ints:
     """One more child, which may take any of its window's shares at their prices."""
-    best, last = prices.copy(), len(prices) - 1
-    for share, price in zip(window.steps.tolist(), window.prices.tolist(), strict=True):
-        if share <= last:
-            np.minimum(best[share:], prices[: last + 1 - share] + price, out=best[share:])
-        best[last] = min(best[last], int(prices[max(0, last - share) :].min()) + price)
-    return best
+    last, most = len(prices) - 1, int(window.steps[0])
+    padded = np.concatenate((np.full(most, FAR, np.int64), prices))
+    before = np.lib.stride_tricks.sliding_window_view(padded, last + 1)[most - window.steps]
+    best = np.minimum(prices, (before + window.prices[:, None]).min(axis=0))
+    cheapest_from = np.minimum.accumulate(prices[::-1])[::-1]
+    beyond = cheapest_from[np.maximum(0, last - window.steps)] + window.prices
+    best[last] = min(int(best[last]), int(beyond.min()))
+    return np.asarray(best, np.int64)
