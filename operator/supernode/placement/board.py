@@ -78,13 +78,13 @@ class Board:
         self._kind_ill: NDArray[np.bool_] = np.zeros(0, np.bool_)
         self._reach: dict[int, Ints] = {}
         self._inner: dict[bool | None, Ints] = {}
-        self._reserved = False
+        self._reserves: Ints = np.zeros(supernodes, np.int64)
         self._sums: Ints = np.zeros((0, 0), np.int64)
         self._unsummed: NDArray[np.bool_] = np.ones(supernodes, np.bool_)
 
     def _take(self, plot: Plot) -> None:
         self.notes = {}
-        self._reserved = any(view.reserve for view in self.views)
+        self._reserves[plot.index] = [view.reserve for view in plot.views]
         kinds = plot.kinds
         new = list(self.ground.kinds)[len(self._kind_room) :]
         if new:
@@ -182,9 +182,10 @@ class Board:
         if len(changed):
             self._sum(changed)
         found: Ints = self._sums[supernodes, ::ratio]
-        for at, index in enumerate(supernodes.tolist()):
-            if self._follows_reserve(index):
-                prices = self.table(index).row.prices[: found.shape[1]]
+        for at in np.flatnonzero(self._reserves[supernodes]).tolist():
+            table = self.table(int(supernodes[at]))
+            if table.usable is not None:
+                prices = table.row.prices[: found.shape[1]]
                 found[at] = FAR
                 found[at, : len(prices)] = prices
         return found
@@ -199,10 +200,6 @@ class Board:
         """As `prices`, but lower bounds. Raises RoughError."""
         tables = [self.table(index) for index in supernodes.tolist()]
         return stacked([table.floors if table.usable is None else table.row.prices for table in tables])
-
-    def _follows_reserve(self, index: int) -> bool:
-        """Whether a reserve bounds the wholly free nodes of a supernode that may be taken."""
-        return self.views[index].reserve > 0 and self.table(index).usable is not None
 
     def _ratio(self) -> int:
         """How many steps of a rack are one of a supernode, where supernodes of racks can be priced together; else 0."""
@@ -239,7 +236,7 @@ class Board:
         """
         top, per_node, coding = len(self.shape.above), self.shape.per_node, self.coding
         near = None if per_node or not top else self._near(members)
-        if near is not None and not self._reserved and top > 1:
+        if near is not None and not self._reserves.any() and top > 1:
             return np.where(near < FAR, near, np.where(self.room < members, FAR, near.min() + 1))
         levels = range(1 if per_node else 0, top)
         floors = np.where(self.room < members, FAR, members // per_node * coding.unit(0) if per_node and top else 0)

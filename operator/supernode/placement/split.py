@@ -29,7 +29,7 @@ def even_split(caps: Sequence[int], total: int, step: int) -> Shares:
 
 def full_split(caps: Sequence[int], total: int, step: int) -> Shares:
     """The roomiest children and, last, the one that the rest fits best; over these as even as they allow."""
-    order = sorted(range(len(caps)), key=lambda child: (-caps[child], child))
+    order: list[int] = np.argsort(-np.array(caps), kind="stable").tolist()
     room = [caps[child] for child in order]
     count = fewest(room, total)
     rest = total - sum(room[: count - 1])
@@ -166,7 +166,8 @@ def _add(prices: Ints, window: Window) -> Ints:
     """One more child, which may take any of its window's shares at their prices."""
     last, most = len(prices) - 1, int(window.steps[0])
     padded = np.concatenate((np.full(most, FAR, np.int64), prices))
-    before = np.lib.stride_tricks.sliding_window_view(padded, last + 1)[most - window.steps]
+    shifted = np.ndarray((most + 1, last + 1), np.int64, padded, strides=padded.strides * 2)
+    before = shifted[most - window.steps]
     best = np.minimum(prices, (before + window.prices[:, None]).min(axis=0))
     cheapest_from = np.minimum.accumulate(prices[::-1])[::-1]
     beyond = cheapest_from[np.maximum(0, last - window.steps)] + window.prices
