@@ -169,9 +169,10 @@ def _by_floors(board: Board, useful: Ints, members: int, unit: int) -> _Priced |
         prices, (price, shares) = _split(board, useful, floors, members, unit)
         raised = False
         for child, amount in shares:
-            table, floor = board.table(int(useful[child])), int(prices[child, amount // step])
+            table, at = board.table(int(useful[child])), amount // step
+            floor = int(prices[child, at])
             if table.usable is None and (true := table.split(amount, floor)[0]) > floor:
-                prices[child, amount // step] = true
+                np.maximum(prices[child, at:], true, out=prices[child, at:])  # more members never cost less
                 raised = True
         if not raised:
             return prices, (price, shares)
