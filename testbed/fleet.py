@@ -129,6 +129,21 @@ class _Card(BaseModel):
     resource: str
 
 
+class Devices(BaseModel):
+    """Which devices of a DRA driver are the cards."""
+
+    model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True)
+    driver: str
+    device_class: str
+    index_attribute: str | None = None
+    name_pattern: str | None = None
+    select_attribute: str | None = None
+
+
+class _Pinning(BaseModel):
+    devices: Devices | None = None
+
+
 class Profile(BaseModel):
     """The part of a SuperNodeProfile's spec that nodes show; the rest is the operator's business and ignored here."""
 
@@ -136,6 +151,7 @@ class Profile(BaseModel):
     card: _Card
     levels: list[_Level] = Field(min_length=1)
     node_selector: dict[str, str] = Field(default_factory=dict)
+    pinning: _Pinning = _Pinning()
 
     @model_validator(mode="after")
     def _has_a_node(self) -> Self:

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from testbed.client import ApiClient, connect, for_each, run
+from testbed.devices import publish, published
 from testbed.errors import ApiError, FleetError, TestbedError
-from testbed.fleet import OUTERMOST, Fleet, Irregular, PlannedPool, Profile
+from testbed.fleet import OUTERMOST, Fleet, Irregular, PlannedPool, Pool, Profile
 from testbed.paths import Progress
 
 Node = dict[str, Any]
@@ -33,10 +34,14 @@ def render(fleet: Fleet) -> Iterator[Node]:
     address = 0
     for planned in fleet.planned():
         for index in range(planned.pool.supernodes):
-            for node in _supernode(planned, index):
+            for _, node in _places(planned, index):
                 node["status"]["addresses"].insert(0, {"type": "InternalIP", "address": _address(address)})
                 address += 1
                 yield node
+
+
+def _entries(pool: Pool, index: int) -> list[Irregular]:
+    return [entry for entry in pool.irregular if entry.supernodes is None or index in entry.supernodes]
 
 
 def _address(number: int) -> str:
@@ -45,9 +50,10 @@ def _address(number: int) -> str:
     return f"10.{128 + (number >> 16)}.{number >> 8 & 255}.{number & 255}"
 
 
-def _supernode(planned: PlannedPool, index: int) -> Iterator[Node]:
+def _places(planned: PlannedPool, index: int) -> Iterator[tuple[int, Node]]:
+    """The nodes of one supernode, each with its place in it."""
     pool, profile = planned.pool, planned.profile
-    entries = [entry for entry in pool.irregular if entry.supernodes is None or index in entry.supernodes]
+    entries = _entries(pool, index)
     places = (
         next((entry.nodes for entry in reversed(entries) if entry.nodes), pool.nodes) or profile.nodes_per_supernode
     )
@@ -59,7 +65,7 @@ def _supernode(planned: PlannedPool, index: int) -> Iterator[Node]:
     gone = {place for entry in entries for place in entry.without}
     for place in range(places):
         if place not in gone:
-            yield _node(planned, index, place, places, entries)
+            yield place, _node(planned, index, place, places, entries)
 
 
 def _check_indices(pool: str, entries: list[Irregular], places: int, profile: Profile) -> None:
@@ -88,10 +94,11 @@ def _node(planned: PlannedPool, index: int, place: int, places: int, entries: li
     pool, profile = planned.pool, planned.profile
     supernode = f"{pool.name}-{index:0{len(str(pool.supernodes - 1))}d}"
     name = f"{supernode}-n{place:0{max(3, len(str(places - 1)))}d}" if profile.outer else supernode
-    unhealthy = sorted({card for entry in entries for card in entry.unhealthy_cards.get(place, ())})
+    unhealthy = _unhealthy(entries, place)
     ready = not any(place in entry.not_ready for entry in entries)
     annotations = {FAKE[0]: FAKE[1]}
-    if unhealthy:
+    by_claims = profile.pinning.devices is not None
+    if unhealthy and not by_claims:
         annotations[UNHEALTHY] = ",".join(map(str, unhealthy))
     if not ready:
         annotations[READY] = "False"
@@ -101,9 +108,10 @@ def _node(planned: PlannedPool, index: int, place: int, places: int, entries: li
         for taint in entry.taints
         if place in taint.nodes
     ]
-    capacity = pool.capacity | {profile.card.resource: str(profile.cards_per_node)}
-    # A device plugin reports every card and the kubelet offers the healthy ones.
-    allocatable = capacity | {profile.card.resource: str(profile.cards_per_node - len(unhealthy))}
+    # A device plugin reports every card and the kubelet offers the healthy ones; a DRA driver publishes slices instead.
+    total = {} if by_claims else {profile.card.resource: str(profile.cards_per_node)}
+    usable = {} if by_claims else {profile.card.resource: str(profile.cards_per_node - len(unhealthy))}
+    capacity, allocatable = pool.capacity | total, pool.capacity | usable
     return {
         "apiVersion": "v1",
         "kind": "Node",
@@ -121,6 +129,24 @@ def _node(planned: PlannedPool, index: int, place: int, places: int, entries: li
             "nodeInfo": _NODE_INFO,
         },
     }
+
+
+def _unhealthy(entries: list[Irregular], place: int) -> list[int]:
+    return sorted({card for entry in entries for card in entry.unhealthy_cards.get(place, ())})
+
+
+def render_devices(fleet: Fleet) -> Iterator[dict[str, Any]]:
+    """What DRA drivers publish for the fleet's nodes whose profiles pin by claims. Raises FleetError."""
+    for planned in fleet.planned():
+        rule, cards = planned.profile.pinning.devices, planned.profile.cards_per_node
+        if rule is None:
+            continue
+        nodes = []
+        for index in range(planned.pool.supernodes):
+            entries = _entries(planned.pool, index)
+            for place, node in _places(planned, index):
+                nodes.append((node["metadata"]["name"], cards, _unhealthy(entries, place)))
+        yield from published(rule, nodes)
 
 
 def _labels(planned: PlannedPool, index: int, place: int, name: str, entries: list[Irregular]) -> dict[str, str]:
@@ -196,16 +222,17 @@ def apply(kubeconfig: Path, fleet: Fleet, progress: Progress) -> int:
     """
     nodes = {node["metadata"]["name"]: node for node in render(fleet)}
     if len(nodes) > 0:
-        run(_apply(kubeconfig, nodes, progress))
+        run(_apply(kubeconfig, nodes, list(render_devices(fleet)), progress))
     return len(nodes)
 
 
-async def _apply(kubeconfig: Path, nodes: dict[str, Node], progress: Progress) -> None:
+async def _apply(kubeconfig: Path, nodes: dict[str, Node], devices: list[dict[str, Any]], progress: Progress) -> None:
     began = time.monotonic()
     async with connect(kubeconfig) as api:
         await for_each(nodes.values(), lambda node: _write(api, node))
         seconds = time.monotonic() - began
         progress(f"{len(nodes)} nodes written in {seconds:.1f} s ({len(nodes) / seconds:.0f} nodes/s)")
+        await publish(api, devices)
         await _until_ready(api, nodes, progress)
     progress(f"{len(nodes)} nodes as described after {time.monotonic() - began:.1f} s")
 

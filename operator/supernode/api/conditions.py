@@ -100,6 +100,12 @@ class Reason(StrEnum):
         ReasonKind.WAITING,
         "Pods of others took cards that were allocated, before the job's pods were bound; the group is placed again.",
     )
+    CARDS_FAILED = (
+        "CardsFailed",
+        ReasonKind.WAITING,
+        "Allocated cards failed or others claimed them before the job's pods were bound: the group is placed again; or "
+        "the driver does not publish them at the moment.",
+    )
     NO_NODES = (
         "NoNodes",
         ReasonKind.WAITING,

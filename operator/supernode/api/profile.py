@@ -15,6 +15,7 @@ from supernode.api.base import (
     LabelValue,
     LevelName,
     ObjectMeta,
+    ObjectName,
     Precision,
     Quantity,
     Rule,
@@ -46,6 +47,7 @@ class PinningMode(StrEnum):
 
     ANNOTATION = "annotation"
     ENV = "env"
+    DRA = "dra"
     NONE = "none"
 
 
@@ -63,7 +65,9 @@ class Card(ApiModel):
     resource: Annotated[
         str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$")
     ] = Field(
-        max_length=253, description="Extended resource of the node that counts the cards, such as nvidia.com/gpu."
+        max_length=253,
+        description="Extended resource of the node that counts the cards, such as nvidia.com/gpu. With pinning by "
+        "claims nodes need not have it; templates still say by it which container gets the cards.",
     )
     per_package: int = Field(
         default=1, ge=1, le=64, description="Cards that share a package (and fail together): 2 dies on Atlas A3."
@@ -170,24 +174,78 @@ class Allocation(ApiModel):
     )
 
 
+DRIVER_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+ATTRIBUTE_PATTERN = r"^([a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?/)?[A-Za-z_][A-Za-z0-9_]{0,31}$"
+DEVICE_NAME_PATTERN = r"^[-a-z0-9]*\{index\}[-a-z0-9]*$"
+
+Attribute = Annotated[str, Field(pattern=ATTRIBUTE_PATTERN, max_length=96)]
+
+
+class Devices(ApiModel):
+    """Which devices of a driver for Dynamic Resource Allocation are the cards, and how claims name them."""
+
+    driver: Annotated[str, Field(pattern=DRIVER_PATTERN, max_length=63)] = Field(
+        description="The driver that publishes them in ResourceSlices, such as gpu.nvidia.com."
+    )
+    device_class: ObjectName = Field(description="DeviceClass of the claims, such as gpu.nvidia.com.")
+    index_attribute: Attribute | None = Field(
+        default=None,
+        description="Integer attribute of a device that is the card's index within its node, such as index. "
+        "An attribute without a domain is in the driver's.",
+    )
+    name_pattern: Annotated[str, Field(pattern=DEVICE_NAME_PATTERN, max_length=63)] | None = Field(
+        default=None,
+        description="Instead of indexAttribute: the name of a card's device, with {index} in the place of its index "
+        "within the node, such as gpu-{index}. Devices of other names are no cards.",
+    )
+    select_attribute: Attribute | None = Field(
+        default=None,
+        description="Attribute by which claims name devices, different for each device of a node, such as uuid: the "
+        "expressions of a claim cannot see a device's name. Absent: indexAttribute.",
+    )
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="has(self.indexAttribute) != has(self.namePattern)",
+            message="devices needs either indexAttribute or namePattern, to know which card a device is; keep one",
+            holds=lambda d: (d.index_attribute is None) != (d.name_pattern is None),
+            field=".indexAttribute",
+        ),
+        Rule(
+            cel="!has(self.namePattern) || has(self.selectAttribute)",
+            message="selectAttribute is required with namePattern, because claims cannot see a device's name; "
+            "name an attribute such as uuid",
+            holds=lambda d: d.name_pattern is None or d.select_attribute is not None,
+            field=".selectAttribute",
+        ),
+    )
+
+
 class Pinning(ApiModel):
     """How a pod is told its cards."""
 
     mode: PinningMode = Field(
         default=PinningMode.NONE,
-        description="annotation: a pod annotation the device plugin honours; env: a container variable; none: nothing, "
-        "the device plugin chooses.",
+        description="annotation: a pod annotation the device plugin honours; env: a container variable; dra: "
+        "ResourceClaims that name the devices; none: nothing, the device plugin chooses.",
     )
     key: Annotated[str, Field(min_length=1, max_length=317)] | None = Field(
         default=None, description="The annotation or the variable, such as huawei.com/npu."
     )
+    devices: Devices | None = Field(default=None, description="Which devices the cards are, with mode dra.")
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            cel="self.mode == 'none' || has(self.key)",
+            cel="(self.mode != 'annotation' && self.mode != 'env') || has(self.key)",
             message="key is required when mode is annotation or env; name the annotation or the variable",
-            holds=lambda p: p.mode is PinningMode.NONE or p.key is not None,
+            holds=lambda p: p.mode not in (PinningMode.ANNOTATION, PinningMode.ENV) or p.key is not None,
             field=".key",
+        ),
+        Rule(
+            cel="(self.mode == 'dra') == has(self.devices)",
+            message="devices belongs to mode dra and to no other; set both or neither",
+            holds=lambda p: (p.mode is PinningMode.DRA) == (p.devices is not None),
+            field=".devices",
         ),
         Rule(
             cel="self.mode != 'env' || !has(self.key) || self.key.matches('^[A-Za-z_][A-Za-z0-9_]*$')",

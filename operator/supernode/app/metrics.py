@@ -225,6 +225,6 @@ class _Now(Collector):
             text = "Times that the Lease went to another replica, as the Lease counts them."
             yield CounterMetricFamily("supernode_lease_transitions", text, lease.transitions)
         size = GaugeMetricFamily("supernode_cache_objects", "Objects in a cache.", labels=["resource"])
-        for reflector in self._engine.caches.all():
+        for reflector in self._engine.caches.filled():
             size.add_metric([reflector.resource.plural], len(reflector.store))
         yield size

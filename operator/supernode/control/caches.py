@@ -17,6 +17,7 @@ from supernode.cluster.resources import Resource
 from supernode.cluster.session import Session
 from supernode.control.observer import Observer
 from supernode.control.records import Custom, Key, PodRecord, convert_node, convert_pod, custom_converter
+from supernode.topology.devices import Claim, Slice, TaintRule, read_claim, read_slice, read_taint_rule
 from supernode.topology.discovery import NodeFacts
 
 
@@ -32,15 +33,21 @@ class Listener(Protocol):
     def supernode_changed(self, key: Key, old: Custom[SuperNode] | None, new: Custom[SuperNode] | None) -> None: ...
     def group_changed(self, key: Key, old: Custom[CardGroup] | None, new: Custom[CardGroup] | None) -> None: ...
     def job_changed(self, key: Key, old: Custom[TrainingJob] | None, new: Custom[TrainingJob] | None) -> None: ...
+    def slice_changed(self, key: Key, old: Slice | None, new: Slice | None) -> None: ...
+    def claim_changed(self, key: Key, old: Claim | None, new: Claim | None) -> None: ...
+    def taint_rule_changed(self, key: Key, old: TaintRule | None, new: TaintRule | None) -> None: ...
+    def devices_read(self) -> None: ...
 
 
 OnChange = Callable[[Key, Any, Any], None]
 
 
 class Caches:
-    """What the engine knows of the cluster. Pods are indexed by ``node``, ``group`` and ``job``.
+    """What the engine knows of the cluster. Pods are indexed by ``node``, ``group`` and ``job``, slices by ``node`` and
+    ``pool``, claims by ``pool``.
 
-    ``listener`` is told of changes from when it is set.
+    ``listener`` is told of changes from when it is set. What drivers for Dynamic Resource Allocation publish is read
+    from when a profile pins by claims: a cluster may not serve it, and a large one has much of it.
     """
 
     def __init__(self, session: Session, observer: Observer) -> None:
@@ -49,6 +56,14 @@ class Caches:
         def count(resource: str, what: str) -> None:
             if what == "relist":
                 observer.relisted(resource)
+
+        self._by_claims = asyncio.Event()
+
+        def read_profile(obj: dict[str, Any]) -> SuperNodeProfile:
+            profile = parse(SuperNodeProfile, obj)
+            if profile.spec.pinning.devices is not None:
+                self._by_claims.set()
+            return profile
 
         def reflector(
             resource: Resource, convert: Callable[..., Any], tell: Callable[[Listener], OnChange], **options: Any
@@ -68,7 +83,7 @@ class Caches:
         )
         self.profiles: Reflector[Custom[SuperNodeProfile]] = reflector(
             resources.SUPERNODEPROFILES,
-            custom_converter(partial(parse, SuperNodeProfile)),
+            custom_converter(read_profile),
             lambda who: who.profile_changed,
         )
         self.supernodes: Reflector[Custom[SuperNode]] = reflector(
@@ -81,17 +96,43 @@ class Caches:
             resources.TRAININGJOBS, custom_converter(partial(parse, TrainingJob)), lambda who: who.job_changed
         )
 
-    def all(self) -> tuple[Reflector[Any], ...]:
-        """Every reflector."""
+        self.slices: Reflector[Slice] = reflector(
+            resources.RESOURCESLICES, read_slice, lambda who: who.slice_changed, indices=_SLICE_INDICES
+        )
+        self.claims: Reflector[Claim] = reflector(
+            resources.RESOURCECLAIMS, read_claim, lambda who: who.claim_changed, indices=_CLAIM_INDICES
+        )
+        self.taint_rules: Reflector[TaintRule] = reflector(
+            resources.DEVICETAINTRULES, read_taint_rule, lambda who: who.taint_rule_changed
+        )
+
+    def always(self) -> tuple[Reflector[Any], ...]:
+        """The reflectors that every cluster needs."""
         return (self.nodes, self.pods, self.services, self.profiles, self.supernodes, self.groups, self.jobs)
 
+    def filled(self) -> list[Reflector[Any]]:
+        """The reflectors whose first list has ended."""
+        every = (*self.always(), self.slices, self.claims, self.taint_rules)
+        return [reflector for reflector in every if reflector.synced.is_set()]
+
     async def synced(self) -> None:
-        """Wait until each cache has been filled once."""
-        await asyncio.gather(*(reflector.synced.wait() for reflector in self.all()))
+        """Wait until each cache that every cluster needs has been filled once."""
+        await asyncio.gather(*(reflector.synced.wait() for reflector in self.always()))
 
     def unsynced(self) -> list[str]:
-        """The resources whose first list has not ended."""
-        return [reflector.resource.plural for reflector in self.all() if not reflector.synced.is_set()]
+        """The resources, of those that every cluster needs, whose first list has not ended."""
+        return [reflector.resource.plural for reflector in self.always() if not reflector.synced.is_set()]
+
+    async def follow_devices(self) -> None:
+        """From when a profile pins by claims, keep the caches of devices; until cancelled."""
+        await self._by_claims.wait()
+        async with asyncio.TaskGroup() as tasks:
+            for reflector in (self.slices, self.claims, self.taint_rules):
+                tasks.create_task(reflector.run(), name=f"reflector-{reflector.resource.plural}")
+            # Taint rules are no API of every version that has the rest.
+            await asyncio.gather(self.slices.synced.wait(), self.claims.synced.wait())
+            if self.listener is not None:
+                self.listener.devices_read()
 
 
 def _controller_uid(service: dict[str, Any]) -> str:
@@ -114,4 +155,18 @@ def _by_job(pod: PodRecord) -> Iterator[Key]:
         yield (pod.key[0], pod.job)
 
 
+def _slice_node(part: Slice) -> Iterator[str]:
+    yield part.node
+
+
+def _slice_pool(part: Slice) -> Iterator[str]:
+    yield part.pool
+
+
+def _claimed_pools(claim: Claim) -> set[str]:
+    return {pool for _, pool, _ in claim.devices}
+
+
 _POD_INDICES = {"node": _by_node, "group": _by_group, "job": _by_job}
+_SLICE_INDICES = {"node": _slice_node, "pool": _slice_pool}
+_CLAIM_INDICES = {"pool": _claimed_pools}

@@ -44,14 +44,15 @@ class Engine:
     async def run(self, elect: Elect) -> None:
         """Keep the caches; once they are filled, stand for election."""
         async with asyncio.TaskGroup() as tasks:
-            for reflector in self.caches.all():
+            for reflector in self.caches.always():
                 tasks.create_task(reflector.run(), name=f"reflector-{reflector.resource.plural}")
+            tasks.create_task(self.caches.follow_devices(), name="devices")
             tasks.create_task(watch_loop(self._observer), name="pulse")
             await self.caches.synced()
             gc.collect()
             gc.freeze()  # the caches live as long as the process; full collections over them take tens of milliseconds
             _log.info(
-                "caches are filled: %s", ", ".join(f"{len(r.store)} {r.resource.plural}" for r in self.caches.all())
+                "caches are filled: %s", ", ".join(f"{len(r.store)} {r.resource.plural}" for r in self.caches.filled())
             )
             await elect(self._lead)
 

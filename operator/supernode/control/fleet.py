@@ -1,19 +1,22 @@
 """The fleet as the caches know it, kept as one snapshot: only the supernodes that changed are built anew."""
 
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 
 from supernode.api.profile import SuperNodeProfile
 from supernode.api.supernode import SuperNode
 from supernode.control.caches import Caches
+from supernode.control.devices import DeviceState
 from supernode.control.distrust import Distrust
 from supernode.control.records import Custom, Key, PodRecord, foreign_pod, in_ledger
 from supernode.control.supernodes import Ledger, Trouble, facts_of, trouble_of
+from supernode.topology.devices import Claim
 from supernode.topology.discovery import Discovery, Found, NodeFacts, ProblemKind, discover
 from supernode.topology.fleet import Fleet, SuperNodeView
 from supernode.topology.ledger import LedgerEntry
 from supernode.topology.profile import Profile
-from supernode.topology.views import ForeignPod, build_view
+from supernode.topology.views import ForeignPod, build_view, named_unhealthy
 
 
 class FleetState:
@@ -29,6 +32,7 @@ class FleetState:
     def __init__(self, caches: Caches, device_grace: float = 0.0) -> None:
         self._caches = caches
         self._distrust = Distrust(device_grace)
+        self.devices = DeviceState(caches)
         self._rediscover = True
         self._dirty: set[str] = set()
         self._views: dict[str, SuperNodeView] = {}
@@ -78,6 +82,33 @@ class FleetState:
         if node in self.discovery.assigned:
             self._dirty.add(self.discovery.assigned[node])
 
+    def slices_changed(self, nodes: Iterable[str]) -> None:
+        """Note that drivers say something else of these nodes' devices."""
+        for node in nodes:
+            self.devices.changed(node)
+            home = self.discovery.assigned.get(node)
+            if home is None:
+                self._rediscover = True
+            else:
+                self._dirty.add(home)
+
+    def claim_changed(self, old: Claim | None, new: Claim | None) -> bool:
+        """Note that a claim has other devices; whether it matters, which claims of allocated groups do not."""
+        matters = False
+        for claim in (old, new):
+            homes = {self.discovery.assigned.get(node, "") for node in self.devices.nodes_of(claim)} if claim else ()
+            for home in homes:
+                if claim is not None and f"{claim.namespace}/{claim.group}" not in self._holders.get(home, ()):
+                    self._dirty.add(home)
+                    matters = True
+        return matters
+
+    def all_devices_changed(self) -> None:
+        """Note that drivers may say something else of any node's devices."""
+        self.devices.all_changed()
+        self._rediscover = True
+        self._dirty.update(name for name, view in self._views.items() if view.profile.pinning.devices)
+
     def next_time(self) -> float | None:
         """When (monotonic clock) a node is to be looked at again though no event tells of it."""
         return self._distrust.next_time()
@@ -126,10 +157,18 @@ class FleetState:
         view = self._views.get(self.discovery.assigned.get(node, ""))
         if view is None or node not in view.layout.index:
             return False
-        holders, resource = self._holders[view.name], view.profile.resource
-        pods = self._caches.pods.store.by_index("node", node)
-        foreign = sum(found.cards for pod in pods if (found := foreign_pod(pod, resource, holders)) is not None)
+        foreign = sum(pod.cards for pod in self._foreign_on(node, view.profile, self._holders[view.name]))
         return foreign + self.booked_on(node).bit_count() > view.node(node).cards
+
+    def unfit(self, node: str, cards: int) -> bool:
+        """Whether some of a node's cards (bitmask) are known not to work, or others are known to have claimed some."""
+        view = self._views.get(self.discovery.assigned.get(node, ""))
+        facts = self._caches.nodes.store.get(("", node))
+        if view is None or facts is None:
+            return False
+        ill = named_unhealthy(self.devices.facts(facts), view.profile) or 0
+        others = self._foreign_on(node, view.profile, self._holders[view.name])
+        return any(mask & cards for mask in (ill, *(pod.indices or 0 for pod in others)))
 
     # The snapshot.
 
@@ -168,9 +207,11 @@ class FleetState:
             for key, record in self._caches.profiles.store.items()
             if isinstance(record.model, SuperNodeProfile)
         }
+        self.devices.follow(self.profiles.values())
+        nodes = map(self.devices.facts, self._caches.nodes.store.values())
         facts = [facts_of(record) for record in self._caches.supernodes.store.values() if record.model is not None]
         before, conflicts = self.discovery, self.conflicts
-        self.discovery = discover(self.profiles.values(), self._caches.nodes.store.values(), facts)
+        self.discovery = discover(self.profiles.values(), nodes, facts)
         self.conflicts = {p.subject: p.message for p in self.discovery.problems if p.kind == ProblemKind.NODE_CONFLICT}
         if self.profiles != known:
             self.reshaped = True
@@ -247,13 +288,13 @@ class FleetState:
         if profile is None:
             return None
         moment, seen = time.monotonic(), (self._caches.nodes.store.get(("", node)) for node in found.nodes)
-        nodes = [self._distrust.facts(facts, moment) for facts in seen if facts is not None]
+        nodes = [self._distrust.facts(self.devices.facts(facts), moment) for facts in seen if facts is not None]
         return build_view(
             replace(found, cordoned=found.cordoned or trouble is not None),
             profile,
             nodes,
             ledger.entries,
-            self._foreign(found, profile.resource),
+            self._foreign(found, profile),
             held_elsewhere=self._strays.get(name),
         )
 
@@ -262,10 +303,15 @@ class FleetState:
         supernode = self.discovery.assigned.get(pod.node or "")
         return supernode is not None and in_ledger(pod, self._holders.get(supernode, ()))
 
-    def _foreign(self, found: Found, resource: str) -> list[ForeignPod]:
+    def _foreign(self, found: Found, profile: Profile) -> list[ForeignPod]:
         holders = self._holders[found.name]
-        pods = (pod for node in found.nodes for pod in self._caches.pods.store.by_index("node", node))
-        return [foreign for pod in pods if (foreign := foreign_pod(pod, resource, holders)) is not None]
+        return [foreign for node in found.nodes for foreign in self._foreign_on(node, profile, holders)]
+
+    def _foreign_on(self, node: str, profile: Profile, holders: frozenset[str]) -> list[ForeignPod]:
+        if profile.pinning.devices is not None:
+            return list(self.devices.foreign(node, profile.pinning.devices, holders))
+        pods = self._caches.pods.store.by_index("node", node)
+        return [found for pod in pods if (found := foreign_pod(pod, profile.resource, holders)) is not None]
 
 
 def _differs(old: SuperNodeView | None, new: SuperNodeView) -> bool:

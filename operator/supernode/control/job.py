@@ -58,7 +58,8 @@ class JobView:
     """Everything the decision reads.
 
     ``pods`` are all pods that carry the job's label and are controlled by it; ``lost`` are nodes of its members that do
-    not exist any more, ``crowded`` those of which pods of others use cards that a ledger has given away.
+    not exist any more, ``crowded`` those of which pods of others use cards that a ledger has given away. ``unfit`` are
+    ranks whose cards do not work or are claimed by others, so that no scheduler will bind their pods.
     """
 
     job: Custom[TrainingJob]
@@ -69,6 +70,7 @@ class JobView:
     lost: frozenset[str]
     now: datetime
     crowded: frozenset[str] = frozenset()
+    unfit: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,11 +285,16 @@ def _run(view: JobView, spec: TrainingJobSpec, group: GroupView, members: tuple[
     restarts = view.job.status.get("restarts", 0) + bool(own)
     if restarts > spec.fault_policy.max_restarts:
         return _end(view, Reason.MAX_RESTARTS_EXCEEDED, _why_given_up(spec, own))
-    blocked = [p for p in current.values() if p.phase == "Pending" and p.node is None and p.reason == "Unschedulable"]
+    blocked = [p for p in current.values() if is_blocked(p)]
     if refused and refusals.leaves:
         return _go_elsewhere(view, refusals, refused[0])
     if (crowded := next((p for p in blocked if p.place in view.crowded), None)) is not None:
-        return _crowded_out(view, crowded)
+        text = f"pods of others took cards of {crowded.place} that {crowded.key[1]} was to use"
+        return _place_again(view, Reason.CARDS_TAKEN, text)
+    if unfit := sorted(view.unfit):
+        places = format_nodes(list(dict.fromkeys(seats[rank].node for rank in unfit)))
+        text = f"cards of {places} do not work or were claimed by others before pods could use them"
+        return _place_again(view, Reason.CARDS_FAILED, text)
 
     taken_names = {p.rank for p in view.pods}
     draft = _draft(view)
@@ -336,11 +343,10 @@ def _go_elsewhere(view: JobView, refusals: Refusals, pod: PodRecord) -> Step:
     return replace(step, notices=(Notice(Reason.POD_REFUSED, text, warning=True),), avoid=pod.node)
 
 
-def _crowded_out(view: JobView, pod: PodRecord) -> Step:
-    """Pods of others came first: they count as users of these cards, so the next place is free of them."""
-    text = f"pods of others took cards of {pod.place} that {pod.key[1]} was to use; the group is placed again"
-    notice = Notice(Reason.CARDS_TAKEN, text, warning=True)
-    return replace(_tear_down(view, Reason.CARDS_TAKEN, text), notices=(notice,))
+def _place_again(view: JobView, reason: Reason, why: str) -> Step:
+    """Others came first, or cards failed: the next place is free of these, because the snapshot knows of them."""
+    text = f"{why}; the group is placed again"
+    return replace(_tear_down(view, reason, text), notices=(Notice(reason, text, warning=True),))
 
 
 def _soonest(*seconds: float | None) -> float | None:
@@ -439,6 +445,11 @@ def _seen(job: Custom[TrainingJob]) -> Json | None:
 
 
 # Small helpers.
+
+
+def is_blocked(pod: PodRecord) -> bool:
+    """Whether the scheduler has found that the pod cannot be bound as things are."""
+    return pod.phase == "Pending" and pod.node is None and pod.reason == "Unschedulable"
 
 
 def _size(group: GroupView | None) -> Json:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,14 +18,24 @@ from supernode.control.allocator import Allocator
 from supernode.control.caches import Caches
 from supernode.control.fleet import FleetState
 from supernode.control.grouping import group_for, profiles_for
-from supernode.control.job import OBSTACLE_INTERVAL, GroupView, JobView, Notice, Obstacle, Step, decide, finished
-from supernode.control.launch import Launch
+from supernode.control.job import (
+    OBSTACLE_INTERVAL,
+    GroupView,
+    JobView,
+    Notice,
+    Obstacle,
+    Step,
+    decide,
+    finished,
+    is_blocked,
+)
+from supernode.control.launch import Launch, NameTaken
 from supernode.control.observer import Observer
 from supernode.control.records import Custom, Key, PodRecord, convert_pod, parse_time
 from supernode.control.status import difference
 from supernode.topology.fleet import Member
 from supernode.topology.profile import Profile
-from supernode.workload import InvalidSpec, PlacedGroup, render_service
+from supernode.workload import DevicesMissing, InvalidSpec, PlacedGroup, render_service
 
 _log = logging.getLogger(__name__)
 
@@ -54,7 +65,7 @@ class JobController:
         self._allocator = allocator
         self._recorder = recorder
         self._observer = observer
-        self._launch = Launch(session, writer)
+        self._launch = Launch(writer, state.devices)
         self._obstacles: dict[str, tuple[Obstacle, float]] = {}
         self._interim: dict[str, float] = {}
 
@@ -103,7 +114,23 @@ class JobController:
             obstacle=self._obstacle(job) or (self._claim_obstacle(job) if group is None else None),
             now=datetime.now(UTC),
             crowded=frozenset(p.pinned for p in pods if p.node is None and p.pinned and self._state.crowded(p.pinned)),
+            unfit=self._unfit(members, pods),
         )
+
+    def _unfit(self, members: Sequence[Member], pods: Sequence[PodRecord]) -> frozenset[int]:
+        """Ranks whose pods wait for a scheduler that will never bind them, or are not there yet and would do so."""
+        there = {pod.rank: pod for pod in pods}
+        doubtful = [
+            member
+            for member in members
+            if ((pod := there.get(member.rank)) is not None and is_blocked(pod))
+            or (pod is None and self._claimed(member))
+        ]
+        return frozenset(member.rank for member in doubtful if self._state.unfit(member.node, member.cards))
+
+    def _claimed(self, member: Member) -> bool:
+        profile = self._profile_of(member)
+        return profile is not None and profile.pinning.devices is not None
 
     def _obstacle(self, job: Job) -> Obstacle | None:
         """What the API server answered not long ago, until it is worth asking again."""
@@ -245,6 +272,11 @@ class JobController:
             pods, notices = await self._launch.prepare(placed, ranks, view.pods)
         except InvalidSpec as problem:
             self._met(job, problem.reason, str(problem), final=True)
+            await self._look_again(job)
+            return
+        except (DevicesMissing, NameTaken) as problem:
+            reason = Reason.NAME_CONFLICT if isinstance(problem, NameTaken) else Reason.CARDS_FAILED
+            self._met(job, reason, str(problem))
             await self._look_again(job)
             return
         for notice in notices:

@@ -14,11 +14,14 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from supernode.api.conditions import Reason
+from supernode.api.errors import SupernodeError
 from supernode.api.trainingjob import TrainingJob
 from supernode.cluster import resources
 from supernode.cluster.errors import AlreadyExists, ApiError, NotFound
+from supernode.cluster.resources import key_of
 from supernode.cluster.session import Session
 from supernode.cluster.writer import Writer
+from supernode.control.devices import DeviceState
 from supernode.control.job import Notice
 from supernode.control.records import Key, PodRecord
 from supernode.workload import (
@@ -27,6 +30,7 @@ from supernode.workload import (
     GroupFiles,
     PlacedGroup,
     contradicted,
+    render_claims,
     render_files,
     render_pod,
     render_ssh_secret,
@@ -40,34 +44,58 @@ SLICE = 100
 """Pods rendered before others get their turn: some milliseconds."""
 
 
+class NameTaken(SupernodeError):  # noqa: N818 - what it says of the object
+    """An object of a name that the job needs is somebody else's; the text names it."""
+
+
 class Launch:
     """Turns placed groups into manifests. Used by many jobs side by side."""
 
-    def __init__(self, session: Session, writer: Writer) -> None:
-        self._session = session
+    def __init__(self, writer: Writer, devices: DeviceState) -> None:
         self._writer = writer
+        self._devices = devices
 
     async def prepare(
         self, group: PlacedGroup, ranks: Sequence[int], running: Sequence[PodRecord]
     ) -> tuple[list[Json], list[Notice]]:
         """(the pods of these ranks, what the user should know). Everything they mount is there when this returns.
 
-        running: the group's other pods; the files they have mounted are renewed. Raises ApiError, and `InvalidSpec`
-        when the template cannot be run.
+        running: the group's other pods; the files they have mounted are renewed. Raises ApiError, `InvalidSpec` when
+        the template cannot be run, `DevicesMissing` when devices cannot be claimed at the moment, and `NameTaken`.
         """
         key = (group.job.metadata.namespace or "", group.job.metadata.name)
         files, notices = await self._files(group)
         clock = time.time_ns()
-        pods = []
+        pods, claims = [], []
         for rank in ranks:
-            pods.append(render_pod(group, rank, files, predicate_time_ns=clock))
+            claimed = self._claims(group, rank)
+            claims += claimed
+            pods.append(render_pod(group, rank, files, predicate_time_ns=clock, claims=claimed))
             if len(pods) % SLICE == 0:
                 await asyncio.sleep(0)
         if len(ranks) == len(group.members) and (names := contradicted(group, files)):
             text = f"the template sets {', '.join(names)} to other values than the group's; the template's count"
             notices.append(Notice(Reason.ENVIRONMENT_OVERRIDDEN, text, warning=True))
         await self._provide(key, group.job, files, running)
+        await self._claim(key, group, claims)
         return pods, notices
+
+    def _claims(self, group: PlacedGroup, rank: int) -> list[Json]:
+        rule = group.profile.pinning.devices
+        return render_claims(group, rank, self._devices.values(group.members[rank].node, rule)) if rule else []
+
+    async def _claim(self, key: Key, group: PlacedGroup, claims: Sequence[Json]) -> None:
+        """Create the claims. One of the name that is there already is this group's from before, or a stranger's."""
+        results = await self._writer.create_many(key, resources.RESOURCECLAIMS, claims)
+        for claim, result in zip(claims, results, strict=True):
+            if isinstance(result, AlreadyExists):
+                [result] = await self._writer.run(key, [partial(_read_claim, key_of(claim))])
+                if isinstance(result, dict) and not _owned_by(result, group.uid):
+                    raise NameTaken(
+                        f"ResourceClaim {claim['metadata']['name']} exists and is not this job's; delete it"
+                    )
+            if isinstance(result, ApiError):
+                raise result
 
     async def _files(self, group: PlacedGroup) -> tuple[GroupFiles, list[Notice]]:
         if group.profile.rank_table is None or len(group.members) == 1:
@@ -112,6 +140,14 @@ class Launch:
 def _with_rank_table(group: PlacedGroup, nodes: Sequence[Json]) -> GroupFiles:
     """A second of work for the largest groups, so it is done beside the event loop."""
     return render_files(group, {node["metadata"]["name"]: server_of(node) for node in nodes})
+
+
+async def _read_claim(key: Key, session: Session) -> Json:
+    return await session.get(resources.RESOURCECLAIMS, key)
+
+
+def _owned_by(obj: Json, uid: str) -> bool:
+    return any(owner.get("uid") == uid for owner in obj["metadata"].get("ownerReferences", ()))
 
 
 async def _read_node(name: str, session: Session) -> Json:

@@ -18,6 +18,7 @@ from supernode.control.observer import Observer
 from supernode.control.patience import Patience
 from supernode.control.queue import WorkQueue
 from supernode.control.records import Custom, Key, PodRecord
+from supernode.topology.devices import Claim, Slice, TaintRule
 from supernode.topology.discovery import NodeFacts
 
 _log = logging.getLogger(__name__)
@@ -113,6 +114,25 @@ class Leader:
         if old is not None and new is None:
             self._jobs.forget(old.uid)
         self._queue.add(key)
+
+    def slice_changed(self, _key: Key, old: Slice | None, new: Slice | None) -> None:
+        """A driver published devices of a node, or took them back."""
+        self.state.slices_changed({part.node for part in (old, new) if part is not None})
+        self.allocator.wake()
+
+    def claim_changed(self, _key: Key, old: Claim | None, new: Claim | None) -> None:
+        """A claim got devices or gave them back."""
+        if self.state.claim_changed(old, new):
+            self.allocator.wake()
+
+    def taint_rule_changed(self, _key: Key, _old: TaintRule | None, _new: TaintRule | None) -> None:
+        """Somebody barred devices, or let them free."""
+        self.devices_read()
+
+    def devices_read(self) -> None:
+        """What drivers publish is known now, or must be looked at anew."""
+        self.state.all_devices_changed()
+        self.allocator.wake()
 
     def _wake_unclaimed(self) -> None:
         """Jobs that could not even ask for cards look again: they may have waited for a profile."""

@@ -72,9 +72,9 @@ def _book(entries: Iterable[LedgerEntry]) -> tuple[dict[str, int], frozenset[str
 
 
 def shape_of(profile: Profile) -> str:
-    """A digest of what ledgers depend on: the resource and the levels with their sizes and labels."""
+    """A digest of what ledgers depend on: the name cards are counted by and the levels with their sizes and labels."""
     levels = [(level.name, level.fan_out, level.node_label) for level in profile.levels]
-    return hashlib.sha256(repr((profile.resource, levels)).encode()).hexdigest()[:12]
+    return hashlib.sha256(repr((profile.counted, levels)).encode()).hexdigest()[:12]
 
 
 def facts_of(record: Custom[SuperNode]) -> SuperNodeFacts:

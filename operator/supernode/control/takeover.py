@@ -42,7 +42,7 @@ async def take_over(writer: Writer, caches: Caches) -> int:
     """Take every ledger and read every cache anew; the number of the term that begins. Tries until it succeeds."""
     await _repeated("SuperNodes", caches.supernodes.read_again)
     term = await _take_ledgers(writer, caches.supernodes)
-    others = (reflector for reflector in caches.all() if reflector is not caches.supernodes)
+    others = [reflector for reflector in caches.filled() if reflector is not caches.supernodes]
     await asyncio.gather(*(_repeated(reflector.resource.kind, reflector.read_again) for reflector in others))
     return term
 

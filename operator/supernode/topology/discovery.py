@@ -174,7 +174,7 @@ def _match_profiles(known: Mapping[str, Profile], facts: list[NodeFacts], proble
 
 def _matches(profile: Profile, node: NodeFacts) -> bool:
     if not profile.node_selector:
-        return node.capacity.get(profile.resource, 0) > 0
+        return node.capacity.get(profile.counted, 0) > 0
     return _selects(profile.node_selector, node)
 
 

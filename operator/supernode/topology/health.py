@@ -23,7 +23,7 @@ def ailment(facts: NodeFacts | None, profile: Profile, cards: int) -> str | None
     named = named_unhealthy(facts, profile) or 0
     if ill := named & cards:
         return f"unhealthy cards: {format_cards(ill)}"
-    capacity, usable = facts.capacity.get(profile.resource, 0), facts.allocatable.get(profile.resource, 0)
+    capacity, usable = facts.capacity.get(profile.counted, 0), facts.allocatable.get(profile.counted, 0)
     others = capacity - cards.bit_count()
     if usable > 0 and capacity - usable > others:
         return f"only {usable} of {capacity} cards are allocatable"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from supernode.api.errors import SupernodeError
 
 if TYPE_CHECKING:
-    from supernode.api.profile import SuperNodeProfileSpec
+    from supernode.api.profile import Devices, SuperNodeProfileSpec
 
 NODE = "node"
 """The level that is the Kubernetes node, in every profile."""
@@ -67,11 +67,44 @@ class Level:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceRule:
+    """Which devices of a DRA driver are cards: by an integer attribute, or by a name with `{index}` in it.
+
+    select_attribute: by which claims name a device. Attributes are fully qualified, `domain/name`.
+    """
+
+    driver: str
+    device_class: str
+    index_attribute: str | None
+    name_pattern: str | None
+    select_attribute: str
+
+    @classmethod
+    def from_spec(cls, spec: Devices) -> DeviceRule:
+        """From the validated API form."""
+
+        def qualified(attribute: str | None) -> str | None:
+            return attribute if attribute is None or "/" in attribute else f"{spec.driver}/{attribute}"
+
+        index = qualified(spec.index_attribute)
+        select = qualified(spec.select_attribute) or index
+        assert select is not None
+        return cls(spec.driver, spec.device_class, index, spec.name_pattern, select)
+
+    @property
+    def resource(self) -> str:
+        """Under which the cards of a node are counted; no extended resource can be called so."""
+        return f"{self.driver} {self.name_pattern or self.index_attribute}"
+
+
+@dataclass(frozen=True, slots=True)
 class Pinning:
-    """How a pod is told which cards of its node it may use: mode annotation | env | none, and the key to write."""
+    """How a pod is told which cards of its node it may use: mode annotation | env | dra | none; the key to write with
+    the first two, the devices with dra."""
 
     mode: str = "none"
     key: str | None = None
+    devices: DeviceRule | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,11 +177,18 @@ class Profile:
             shapes=allocation.shapes,
             reserve=allocation.reserve,
             node_selector=dict(spec.node_selector),
-            pinning=Pinning(str(pinning.mode), pinning.key),
+            pinning=Pinning(
+                str(pinning.mode), pinning.key, DeviceRule.from_spec(pinning.devices) if pinning.devices else None
+            ),
             rank_table=str(spec.rank_table) if spec.rank_table else None,
             uplink_bandwidth_gbps=uplink.bandwidth if uplink else None,
             uplink_latency_us=uplink.latency if uplink else None,
         )
+
+    @cached_property
+    def counted(self) -> str:
+        """The name under which the cards of a node are counted: the extended resource, or a driver's devices."""
+        return self.pinning.devices.resource if self.pinning.devices else self.resource
 
     @cached_property
     def level_names(self) -> tuple[str, ...]:

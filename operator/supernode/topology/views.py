@@ -122,8 +122,8 @@ def unhealthy_cards(facts: NodeFacts, profile: Profile) -> int | None:
     named = named_unhealthy(facts, profile)
     if named is None:
         return None
-    usable = facts.allocatable.get(profile.resource, 0)
-    missing = max(0, min(cards, facts.capacity.get(profile.resource, 0) - usable))
+    usable = facts.allocatable.get(profile.counted, 0)
+    missing = max(0, min(cards, facts.capacity.get(profile.counted, 0) - usable))
     for index in range(cards - 1, -1, -1):
         if named.bit_count() >= missing:
             break
@@ -137,12 +137,12 @@ def named_unhealthy(facts: NodeFacts, profile: Profile) -> int | None:
         named = parse_cards(facts.annotations.get(ANNOTATION_UNHEALTHY_CARDS, "").replace(" ", ""))
     except RangeError:
         return None
-    return (named | facts.unhealthy.get(profile.resource, 0)) & ((1 << _cards(facts, profile)) - 1)
+    return (named | facts.unhealthy.get(profile.counted, 0)) & ((1 << _cards(facts, profile)) - 1)
 
 
 def _cards(facts: NodeFacts, profile: Profile) -> int:
     """Cards beyond the profile's nominal node have no place in its levels, and are left alone."""
-    return max(0, min(facts.capacity.get(profile.resource, 0), profile.cards_per_node))
+    return max(0, min(facts.capacity.get(profile.counted, 0), profile.cards_per_node))
 
 
 def _node(facts: NodeFacts, profile: Profile, path: tuple[str, ...], taken: int, pods: Iterable[ForeignPod]) -> Node:

@@ -1,11 +1,12 @@
 """From a placement to what runs it: pods, their Service, files and environment. Pure: no I/O and no clock.
 
 A job's workers are shaped (`worker_shape`), its parallelism becomes blocks (`derive_blocks`), and once placed
-(`PlacedGroup`) its files (`render_files`) and each member (`render_pod`) are rendered next to the Service they find
-each other by (`render_service`).
+(`PlacedGroup`) its files (`render_files`) and each member (`render_pod`, and `render_claims` for its devices) are
+rendered next to the Service they find each other by (`render_service`).
 """
 
 from supernode.workload.blocks import derive_blocks, explain_blocks
+from supernode.workload.claims import DevicesMissing, render_claims
 from supernode.workload.communicators import communicators
 from supernode.workload.environment import contradicted
 from supernode.workload.errors import InvalidSpec
@@ -22,6 +23,7 @@ from supernode.workload.ssh import render_ssh_secret
 __all__ = [
     "LAUNCHERS",
     "AddressesMissing",
+    "DevicesMissing",
     "GroupFiles",
     "InvalidSpec",
     "PlacedGroup",
@@ -33,6 +35,7 @@ __all__ = [
     "explain_blocks",
     "natural_worker",
     "pod_name",
+    "render_claims",
     "render_files",
     "render_pod",
     "render_service",

@@ -10,6 +10,8 @@ annotation
 env
     A variable of the container that holds the cards lists their indices: `4,5,6,7`. It replaces the user's own, with
     which the pod could run on cards of other groups.
+dra
+    ResourceClaims that select the devices, made by `supernode.workload.claims`: pods do not ask for the resource then.
 none
     Nothing: the device plugin chooses, or there is nothing to choose because members take whole nodes.
 """

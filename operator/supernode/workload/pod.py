@@ -1,6 +1,6 @@
 """One member of a placed group as a Pod."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from supernode.api import names
@@ -8,6 +8,7 @@ from supernode.api.trainingjob import TrainingJob
 from supernode.topology.profile import Profile
 from supernode.topology.ranges import format_cards
 from supernode.workload.affinity import on_node
+from supernode.workload.claims import use_claims
 from supernode.workload.document import DOCUMENT, group_document
 from supernode.workload.environment import merge_env, worker_env
 from supernode.workload.errors import InvalidSpec
@@ -37,11 +38,13 @@ def render_files(group: PlacedGroup, servers: Mapping[str, Server] | None = None
     return GroupFiles.of(group.job, files)
 
 
-def render_pod(group: PlacedGroup, rank: int, files: GroupFiles, *, predicate_time_ns: int) -> Json:
+def render_pod(
+    group: PlacedGroup, rank: int, files: GroupFiles, *, predicate_time_ns: int, claims: Sequence[Json] = ()
+) -> Json:
     """The pod that runs a rank of the group on exactly its node and cards.
 
     files: what `render_files` made of the same group; predicate_time_ns: wall clock in nanoseconds, used by annotation
-    pinning only.
+    pinning only; claims: what `render_claims` made for this rank.
 
     What the user wrote in the template stays, except for what the group rests on: name, hostname and subdomain (by
     which members find each other), this project's labels and annotations, the count of cards, and their pinning; and
@@ -57,6 +60,8 @@ def render_pod(group: PlacedGroup, rank: int, files: GroupFiles, *, predicate_ti
     _set_restart_policy(spec)
     container = card_container(spec, group.profile.resource)
     _give_cards(container, group.profile, member.cards)
+    if claims:
+        use_claims(spec, container, claims)
     if command := launcher.command(rank):
         container.pop("args", None)
         container["command"] = command
@@ -103,10 +108,16 @@ def _set_restart_policy(spec: Json) -> None:
 
 
 def _give_cards(container: Json, profile: Profile, cards: int) -> None:
-    """Requests and limits stay on the pod, so that scheduler and kubelet account for the cards as for anyone's."""
+    """The count stays on the pod, so that scheduler and kubelet account for the cards as for anyone's; or else claims
+    do so, and then a count beside them would ask for the cards twice."""
+    count = {} if profile.pinning.devices else {profile.resource: str(cards.bit_count())}
     resources = dict(container.get("resources") or {})
     for part in ("requests", "limits"):
-        resources[part] = {**(resources.get(part) or {}), profile.resource: str(cards.bit_count())}
+        others = {name: value for name, value in (resources.get(part) or {}).items() if name != profile.resource}
+        if others or count:
+            resources[part] = others | count
+        else:
+            resources.pop(part, None)
     container["resources"] = resources
     pinned = pinning_env(profile, cards)
     if pinned:
