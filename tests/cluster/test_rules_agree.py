@@ -85,6 +85,16 @@ def grid(size: int) -> st.SearchStrategy[dict[str, Any]]:
     return st.sampled_from([{}, {"fabric": "ring"}, {"fabric": "ring", "positionLabel": "at"}, torus])
 
 
+DEVICES = st.fixed_dictionaries(
+    {"driver": st.just("a.b"), "deviceClass": st.just("c")},
+    optional={
+        "indexAttribute": st.sampled_from(["index", "a.b/index", "a-b"]),
+        "namePattern": st.sampled_from(["card-{index}", "card"]),
+        "selectAttribute": st.just("uuid"),
+    },
+)
+
+
 @st.composite
 def profiles(draw: st.DrawFn) -> dict[str, Any]:
     """Profiles near the edge of the rules: often legal, and else illegal in one or two ways."""
@@ -107,7 +117,9 @@ def profiles(draw: st.DrawFn) -> dict[str, Any]:
         shapes=st.lists(st.lists(st.sampled_from([0, 1, 2, 4]), min_size=1, max_size=3), max_size=2),
     )
     pinning = maybe(
-        mode=st.sampled_from(["annotation", "env", "none"]), key=st.sampled_from(["A_B", "a.b/c", "a b", ""])
+        mode=st.sampled_from(["annotation", "env", "dra", "none"]),
+        key=st.sampled_from(["A_B", "a.b/c", "a b", ""]),
+        devices=DEVICES,
     )
     spec = {
         "card": {"resource": "example.com/card"} | draw(maybe(perPackage=st.sampled_from([1, 2, 3]))),

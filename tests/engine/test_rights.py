@@ -2,10 +2,12 @@
 
 import json
 import time
+from collections.abc import Iterator
 
 import pytest
 from cluster_view import Cluster, training_job
 
+from testbed.fleet import Fleet
 from testbed.installation import NAMESPACE, manifests
 
 pytestmark = pytest.mark.cluster
@@ -14,12 +16,40 @@ Right = tuple[str, str, str]
 
 ONLY_NOW_AND_THEN: set[Right] = {
     ("get", "", "pods"),  # a pod of the name exists: whose is it?
+    ("get", "resource.k8s.io", "resourceclaims"),  # a claim of the name exists: whose is it?
     ("get", "supernode.io", "supernodes"),  # a ledger swap lost: what does it say now?
     ("update", "supernode.io", "trainingjobs/finalizers"),  # checked by an admission plugin, never a request
     ("patch", "events.k8s.io", "events"),  # the same Event again
     ("patch", "", "configmaps"),  # a member moved: the others' files name its new node
     ("get", "coordination.k8s.io", "leases"),  # another wrote the Lease: what does it say now?
 }
+
+
+@pytest.fixture
+def claimed(cluster: Cluster, namespace: str) -> Iterator[str]:
+    """One more node, whose cards are devices to be claimed; the name of its profile."""
+    devices = {"driver": "card.example.com", "deviceClass": "cards.example.com", "indexAttribute": "index"}
+    profile = {
+        "apiVersion": "supernode.io/v1alpha1",
+        "kind": "SuperNodeProfile",
+        "metadata": {"name": "claimed"},
+        "spec": {
+            "card": {"resource": "example.com/card"},
+            "levels": [{"name": "node", "fanOut": 4}],
+            "nodeSelector": {"example.com/machine": "claimed"},
+            "pinning": {"mode": "dra", "devices": devices},
+        },
+    }
+    cluster.apply(profile)
+    cluster.bed.apply(Fleet.parse({"pools": [{"name": "claimed", "profile": profile}]}))
+    cluster.wait("its supernode", lambda: len(cluster.every("supernodes")) == 3)
+    yield "claimed"
+    cluster.kubectl("delete", "tj", "claims", "-n", namespace)
+    cluster.wait("its card is free", lambda: f"{namespace}/claims" not in cluster.holders())
+    for kind, name in (("node", "claimed-0"), ("supernodeprofile", "claimed"), ("deviceclass", "cards.example.com")):
+        cluster.kubectl("delete", kind, name)
+    cluster.kubectl("delete", "resourceslices", "--all")
+    cluster.wait("it is gone", lambda: len(cluster.every("supernodes")) == 2)
 
 
 def _granted() -> set[Right]:
@@ -55,7 +85,7 @@ def _requests(cluster: Cluster) -> list[tuple[Right, int]]:
     return found
 
 
-def test_rights_are_enough_and_each_is_used(cluster: Cluster, namespace: str) -> None:
+def test_rights_are_enough_and_each_is_used(cluster: Cluster, namespace: str, claimed: str) -> None:
     run, fail = {"testbed.supernode.io/run-seconds": "1"}, {"testbed.supernode.io/fail-seconds": "1"}
     cluster.apply(training_job("ends", namespace, annotations=run, ttlSecondsAfterFinished=0))
     cluster.apply(training_job("fails", namespace, annotations=fail, faultPolicy={"maxRestarts": 1}))
@@ -69,14 +99,16 @@ def test_rights_are_enough_and_each_is_used(cluster: Cluster, namespace: str) ->
             "spec": group,
         }
     )
+    cluster.apply(training_job("claims", namespace, profile=claimed, replicas=1, cards=2))
     node = cluster.every("nodes")[0]["metadata"]["name"]
     label = "huawei.com/topotree.superpodid"
     cluster.kubectl("label", "node", node, "--overwrite", f"{label}=5")
-    cluster.wait("a third supernode", lambda: len(cluster.every("supernodes")) == 3)
+    cluster.wait("a fourth supernode", lambda: len(cluster.every("supernodes")) == 4)
     cluster.kubectl("label", "node", node, "--overwrite", f"{label}=0")
-    cluster.wait("it is gone", lambda: len(cluster.every("supernodes")) == 2)
+    cluster.wait("it is gone", lambda: len(cluster.every("supernodes")) == 3)
     cluster.wait_phase("fails", namespace, "Failed")
     cluster.wait_phase("ranks", namespace, "Running")
+    cluster.wait_phase("claims", namespace, "Running")
     cluster.wait("the ended job is gone", lambda: cluster.get("tj", "ends", namespace) is None)
     time.sleep(2)  # Events are posted after what they tell of
 
