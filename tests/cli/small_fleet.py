@@ -71,6 +71,56 @@ def pod(name: str, on: str, cards: int, **labels: str) -> Json:
     }
 
 
+DEVICES = {"driver": "card.example.com", "deviceClass": "cards", "namePattern": "c-{index}", "selectAttribute": "uuid"}
+BY_CLAIMS = {"pinning": {"mode": "dra", "devices": DEVICES}}
+"""Of a profile whose cards are devices of a DRA driver."""
+
+
+def published(node: str, cards: int = 4, *tainted: int) -> Json:
+    """The ResourceSlice of a node."""
+    taint = {"taints": [{"key": "ill", "effect": "NoSchedule"}]}
+    devices = [
+        {
+            "name": f"c-{card}",
+            "attributes": {"uuid": {"string": f"{node}/{card}"}},
+            **(taint if card in tainted else {}),
+        }
+        for card in range(cards)
+    ]
+    pool = {"name": node, "generation": 1, "resourceSliceCount": 1}
+    return {
+        "apiVersion": "resource.k8s.io/v1",
+        "kind": "ResourceSlice",
+        "metadata": {"name": f"{node}-card"},
+        "spec": {"driver": "card.example.com", "nodeName": node, "pool": pool, "devices": devices},
+    }
+
+
+def claimed(name: str, node: str, *cards: int, **labels: str) -> Json:
+    """A ResourceClaim that has devices."""
+    results = [{"driver": "card.example.com", "pool": node, "device": f"c-{card}", "request": "r"} for card in cards]
+    return {
+        "apiVersion": "resource.k8s.io/v1",
+        "kind": "ResourceClaim",
+        "metadata": {"name": name, "namespace": "research", "labels": labels},
+        "spec": {"devices": {"requests": []}},
+        "status": {"allocation": {"devices": {"results": results}}},
+    }
+
+
+def barred(node: str, card: int) -> Json:
+    """A DeviceTaintRule for one device."""
+    return {
+        "apiVersion": "resource.k8s.io/v1",
+        "kind": "DeviceTaintRule",
+        "metadata": {"name": f"{node}-{card}"},
+        "spec": {
+            "deviceSelector": {"pool": node, "device": f"c-{card}"},
+            "taint": {"key": "ill", "effect": "NoExecute"},
+        },
+    }
+
+
 def group(name: str = "g", members: int = 1, cards: int = 4, **spec: Any) -> Json:
     return {
         "apiVersion": "supernode.io/v1alpha1",

@@ -35,6 +35,10 @@ FLEET = [
     *small.nodes("a"),
     small.supernode("a", ledger=[small.held("research/x", "a-n0", "0-1", "2-3", ranks="0-1")], reserve=0),
     small.pod("p", "a-n1", 2, **{"supernode.io/group": "y"}),
+    small.profile("claims", nodeSelector={"example.com/supernode": "a"}, **small.BY_CLAIMS),
+    small.published("a-n3", 4, 1),
+    small.claimed("c", "a-n3", 2),
+    small.barred("a-n3", 3),
     {
         "apiVersion": "v1",
         "kind": "ConfigMap",

@@ -171,6 +171,24 @@ def test_cards_are_unhealthy_that_device_plugins_report(plan: Plan) -> None:
     assert plan([small.group(cards=4)], [small.profile(), small.node("a-n0"), report])[0] == 3
 
 
+def test_devices_of_a_driver_are_cards(plan: Plan) -> None:
+    """One is tainted by the driver, one barred by hand, one claimed by others; what a group has is counted once."""
+    bare = [{**node, "status": {}} for node in small.nodes("a", 2)]
+    objects = [
+        small.published("a-n0", 4, 0),
+        small.published("a-n1"),
+        small.barred("a-n0", 1),
+        small.claimed("theirs", "a-n1", 0),
+        small.claimed("x-0", "a-n1", 1, **{"supernode.io/group": "x"}),
+        small.supernode(ledger=[small.held("research/x", "a-n1", "1")]),
+    ]
+    fleet = [small.profile(**small.BY_CLAIMS), *bare, *objects]
+    code, results = plan([small.group(cards=2), small.group("h", cards=2), small.group("i", cards=1)], fleet)
+    assert code == 3
+    assert [seats(result) for result in results[:2]] == [[("a-n0", [2, 3])], [("a-n1", [2, 3])]]
+    assert seats(results[2]) == []
+
+
 def test_supernodes_are_discovered_or_as_given(plan: Plan) -> None:
     two = [small.profile(), *small.nodes("a"), *small.nodes("b")]
     request = small.group(members=5)

@@ -87,8 +87,9 @@ def look(
     lost: frozenset[str] = frozenset(),
     now: datetime = NOW,
     crowded: frozenset[str] = frozenset(),
+    unfit: frozenset[int] = frozenset(),
 ) -> Step:
-    return decide(JobView(of, its_group, pods, has_service, obstacle, lost, now, crowded))
+    return decide(JobView(of, its_group, pods, has_service, obstacle, lost, now, crowded, unfit))
 
 
 def status_of(step: Step) -> dict[str, Any]:
@@ -366,6 +367,15 @@ def test_a_group_whose_cards_others_took_is_placed_again() -> None:
     waits = look(job(), group(MEMBERS), stuck, pod(1))
     assert not waits.delete_group
     assert waits.again_after == OBSTACLE_INTERVAL, "who took the cards may be seen later"
+
+
+def test_a_group_whose_cards_failed_before_its_pods_were_bound_is_placed_again() -> None:
+    stuck = pod(0, "Pending", node=None, pinned="n0", reason="Unschedulable", message="cannot allocate all claims")
+    step = look(job(), group(MEMBERS), stuck, unfit=frozenset({0, 1}))
+    assert step.delete_group
+    assert not step.create_ranks
+    assert reason(step, ConditionType.READY) == Reason.CARDS_FAILED
+    assert "cards of n0,n1 do not work" in step.notices[0].message
 
 
 def test_pods_stay_while_the_ledger_is_lost() -> None:

@@ -11,7 +11,7 @@ from supernode.api.reading import parse
 from supernode.api.trainingjob import Runtime
 from supernode.topology.fleet import Member
 from supernode.topology.profile import Profile
-from supernode.workload import InvalidSpec, PlacedGroup, render_files, render_pod, render_service
+from supernode.workload import InvalidSpec, PlacedGroup, render_claims, render_files, render_pod, render_service
 
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.yaml"))
 PLAIN = Profile.from_spec(
@@ -35,14 +35,16 @@ def render(job, profile=PLAIN, *, cards=0xFF):
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
 def test_golden_pods(path, profile, placed):
-    """A file holds the job, where it was placed, and what comes of it: one rank's pod, the Service, the files."""
+    """A file holds the job, where it was placed, and what comes of it: one rank's pod, the Service, the files, and the
+    claims where devices are claimed."""
     given_, *rendered = yaml.safe_load_all(path.read_text())
     machine = profile(given_["profile"], **given_.get("profileChanges", {}))
     job = parse("TrainingJob", given_["job"])
     group = placed(job, machine, *given_["placement"])
     files = render_files(group)
-    pod = render_pod(group, given_["rank"], files, predicate_time_ns=1789000000000000000)
-    assert [pod, render_service(job), *(files.config_maps() if files.names else ())] == rendered
+    claims = render_claims(group, given_["rank"], given_.get("devices", {}))
+    pod = render_pod(group, given_["rank"], files, predicate_time_ns=1789000000000000000, claims=claims)
+    assert [pod, render_service(job), *(files.config_maps() if files.names else ()), *claims] == rendered
 
 
 def test_rendering_is_repeatable_and_leaves_the_job_alone(job):

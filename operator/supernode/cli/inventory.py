@@ -16,7 +16,16 @@ from supernode.api.reading import parse
 from supernode.api.supernode import SuperNode
 from supernode.cli.documents import Document, Json
 from supernode.cli.errors import BadInput
-from supernode.cli.manifests import checked_config_map, checked_node, checked_pod
+from supernode.cli.manifests import (
+    checked_claim,
+    checked_config_map,
+    checked_node,
+    checked_pod,
+    checked_slice,
+    checked_taint_rule,
+)
+from supernode.cli.published import Published
+from supernode.control.devices import DeviceState
 from supernode.control.records import (
     Custom,
     PodRecord,
@@ -28,6 +37,7 @@ from supernode.control.records import (
 )
 from supernode.control.supernodes import Ledger, Trouble, facts_of, trouble_of
 from supernode.topology.deviceinfo import DATA_KEY, NAME_PREFIX, DeviceInfoError, unhealthy_devices
+from supernode.topology.devices import read_claim, read_slice, read_taint_rule
 from supernode.topology.discovery import Discovery, NodeFacts, ProblemKind, discover
 from supernode.topology.fleet import Fleet
 from supernode.topology.ledger import LedgerEntry
@@ -52,6 +62,7 @@ class Inventory:
     pods: dict[tuple[str, str], PodRecord] = field(default_factory=dict)
     claims: dict[str, CardGroupSpec] = field(default_factory=dict)
     unhealthy: dict[str, dict[str, int]] = field(default_factory=dict)
+    published: Published = field(default_factory=Published)
 
     def add_profile(self, body: Json) -> str:
         """A SuperNodeProfile; its name. Raises InvalidObject."""
@@ -87,6 +98,21 @@ class Inventory:
             self.pods[pod.key] = pod
         return "/".join(pod.key)
 
+    def add_slice(self, body: Json) -> str:
+        """A ResourceSlice as an API server gives it; its name."""
+        self.published.add_slice(read_slice(body))
+        return str(body["metadata"]["name"])
+
+    def add_claim(self, body: Json) -> str:
+        """A ResourceClaim as an API server gives it; its namespace and name."""
+        self.published.add_claim(read_claim(body))
+        return f"{body['metadata']['namespace']}/{body['metadata']['name']}"
+
+    def add_taint_rule(self, body: Json) -> str:
+        """A DeviceTaintRule as an API server gives it; its name."""
+        self.published.add_taint_rule(read_taint_rule(body))
+        return str(body["metadata"]["name"])
+
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
@@ -110,7 +136,12 @@ class Snapshot:
 def snapshot(inventory: Inventory) -> Snapshot:
     """The fleet as the operator would see it, SuperNodes that it would create included."""
     profiles, records = inventory.profiles, inventory.supernodes
-    nodes = {name: _with_health(facts, inventory.unhealthy.get(name)) for name, facts in inventory.nodes.items()}
+    devices = DeviceState(inventory.published)
+    devices.follow(profiles.values())
+    nodes = {
+        name: devices.facts(_with_health(facts, inventory.unhealthy.get(name)))
+        for name, facts in inventory.nodes.items()
+    }
     discovery = discover(profiles.values(), nodes.values(), [facts_of(record) for record in records.values()])
     ledgers = {name: Ledger.of(record) for name, record in records.items()}
     troubles = {
@@ -129,7 +160,10 @@ def snapshot(inventory: Inventory) -> Snapshot:
         profiles.values(),
         nodes.values(),
         entries,
-        _foreign(inventory.pods.values(), discovery, profiles, entries),
+        [
+            *_foreign(inventory.pods.values(), discovery, profiles, entries),
+            *_claimed(devices, discovery, profiles, entries),
+        ],
     )
     return Snapshot(fleet, profiles, discovery, records, troubles, nodes, inventory.claims)
 
@@ -151,9 +185,25 @@ def _foreign(
         profile = profiles.get(discovery.profile_of.get(pod.node or "", ""))
         if supernode is None or profile is None:
             continue
-        foreign = foreign_pod(pod, profile.resource, holders.get(supernode, frozenset()))
+        foreign = foreign_pod(pod, profile.counted, holders.get(supernode, frozenset()))
         if foreign is not None:
             found.append(foreign)
+    return found
+
+
+def _claimed(
+    devices: DeviceState,
+    discovery: Discovery,
+    profiles: Mapping[str, Profile],
+    entries: Mapping[str, tuple[LedgerEntry, ...]],
+) -> list[ForeignPod]:
+    """What claims that no ledger counts hold."""
+    found: list[ForeignPod] = []
+    for name, supernode in discovery.supernodes.items():
+        rule = profiles[supernode.profile].pinning.devices if supernode.profile in profiles else None
+        if rule is not None:
+            holders = frozenset(entry.group for entry in entries.get(name, ()))
+            found += [foreign for node in supernode.nodes for foreign in devices.foreign(node, rule, holders)]
     return found
 
 
@@ -236,6 +286,18 @@ def _add_device_info(inventory: Inventory, body: Json) -> str:
     return name
 
 
+def _add_slice(inventory: Inventory, body: Json) -> str:
+    return inventory.add_slice(checked_slice(body))
+
+
+def _add_claim(inventory: Inventory, body: Json) -> str:
+    return inventory.add_claim(checked_claim(body))
+
+
+def _add_taint_rule(inventory: Inventory, body: Json) -> str:
+    return inventory.add_taint_rule(checked_taint_rule(body))
+
+
 def _named(kind: str, body: Json) -> Json:
     metadata = body.get("metadata")
     if not isinstance(metadata, dict) or not metadata.get("name"):
@@ -254,5 +316,10 @@ _ADDERS: Final[Mapping[str, Callable[[Inventory, Json], str]]] = {
     "Node": _add_node,
     "Pod": _add_pod,
     "ConfigMap": _add_device_info,
+    "ResourceSlice": _add_slice,
+    "ResourceClaim": _add_claim,
+    "DeviceTaintRule": _add_taint_rule,
 }
-_GROUPS: Final[Mapping[str, str]] = dict.fromkeys(("SuperNodeProfile", "SuperNode", "CardGroup"), names.GROUP)
+_GROUPS: Final[Mapping[str, str]] = dict.fromkeys(
+    ("SuperNodeProfile", "SuperNode", "CardGroup"), names.GROUP
+) | dict.fromkeys(("ResourceSlice", "ResourceClaim", "DeviceTaintRule"), "resource.k8s.io")

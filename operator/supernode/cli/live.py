@@ -51,7 +51,20 @@ class Reader:
         if pods:
             async for body in self.every(resources.PODS, field_selector=_HOLDING_CARDS):
                 inventory.add_pod(body)
+        if any(profile.pinning.devices for profile in inventory.profiles.values()):
+            await self._add_devices(inventory)
         return inventory
+
+    async def _add_devices(self, inventory: Inventory) -> None:
+        async for body in self.every(resources.RESOURCESLICES):
+            inventory.add_slice(body)
+        async for body in self.every(resources.RESOURCECLAIMS):
+            inventory.add_claim(body)
+        try:
+            async for body in self.every(resources.DEVICETAINTRULES):
+                inventory.add_taint_rule(body)
+        except NotThere:
+            return  # no API of every version that has the others
 
     async def _add(self, add: Callable[[Json], str], resource: Resource, say: Say) -> None:
         async for body in self.every(resource):

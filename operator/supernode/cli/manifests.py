@@ -1,4 +1,4 @@
-"""The parts of Node, Pod and ConfigMap manifests that a fleet depends on, checked before anything relies on them.
+"""The parts of manifests of Kubernetes' own kinds that a fleet depends on, checked before anything relies on them.
 
 What comes from an API server has been checked by it; a file may hold anything.
 """
@@ -93,6 +93,96 @@ class _Pod(_Model):
 class _ConfigMap(_Model):
     metadata: _Metadata
     data: Texts = None
+
+
+class _Value(_Model):
+    number: int | None = Field(default=None, alias="int")
+    string: str | None = None
+
+
+class _DeviceTaint(_Model):
+    effect: str
+
+
+class _Device(_Model):
+    name: str
+    attributes: Mapping[str, _Value] | None = None
+    taints: tuple[_DeviceTaint, ...] | None = None
+
+
+class _Pool(_Model):
+    name: str
+    generation: int = 0
+    resource_slice_count: int = 1
+
+
+class _SliceSpec(_Model):
+    driver: str
+    node_name: str | None = None
+    pool: _Pool
+    devices: tuple[_Device, ...] | None = None
+
+
+class _Slice(_Model):
+    metadata: _Metadata
+    spec: _SliceSpec
+
+
+class _Result(_Model):
+    driver: str
+    pool: str
+    device: str
+    admin_access: bool | None = None
+
+
+class _Results(_Model):
+    results: tuple[_Result, ...] | None = None
+
+
+class _Allocation(_Model):
+    devices: _Results | None = None
+
+
+class _ClaimStatus(_Model):
+    allocation: _Allocation | None = None
+
+
+class _Claim(_Model):
+    metadata: _Metadata
+    status: _ClaimStatus | None = None
+
+
+class _DeviceSelector(_Model):
+    driver: str | None = None
+    pool: str | None = None
+    device: str | None = None
+
+
+class _TaintRuleSpec(_Model):
+    device_selector: _DeviceSelector | None = None
+    taint: _DeviceTaint
+
+
+class _TaintRule(_Model):
+    metadata: _Metadata
+    spec: _TaintRuleSpec
+
+
+def checked_slice(body: Json) -> Json:
+    """A ResourceSlice's body, as from an API server. Raises InvalidObject."""
+    return _checked(_Slice, "ResourceSlice", body)
+
+
+def checked_claim(body: Json) -> Json:
+    """A ResourceClaim's body, as from an API server. Raises InvalidObject."""
+    claim = _checked(_Claim, "ResourceClaim", body)
+    claim["metadata"].setdefault("namespace", "default")
+    return claim
+
+
+def checked_taint_rule(body: Json) -> Json:
+    """A DeviceTaintRule's body, as from an API server. Raises InvalidObject."""
+    return _checked(_TaintRule, "DeviceTaintRule", body)
 
 
 def checked_node(body: Json) -> Json:

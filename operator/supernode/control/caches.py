@@ -1,7 +1,7 @@
 """Every cache of the engine: one reflector for each kind it reads, and who is told of changes."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, Protocol
 
@@ -122,6 +122,29 @@ class Caches:
     def unsynced(self) -> list[str]:
         """The resources, of those that every cluster needs, whose first list has not ended."""
         return [reflector.resource.plural for reflector in self.always() if not reflector.synced.is_set()]
+
+    # What drivers publish, as `supernode.control.devices` reads it.
+
+    @property
+    def complete(self) -> bool:
+        """Whether slices and claims have been read."""
+        return self.slices.synced.is_set() and self.claims.synced.is_set()
+
+    def slices_on(self, node: str) -> list[Slice]:
+        """The slices of one node."""
+        return self.slices.store.by_index("node", node)
+
+    def slices_in(self, pool: str) -> list[Slice]:
+        """The slices of pools of this name; drivers may use the same."""
+        return self.slices.store.by_index("pool", pool)
+
+    def claims_in(self, pool: str) -> list[Claim]:
+        """The claims that have devices of pools of this name."""
+        return self.claims.store.by_index("pool", pool)
+
+    def barring(self) -> Iterable[TaintRule]:
+        """Every rule that bars devices."""
+        return self.taint_rules.store.values()
 
     async def follow_devices(self) -> None:
         """From when a profile pins by claims, keep the caches of devices; until cancelled."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 from supernode.api.profile import SuperNodeProfile
 from supernode.api.supernode import SuperNode
 from supernode.control.caches import Caches
-from supernode.control.devices import DeviceState
+from supernode.control.devices import DeviceState, counted
 from supernode.control.distrust import Distrust
 from supernode.control.records import Custom, Key, PodRecord, foreign_pod, in_ledger
 from supernode.control.supernodes import Ledger, Trouble, facts_of, trouble_of
@@ -98,7 +98,7 @@ class FleetState:
         for claim in (old, new):
             homes = {self.discovery.assigned.get(node, "") for node in self.devices.nodes_of(claim)} if claim else ()
             for home in homes:
-                if claim is not None and f"{claim.namespace}/{claim.group}" not in self._holders.get(home, ()):
+                if claim is not None and not counted(claim, self._holders.get(home, ())):
                     self._dirty.add(home)
                     matters = True
         return matters

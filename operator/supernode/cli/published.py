@@ -1,0 +1,52 @@
+"""What drivers for Dynamic Resource Allocation have published, read once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from supernode.topology.devices import Claim, Slice, TaintRule
+
+
+class Published:
+    """Slices by node and by pool, claims by pool, and what bars devices; see `supernode.control.devices`."""
+
+    complete = True
+
+    def __init__(self) -> None:
+        self._on: dict[str, list[Slice]] = {}
+        self._in: dict[str, list[Slice]] = {}
+        self._claims: dict[str, list[Claim]] = {}
+        self._rules: list[TaintRule] = []
+
+    def add_slice(self, part: Slice | None) -> None:
+        """None: it has no devices of one node."""
+        if part is not None:
+            self._on.setdefault(part.node, []).append(part)
+            self._in.setdefault(part.pool, []).append(part)
+
+    def add_claim(self, claim: Claim | None) -> None:
+        """None: it has no devices."""
+        if claim is not None:
+            for pool in {pool for _, pool, _ in claim.devices}:
+                self._claims.setdefault(pool, []).append(claim)
+
+    def add_taint_rule(self, rule: TaintRule | None) -> None:
+        """None: it bars nothing."""
+        if rule is not None:
+            self._rules.append(rule)
+
+    def slices_on(self, node: str) -> Sequence[Slice]:
+        """The slices of one node."""
+        return self._on.get(node, ())
+
+    def slices_in(self, pool: str) -> Sequence[Slice]:
+        """The slices of pools of this name."""
+        return self._in.get(pool, ())
+
+    def claims_in(self, pool: str) -> Sequence[Claim]:
+        """The claims that have devices of pools of this name."""
+        return self._claims.get(pool, ())
+
+    def barring(self) -> Sequence[TaintRule]:
+        """Every rule that bars devices."""
+        return self._rules
