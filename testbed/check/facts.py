@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
+from testbed.check.devices import Devices
 from testbed.check.places import cell, placed
 
 Json = dict[str, Any]
@@ -117,7 +118,7 @@ class Profile:
     whole_nodes: bool
     reserve: int
     selector: Mapping[str, str]
-    pinning: Mapping[str, str]
+    pinning: Mapping[str, Any]
     shapes: tuple[tuple[int, ...], ...]
     rings: bool
     """Whether a level around the node is a ring or a torus."""
@@ -256,6 +257,8 @@ class Pod:
     """Extended resources, summed over its containers."""
     annotations: Mapping[str, str]
     environment: Mapping[str, str]
+    claims: tuple[str, ...] = ()
+    """The ResourceClaims it uses."""
 
     @property
     def title(self) -> str:
@@ -289,6 +292,9 @@ class Pod:
             requests,
             annotations,
             {v["name"]: v.get("value", "") for c in spec["containers"] for v in c.get("env", ())},
+            tuple(
+                claim["resourceClaimName"] for claim in spec.get("resourceClaims", ()) if "resourceClaimName" in claim
+            ),
         )
 
 
@@ -323,6 +329,8 @@ class Cluster:
         self.supernodes = {obj["metadata"]["name"]: obj for obj in kinds.get("SuperNode", ())}
         self.profiles = {obj["metadata"]["name"]: Profile.of(obj) for obj in kinds.get("SuperNodeProfile", ())}
         self.pods = [pod for obj in kinds.get("Pod", ()) if (pod := Pod.of(obj))]
+        kinds_of_devices = ("ResourceSlice", "DeviceTaintRule", "ResourceClaim")
+        self.devices = Devices(*(kinds.get(kind, ()) for kind in kinds_of_devices))
         self.hosts = {host.name: host for host in placed(self._hosts(kinds.get("Node", ())))}
 
     def _hosts(self, nodes: Iterable[Json]) -> Iterable[Host]:
@@ -343,5 +351,7 @@ class Cluster:
             for supernode in order:
                 spec = supernode["spec"]
                 if spec["profile"] == profile.name and selects(spec["nodeSelector"], node):
-                    yield Host.of(node, profile, supernode["metadata"]["name"])
+                    rule = profile.pinning.get("devices")
+                    seen = self.devices.described(node, profile.resource, rule) if rule else node
+                    yield Host.of(seen, profile, supernode["metadata"]["name"])
                     break

@@ -16,7 +16,7 @@ def check_pods(cluster: Cluster, report: Report) -> None:
             continue
         _pinned(cluster, pod, report)
         if host := cluster.hosts.get(pod.node or ""):
-            _cards(host, pod, report)
+            _cards(cluster, host, pod, report)
             _legal(host.profile, pod, report)
     _once(cluster, report)
 
@@ -31,23 +31,25 @@ def _pinned(cluster: Cluster, pod: Pod, report: Report) -> None:
     report.expect(Rule.PLACE, pod.title, pod.node in cluster.hosts, told)
 
 
-def _cards(host: Host, pod: Pod, report: Report) -> None:
+def _cards(cluster: Cluster, host: Host, pod: Pod, report: Report) -> None:
     if not report.expect(Rule.CARDS, pod.title, bool(pod.cards), "names no cards in supernode.io/cards"):
         return
     beyond = sorted(card for card in pod.cards if card >= host.cards)
     report.expect(Rule.CARDS, pod.title, not beyond, f"uses cards {beyond}; {host.name} has {host.cards}")
     ill = sorted(pod.cards - host.healthy - set(beyond))
     report.expect(Rule.CARDS, pod.title, not ill, f"uses cards {ill} of {host.name}, which are unhealthy")
-    asked, resource = pod.requests.get(host.profile.resource, 0), host.profile.resource
+    resource = host.profile.resource
+    asked = pod.requests.get(resource, 0) if "devices" not in host.profile.pinning else len(pod.cards)
     told = f"asks for {asked} {resource} but names {len(pod.cards)} cards"
     report.expect(Rule.CARDS, pod.title, asked == len(pod.cards), told)
-    pinned = _pinned_cards(pod, host.profile)
+    pinned = _pinned_cards(cluster, pod, host.profile)
     told = f"tells the node to use {sorted(pinned or ())}, not {sorted(pod.cards)}"
     report.expect(Rule.CARDS, pod.title, pinned in (None, pod.cards), told)
 
 
-def _pinned_cards(pod: Pod, profile: Profile) -> Cards | None:
-    """The cards that the device plugin or runtime is told to use; None where the profile pins no cards."""
+def _pinned_cards(cluster: Cluster, pod: Pod, profile: Profile) -> Cards | None:
+    """The cards that the device plugin or runtime is told to use, or the scheduler has given; None where the profile
+    pins no cards."""
     match profile.pinning.get("mode"):
         case "annotation":
             names = pod.annotations.get(profile.pinning["key"], "")
@@ -55,6 +57,9 @@ def _pinned_cards(pod: Pod, profile: Profile) -> Cards | None:
         case "env":
             indices = pod.environment.get(profile.pinning["key"], "")
             return frozenset(int(index) for index in indices.split(",") if index)
+        case "dra":
+            given = cluster.devices.given(pod.namespace, pod.claims, pod.node or "", profile.pinning["devices"])
+            return given or frozenset()
         case _:
             return None
 

@@ -9,6 +9,8 @@ import yaml
 from cluster_view import Cluster, Json, training_job
 
 from testbed import bed as testbed
+from testbed.check import check
+from testbed.check.reading import read
 from testbed.client import connect, run
 from testbed.devices import TAINT, publish, slices
 from testbed.fleet import Devices
@@ -95,6 +97,7 @@ def test_claims_get_the_devices_placement_chose(
         resources = pod["spec"]["containers"][0]["resources"]
         assert [claim["name"] for claim in resources["claims"]] == [f"supernode-cards-{n}" for n in range(len(sizes))]
         assert "limits" not in resources
+    assert check(read(cluster.bed.kubeconfig)).violations == []
     cluster.kubectl("delete", "tj", "exact", "-n", namespace)
     # The garbage collector looks for kinds it does not know yet every half minute.
     cluster.wait("its claims are gone", lambda: not cluster.every("resourceclaims", namespace), 90)
@@ -110,6 +113,7 @@ def test_jobs_that_share_a_node_share_no_device(cluster: Cluster, namespace: str
     assert allocated(cluster, two) == chosen(two)
     assert allocated(cluster, fourteen) == chosen(fourteen)
     assert allocated(cluster, two) | allocated(cluster, fourteen) == set(range(16))
+    assert check(read(cluster.bed.kubeconfig)).violations == []
 
 
 def test_a_pod_that_comes_again_has_the_same_devices(cluster: Cluster, namespace: str) -> None:
@@ -117,7 +121,7 @@ def test_a_pod_that_comes_again_has_the_same_devices(cluster: Cluster, namespace
     cluster.wait_phase("again", namespace, "Running")
     first, second = cluster.pods("again", namespace)
     claims = [claim["metadata"]["uid"] for claim in claims_of(cluster, first)]
-    cluster.kubectl("delete", "pod", "again-0", "-n", namespace)
+    cluster.kubectl("delete", "pod", "again-0", "-n", namespace, "--wait=false")
 
     def new() -> Json | None:
         pods = cluster.pods("again", namespace)

@@ -498,5 +498,5 @@ def test_the_check_shares_nothing_with_the_operator() -> None:
     assert {name for name in _imports() if name.startswith("testbed.")} <= {
         "testbed.errors",
         *(f"testbed.check{part}" for part in ("", ".facts", ".grids", ".groups", ".minimum", ".places", ".pods")),
-        *(f"testbed.check{part}" for part in (".reading", ".report", ".topology")),
+        *(f"testbed.check{part}" for part in (".devices", ".reading", ".report", ".topology")),
     }

@@ -9,7 +9,7 @@ import yaml
 
 from testbed.errors import FleetError
 from testbed.fleet import Fleet
-from testbed.nodes import Node, render
+from testbed.nodes import Node, render, render_devices
 from testbed.paths import PROJECT
 
 FLEETS = PROJECT / "examples" / "fleets"
@@ -51,6 +51,22 @@ def test_a_supernode_has_the_nodes_labels_and_cards_of_its_profile() -> None:
     assert node["status"]["allocatable"]["example.com/card"] == "8"
     assert int(node["status"]["capacity"]["pods"]) >= 110
     assert len({node["status"]["addresses"][0]["address"] for node in made.values()}) == 12
+
+
+def test_cards_that_are_claimed_are_devices_in_slices() -> None:
+    devices = {"driver": "d.io", "deviceClass": "c", "namePattern": "gpu-{index}", "selectAttribute": "uuid"}
+    shape = {"card": {"resource": "a/b"}, "levels": [{"name": "node", "fanOut": 70}]}
+    profile = {**shape, "pinning": {"mode": "dra", "devices": devices}}
+    pool = {"name": "wide", "profile": profile, "irregular": [{"unhealthyCards": {0: [65]}}]}
+    [node] = nodes(pool).values()
+    assert "a/b" not in node["status"]["capacity"]
+    assert "supernode.io/unhealthy-cards" not in node["metadata"]["annotations"]
+    cls, first, second = render_devices(Fleet.parse({"pools": [pool]}))
+    assert (cls["kind"], cls["metadata"]["name"]) == ("DeviceClass", "c")
+    assert [len(part["spec"]["devices"]) for part in (first, second)] == [64, 6]
+    assert {part["spec"]["pool"]["resourceSliceCount"] for part in (first, second)} == {2}
+    assert [device["name"] for device in second["spec"]["devices"] if "taints" in device] == ["gpu-65"]
+    assert list(render_devices(Fleet.parse({"pools": [racks()]}))) == []
 
 
 def test_a_node_that_is_its_own_supernode_needs_no_label() -> None:

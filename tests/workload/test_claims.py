@@ -101,7 +101,8 @@ def test_integers_are_no_strings(job, profile, placed):
     group = placed(job(cards=2), profile("nvidia-hgx8", pinning={"mode": "dra", "devices": devices}))
     [claim] = render_claims(group, 0, {0: 0, 1: 1})
     assert claim["spec"]["devices"]["requests"][0]["exactly"]["selectors"][0]["cel"]["expression"] == (
-        'device.driver == "d.io" && "index" in device.attributes["x.io"] && device.attributes["x.io"]["index"] in [0, 1]'
+        'device.driver == "d.io" && "index" in device.attributes["x.io"] '
+        '&& device.attributes["x.io"]["index"] in [0, 1]'
     )
 
 
