@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import pytest
 from hccl_reader import Wrong, read
+from published_nodes import servers_of
 
 from supernode.topology.ranges import card_indices
 from supernode.workload import AddressesMissing, render_files, server_of
@@ -23,53 +24,6 @@ CASES = {
     "950: 1024": ("ascend-950", 1024, ()),
     "960-like: 15488": ("ascend-960", 15488, ()),
 }
-
-
-def annotation(node: str, index: int, cards: int = 16) -> str:
-    """What the vendor's device plugin writes on a node (Ascend/mind-cluster, NpuBaseInfo)."""
-    devices = {}
-    for card in range(cards):
-        instance = {0: f"pod_{node}", 1: "pod", 3: "cluster"}
-        layers = [
-            {
-                "level": layer,
-                "info": {
-                    net: {
-                        "net_layer": layer,
-                        "net_instance_id": instance[layer],
-                        "net_type": "TOPO_FILE_DESC" if layer == 0 else "CLOS",
-                        "net_attr": "",
-                        "rank_addr_list": [
-                            {
-                                "addr_type": "EID",
-                                "addr": f"{(index * 16 + card) << 8 | port:032x}",
-                                "ports": [f"0/{port}"],
-                                "plane_id": f"plane{port}",
-                            }
-                            for port in range(ports)
-                        ],
-                    }
-                },
-            }
-            for layer, net, ports in ((0, "UB", 7), (1, "UB", 2), (3, "ROCE", 1))
-        ]
-        address = f"10.{index >> 8 & 255}.{index & 255}.{card + 1}"
-        devices[f"Ascend910-{card}"] = {"IP": address, "SuperDeviceID": index * 16 + card, "levelList": layers}
-    return json.dumps(devices)
-
-
-def node(name: str, index: int, cards: int, key: str = ANNOTATIONS[0]):
-    return {
-        "metadata": {"name": name, "annotations": {key: annotation(name, index, cards)}},
-        "status": {"addresses": [{"type": "InternalIP", "address": f"192.168.{index >> 8}.{index & 255}"}]},
-    }
-
-
-def servers_of(group, **changes):
-    names = list(dict.fromkeys(member.node for member in group.members))
-    return {
-        name: server_of(node(name, index, group.profile.cards_per_node, **changes)) for index, name in enumerate(names)
-    }
 
 
 @pytest.fixture(params=CASES, name="group")

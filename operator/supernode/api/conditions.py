@@ -193,7 +193,8 @@ class Reason(StrEnum):
     RANK_TABLE_MISSING = (
         "RankTableMissing",
         ReasonKind.PROGRESS,
-        "The workers got no rank table, because a node does not publish its devices' addresses.",
+        "The workers got no rank table: a node does not publish its devices' addresses, or the format cannot say where "
+        "the members are.",
     )
     POD_FAILED = (
         "PodFailed",

@@ -4,7 +4,8 @@
 `docs/zh/user_guide/cluster_info_config`. Addresses come from the annotation in which the vendor's device plugin
 publishes them on its node (Ascend/mind-cluster, `NpuBaseInfo`): per device its IP, its id in the supernode and, from
 the 950 generation on, its addresses per network layer. One rank is one card; ranks follow members, and within a member
-the cards.
+the cards. In format 1.2 servers of one supernode stand together, also where a replaced member is in another one than
+its neighbours in rank. In the first two formats ranks of servers must not interleave.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,7 +18,7 @@ import orjson
 from supernode.api.errors import SupernodeError
 from supernode.api.profile import RankTableFormat
 from supernode.topology.ranges import card_indices
-from supernode.workload.placed import Placed, PlacedGroup
+from supernode.workload.placed import PlacedGroup
 
 Json = dict[str, Any]
 
@@ -34,7 +35,7 @@ _NETS = ("UB", "UBG", "UBOE", "ROCE")
 
 
 class AddressesMissing(SupernodeError):  # noqa: N818 - the name of the reason it becomes
-    """A node does not say what a rank table needs; the text names the node and what is missing."""
+    """There can be no table: a node does not say what it needs, or its format cannot express the placement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,20 +112,22 @@ def _device_1(rank: int, index: int, device: Device, node: str) -> Json:
 
 
 def _table_1_2(group: PlacedGroup, servers: Mapping[str, Server]) -> Json:
+    by_server = dict(_by_server(group, servers))
+    homes: dict[str, list[str]] = {}
+    for node, supernode in dict.fromkeys((member.node, member.supernode) for member in group.members):
+        homes.setdefault(supernode, []).append(node)
     listed = [
         {
             "server_id": servers[node].address,
             "host_ip": servers[node].address,
-            "device": [_device_1_2(*entry) for entry in devices],
+            "device": [_device_1_2(*entry) for entry in by_server[node]],
         }
-        for node, devices in _by_server(group, servers)
+        for nodes in homes.values()
+        for node in nodes
     ]
     pods = [
-        {
-            "super_pod_id": supernode,
-            "server_list": [{"server_id": servers[node].address} for node in dict.fromkeys(m.node for m in members)],
-        }
-        for supernode, members in groupby(group.members, key=lambda member: member.supernode)
+        {"super_pod_id": supernode, "server_list": [{"server_id": servers[node].address} for node in nodes]}
+        for supernode, nodes in homes.items()
     ]
     head = {"status": "completed", "version": "1.2", "server_count": str(len(listed))}
     return {**head, "server_list": listed, "super_pod_list": pods}
@@ -139,11 +142,7 @@ def _device_1_2(rank: int, index: int, device: Device, node: str) -> Json:
 
 
 def _table_2(group: PlacedGroup, servers: Mapping[str, Server]) -> Json:
-    ranks = [
-        _rank_2(rank, index, device, node)
-        for node, devices in _by_server(group, servers)
-        for rank, index, device, _ in devices
-    ]
+    ranks = [_rank_2(*entry) for entry in _devices(group, servers)]
     return {"status": "completed", "version": "2.0", "rank_count": len(ranks), "rank_list": ranks}
 
 
@@ -153,22 +152,29 @@ def _rank_2(rank: int, index: int, device: Device, node: str) -> Json:
     return {"rank_id": rank, "local_id": index, "device_id": index, "level_list": list(device.layers)}
 
 
-def _by_server(
-    group: PlacedGroup, servers: Mapping[str, Server]
-) -> Iterator[tuple[str, list[tuple[int, int, Device, str]]]]:
-    """Each node with its devices in rank order: (rank, index within the node, device, node)."""
+Entry = tuple[int, int, Device, str]
+"""Rank, index within the node, device, node."""
+
+
+def _by_server(group: PlacedGroup, servers: Mapping[str, Server]) -> Iterator[tuple[str, list[Entry]]]:
+    """Each node with its devices, in the order of their ranks."""
+    seen: set[str] = set()
+    for node, entries in groupby(_devices(group, servers), key=lambda entry: entry[3]):
+        if node in seen:
+            raise AddressesMissing(
+                f"the ranks of node {node} do not follow one another; format {group.profile.rank_table} cannot say so"
+            )
+        seen.add(node)
+        yield node, list(entries)
+
+
+def _devices(group: PlacedGroup, servers: Mapping[str, Server]) -> Iterator[Entry]:
+    """Every rank's device."""
     rank = 0
-    for node, members in groupby(group.members, key=lambda member: member.node):
-        devices = []
-        for index in _cards(members):
-            device = servers[node].devices.get(index)
+    for member in group.members:
+        for index in card_indices(member.cards):
+            device = servers[member.node].devices.get(index)
             if device is None:
-                raise AddressesMissing(f"node {node} publishes no device {index}")
-            devices.append((rank, index, device, node))
+                raise AddressesMissing(f"node {member.node} publishes no device {index}")
+            yield rank, index, device, member.node
             rank += 1
-        yield node, devices
-
-
-def _cards(members: Iterator[Placed]) -> Iterator[int]:
-    for member in members:
-        yield from card_indices(member.cards)
