@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import day, loads, placement, spans
+from bench import day, loads, placement, render, spans
 from bench.figures import Expectations, Figure, report, yardstick
 from bench.plots import draw_growth, draw_load
 
@@ -19,6 +19,7 @@ STUDIES: dict[str, tuple[Callable[..., list[Figure]], str]] = {
     "growth": (placement.run_growth, "decision times from 10 000 to 1 000 000 cards; N decisions per size"),
     "spans": (spans.run, "share of answers at the exact minimum, beside a best-fit greedy; N draws per setting"),
     "day": (day.run, "a day of mixed load beside best fit and first fit; N hours"),
+    "render": (render.run, "time and size of what a placed group is told, up to 15 488 cards; N rounds"),
     "load": (loads.run, f"the engine on a real control plane: {', '.join(loads.LOADS)}"),
 }
 

@@ -14,6 +14,7 @@ from bench.fleets import CARDS, T384
 from bench.optimum import minimal
 from bench.peers import best_fit, first_fit
 from bench.plots import draw_growth
+from bench.render import GROUPS, measure
 from bench.spans import SETTINGS, Setting, draws
 from bench.tree import Ints, Slices, Tree
 
@@ -103,3 +104,9 @@ def test_a_missed_limit_is_told_from_a_missed_aim(capsys: pytest.CaptureFixture[
 def test_the_growth_plot(tmp_path: Path) -> None:
     path = draw_growth([Figure("growth: 8 cards of 10000: p50", 0.2, "ms")], tmp_path)
     assert path.read_bytes().count(b"<svg") == 1
+
+
+def test_what_a_group_is_told_is_measured_against_expectations() -> None:
+    known = Expectations.load()
+    figures = measure("ascend-a2", GROUPS["ascend-a2"], rounds=1)
+    assert all(known.of(figure.name) and figure.value > 0 for figure in figures)

@@ -43,13 +43,19 @@ def test_ranks_follow_the_placement(group):
     assert seats == [(name[member.node], index) for member in group.members for index in card_indices(member.cards)]
 
 
-def test_blocks_stay_runs_of_ranks_of_one_domain(job, profile, placed):
-    """16 cards of tensor parallelism lie in one server; the table keeps them together and in order."""
-    group = placed(job(cards=768, parallelism={"tensor": 16, "data": 48}), profile("ascend-a3-384"))
+BLOCKS = {"ascend-a2": (64, 8), "ascend-a3-384": (768, 16), "ascend-950": (1024, 8), "ascend-960": (15488, 8)}
+
+
+@pytest.mark.parametrize("machine", BLOCKS)
+def test_blocks_stay_runs_of_ranks_of_one_domain(job, profile, placed, machine):
+    """The cards of a tensor group lie in one server; the table keeps them together and in order."""
+    cards, tensor = BLOCKS[machine]
+    group = placed(job(cards=cards, parallelism={"tensor": tensor}), profile(machine))
     seats = read(rank_table(group, servers_of(group)))
-    for start in range(0, 768, 16):
-        assert len({server for server, _ in seats[start : start + 16]}) == 1
-        assert all(after[1] == before[1] + 1 for before, after in pairwise(seats[start : start + 16]))
+    assert len(seats) == cards
+    for start in range(0, cards, tensor):
+        assert len({server for server, _ in seats[start : start + tensor]}) == 1
+        assert all(after[1] == before[1] + 1 for before, after in pairwise(seats[start : start + tensor]))
 
 
 def test_the_old_name_of_the_annotation_is_read(job, profile, placed):
