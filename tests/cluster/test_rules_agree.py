@@ -85,6 +85,9 @@ def grid(size: int) -> st.SearchStrategy[dict[str, Any]]:
     return st.sampled_from([{}, {"fabric": "ring"}, {"fabric": "ring", "positionLabel": "at"}, torus])
 
 
+ENVIRONMENT = st.dictionaries(
+    st.sampled_from(["A", "NCCL_IB_HCA", "a-b", "1A", "SUPERNODE_X", ""]), st.text(max_size=3), max_size=2
+)
 DEVICES = st.fixed_dictionaries(
     {"driver": st.just("a.b"), "deviceClass": st.just("c")},
     optional={
@@ -126,6 +129,7 @@ def profiles(draw: st.DrawFn) -> dict[str, Any]:
         "levels": levels,
         "allocation": draw(allocation),
         "pinning": draw(pinning),
+        "environment": draw(ENVIRONMENT),
     }
     return document("SuperNodeProfile", None, spec)
 

@@ -97,6 +97,16 @@ def test_a_value_of_the_users_wins_over_ours(job):
     assert names.index("SUPERNODE_JOB") < names.index("MASTER_PORT") < names.index("PET_MASTER_PORT")
 
 
+def test_variables_of_the_machine_stand_back_behind_all_others(job, profile):
+    machine = profile("nvidia-hgx8", environment={"NCCL_CROSS_NIC": "0", "NCCL_DEBUG": "WARN", "MASTER_PORT": "1"})
+    env = [{"name": "NCCL_DEBUG", "value": "INFO"}]
+    described = job({"containers": [{"name": "main", "image": "i", "env": env}]}, cards=32, runtime="pytorch")
+    rendered = render(described, machine)["spec"]["containers"][0]["env"]
+    found = {variable["name"]: variable["value"] for variable in rendered}
+    assert len(found) == len(rendered)
+    assert (found["NCCL_CROSS_NIC"], found["NCCL_DEBUG"], found["MASTER_PORT"]) == ("0", "INFO", "29500")
+
+
 def test_the_pinning_variable_is_not_the_users_to_set(job, profile):
     env = [{"name": "VISIBLE", "value": "all"}]
     machine = profile("ascend-950", pinning={"mode": "env", "key": "VISIBLE"})

@@ -174,6 +174,7 @@ class Allocation(ApiModel):
     )
 
 
+VARIABLE_PATTERN = "^[A-Za-z_][A-Za-z0-9_]*$"
 DRIVER_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 ATTRIBUTE_PATTERN = r"^([a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?/)?[A-Za-z_][A-Za-z0-9_]{0,31}$"
 DEVICE_NAME_PATTERN = r"^[-a-z0-9]*\{index\}[-a-z0-9]*$"
@@ -248,10 +249,10 @@ class Pinning(ApiModel):
             field=".devices",
         ),
         Rule(
-            cel="self.mode != 'env' || !has(self.key) || self.key.matches('^[A-Za-z_][A-Za-z0-9_]*$')",
+            cel=f"self.mode != 'env' || !has(self.key) || self.key.matches('{VARIABLE_PATTERN}')",
             message="key is no name of a variable; use letters, digits and _, such as ASCEND_VISIBLE_DEVICES",
             holds=lambda p: (
-                p.mode is not PinningMode.ENV or not p.key or bool(re.fullmatch(r"[A-Za-z_]\w*", p.key, re.A))
+                p.mode is not PinningMode.ENV or not p.key or bool(re.fullmatch(VARIABLE_PATTERN, p.key, re.A))
             ),
             field=".key",
         ),
@@ -315,6 +316,11 @@ class SuperNodeProfileSpec(ApiModel):
     )
     allocation: Allocation = Field(default_factory=Allocation, description="What the machine allows a group to take.")
     pinning: Pinning = Field(default_factory=Pinning, description="How a pod is told which cards are its own.")
+    environment: Annotated[Mapping[str, Annotated[str, Field(max_length=1024)]], Field(max_length=32)] = Field(
+        default_factory=dict,
+        description="Variables of every worker on this machine, such as NCCL_CROSS_NIC of a network with rails. What "
+        "the template or the operator itself sets wins.",
+    )
     rank_table: RankTableFormat | None = Field(
         default=None,
         description="Format of the HCCL rank table that groups of more than one member get, made from what the "
@@ -337,6 +343,16 @@ class SuperNodeProfileSpec(ApiModel):
         return math.prod(level.fan_out for level in self.levels[self._node_index + 1 :])
 
     rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel=f"!has(self.environment) || self.environment.all(v, v.matches('{VARIABLE_PATTERN}') "
+            "&& !v.startsWith('SUPERNODE_'))",
+            message="environment: a name is no variable's, or begins with SUPERNODE_, as the operator's do; rename it",
+            holds=lambda s: all(
+                re.fullmatch(VARIABLE_PATTERN, name, re.A) and not name.startswith("SUPERNODE_")
+                for name in s.environment
+            ),
+            field=".environment",
+        ),
         Rule(
             cel=f"self.levels.exists_one(l, l.name == '{LEVEL_NODE}')",
             message="levels must have exactly one level called node, the Kubernetes node; name it so",

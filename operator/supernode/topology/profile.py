@@ -141,6 +141,7 @@ class Profile:
     reserve: int = 0
     node_selector: Mapping[str, str] = field(default_factory=dict, hash=False)
     pinning: Pinning = Pinning()
+    environment: Mapping[str, str] = field(default_factory=dict, hash=False)
     rank_table: str | None = None
     uplink_bandwidth_gbps: float | None = None
     uplink_latency_us: float | None = None
@@ -180,6 +181,7 @@ class Profile:
             pinning=Pinning(
                 str(pinning.mode), pinning.key, DeviceRule.from_spec(pinning.devices) if pinning.devices else None
             ),
+            environment=dict(spec.environment),
             rank_table=str(spec.rank_table) if spec.rank_table else None,
             uplink_bandwidth_gbps=uplink.bandwidth if uplink else None,
             uplink_latency_us=uplink.latency if uplink else None,

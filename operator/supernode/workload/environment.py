@@ -20,7 +20,8 @@ SUPERNODE_GROUP_FILE
 RANK_TABLE_FILE
     where HCCL's rank table is mounted, if the profile names its format and the nodes publish the addresses
 
-What each runtime adds is in `supernode.workload.runtimes`.
+What each runtime adds is in `supernode.workload.runtimes`. A profile may add variables of its machine, which stand back
+behind all of these.
 
 What the user sets through `envFrom` cannot be seen here, and Kubernetes lets `env` win over it.
 """

@@ -66,6 +66,7 @@ def render_pod(
         container.pop("args", None)
         container["command"] = command
     before, after = worker_env(group, rank, files)
+    before = {**group.profile.environment, **before}
     for _, each in all_containers(spec):
         each["env"] = merge_env(each.get("env") or (), before=before, after=after)
     if files.names:

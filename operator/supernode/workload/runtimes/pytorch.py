@@ -2,7 +2,8 @@
 
 torchrun takes every option from a variable named PET_ and the option (`torch/distributed/argparse_util.py`), so a bare
 `torchrun train.py` is enough. Its default, static rendezvous keeps ranks in placement order. With
-`PET_RDZV_BACKEND=c10d` the rendezvous is elastic; torchrun then numbers the nodes itself, whatever their placement.
+`PET_RDZV_BACKEND=c10d` the rendezvous is elastic; torchrun then numbers the nodes by their sorted host names
+(`torch/distributed/elastic/rendezvous/dynamic_rendezvous.py`), which up to ten members is placement order.
 """
 
 from supernode.workload.files import GroupFiles
