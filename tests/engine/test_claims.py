@@ -1,5 +1,6 @@
 """Cards that are devices of a DRA driver: real claims, allocated by the real scheduler to what placement chose."""
 
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -146,14 +147,14 @@ def taint_in_slice(cluster: Cluster, node: str, card: int | None) -> None:
     run(put())
 
 
-def taint_by_rule(cluster: Cluster, node: str, card: int | None) -> None:
+def taint_by_rule(cluster: Cluster, node: str, card: int | None, effect: str = "NoSchedule") -> None:
     """An administrator bars the device."""
     selector = {"driver": "gpu.nvidia.com", "pool": node, "device": f"gpu-{card}"}
     rule = {
         "apiVersion": "resource.k8s.io/v1",
         "kind": "DeviceTaintRule",
         "metadata": {"name": "bars"},
-        "spec": {"deviceSelector": selector, "taint": TAINT},
+        "spec": {"deviceSelector": selector, "taint": {**TAINT, "effect": effect}},
     }
     if card is None:
         cluster.kubectl("delete", "devicetaintrule", "bars")
@@ -186,6 +187,46 @@ def test_a_device_tainted_before_the_pod_is_bound_leads_to_another_place(
         assert "CardsFailed" in events
     finally:
         taint(cluster, node, None)
+
+
+def test_a_group_whose_pods_a_taint_evicts_is_placed_again(cluster: Cluster, namespace: str) -> None:
+    cluster.apply(job("evicted", namespace, "racks", replicas=2, cards=16))
+    cluster.wait_phase("evicted", namespace, "Running")
+    node = cluster.pods("evicted", namespace)[0]["spec"]["nodeName"]
+    taint_by_rule(cluster, node, 7, "NoExecute")
+    try:
+
+        def elsewhere() -> bool:
+            pods = cluster.pods("evicted", namespace)
+            running = [pod for pod in pods if pod["status"]["phase"] == "Running"]
+            return len(running) == 2 and node not in {pod["spec"]["nodeName"] for pod in pods}
+
+        cluster.wait("it runs elsewhere", elsewhere, 90)
+        cluster.wait_phase("evicted", namespace, "Running")
+        assert all(allocated(cluster, pod) == chosen(pod) for pod in cluster.pods("evicted", namespace))
+    finally:
+        taint_by_rule(cluster, node, None)
+
+
+def test_an_operator_that_starts_anew_leaves_claimed_cards_as_they_are(cluster: Cluster, namespace: str) -> None:
+    cluster.apply(job("stays", namespace, "racks", replicas=2, cards=16))
+    cluster.wait_phase("stays", namespace, "Running")
+
+    def written() -> list[str]:
+        kinds = ("pods", "resourceclaims", "cardgroups", "trainingjobs")
+        return [obj["metadata"]["resourceVersion"] for kind in kinds for obj in cluster.every(kind, namespace)]
+
+    def cards() -> list[Json]:
+        return [supernode["status"]["cards"] for supernode in cluster.every("supernodes")]
+
+    cluster.operator.stop()
+    before, counted = written(), cards()
+    cluster.operator.start()
+    cluster.wait("it leads", lambda: cluster.operator.leads)
+    for _ in range(30):
+        assert cards() == counted
+        time.sleep(0.1)
+    assert written() == before
 
 
 def foreign(name: str, namespace: str, node: str, count: int) -> list[Json]:

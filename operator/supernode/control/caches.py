@@ -1,6 +1,7 @@
 """Every cache of the engine: one reflector for each kind it reads, and who is told of changes."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, Protocol
@@ -19,6 +20,9 @@ from supernode.control.observer import Observer
 from supernode.control.records import Custom, Key, PodRecord, convert_node, convert_pod, custom_converter
 from supernode.topology.devices import Claim, Slice, TaintRule, read_claim, read_slice, read_taint_rule
 from supernode.topology.discovery import NodeFacts
+
+DEVICES_PATIENCE = 10.0
+"""Seconds that a start waits for what drivers publish; nodes without it seem to have no cards."""
 
 
 class Listener(Protocol):
@@ -116,8 +120,14 @@ class Caches:
         return [reflector for reflector in every if reflector.synced.is_set()]
 
     async def synced(self) -> None:
-        """Wait until each cache that every cluster needs has been filled once."""
+        """Wait until each cache that every cluster needs has been filled once; where a profile pins by claims, those of
+        devices too, but not for ever: a cluster that does not serve them has other machines.
+        """
         await asyncio.gather(*(reflector.synced.wait() for reflector in self.always()))
+        if self._by_claims.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(DEVICES_PATIENCE):
+                    await asyncio.gather(self.slices.synced.wait(), self.claims.synced.wait())
 
     def unsynced(self) -> list[str]:
         """The resources, of those that every cluster needs, whose first list has not ended."""

@@ -166,9 +166,10 @@ class FleetState:
         facts = self._caches.nodes.store.get(("", node))
         if view is None or facts is None:
             return False
+        rule = view.profile.pinning.devices
+        others = self.devices.foreign(node, rule, self._holders[view.name]) if rule else ()
         ill = named_unhealthy(self.devices.facts(facts), view.profile) or 0
-        others = self._foreign_on(node, view.profile, self._holders[view.name])
-        return any(mask & cards for mask in (ill, *(pod.indices or 0 for pod in others)))
+        return any(mask & cards for mask in (ill, *(claim.indices or 0 for claim in others)))
 
     # The snapshot.
 
