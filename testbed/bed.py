@@ -31,6 +31,7 @@ from testbed.fleet import Fleet
 from testbed.nodes import apply
 from testbed.paths import Progress, beds_root, locked
 from testbed.processes import ProcessId
+from testbed.realnodes import remains
 
 READY_WITHIN = 90.0
 """Seconds that a program may take to become ready; on an idle machine all of them together take three."""
@@ -139,6 +140,7 @@ class Bed:
         # Nothing of it is kept, so nothing has to be closed with care.
         processes.end(self.processes.values(), grace=0.5)
         self.processes.clear()
+        remains.remove(self.folder)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def __enter__(self) -> Bed:

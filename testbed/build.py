@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,44 +33,56 @@ class Module:
     """About how many packages a cold build compiles: the denominator of the progress line."""
 
 
+_VERSION = f"-s -w -X k8s.io/component-base/version.gitVersion={KUBERNETES}"
 MODULES = (
-    Module("server", ".", "testbed-server", f"-s -w -X k8s.io/component-base/version.gitVersion={KUBERNETES}", 2557),
+    Module("server", ".", "testbed-server", _VERSION, 2557),
     Module("kwok", "sigs.k8s.io/kwok/cmd/kwok", "kwok", "-s -w", 913),
 )
+"""What every bed needs."""
+
+REAL_NODES = (Module("realnodes/node", ".", "testbed-node", _VERSION, 1900),)
+"""What only real nodes need: a folder of its own in the cache."""
 
 
-def build(progress: Progress) -> Path:
-    """The folder of the built binaries; builds them first where they are missing (5 to 8 minutes on two cores).
+def build(progress: Progress, modules: Sequence[Module] | None = None, *, more_follow: bool = False) -> Path:
+    """The folder of the modules' binaries, ``MODULES`` by default; builds those that are missing.
 
-    Two builders of the same version do not collide: the second waits for the first. The compiler's own caches
-    (about 5 GB) live inside the folder and are removed after a good build; after a failed one they stay, so that a
-    second try goes on where the first stopped. Raises BuildError with the end of the compiler's output.
+    Two builders do not collide: the second waits for the first. The compiler's own caches (about 5 GB) are removed
+    after a good build, unless more modules follow that share most of their packages; after a failed one they stay, so
+    that a second try goes on where the first stopped. Raises BuildError with the end of the compiler's output.
     """
-    folder = cached()
-    if all((folder / module.binary).exists() for module in MODULES):
+    modules = MODULES if modules is None else modules
+    folder = cached(modules)
+    if complete(modules):
         return folder
 
     def waiting(seconds: float) -> None:
         progress(f"another process is building the test bed; waiting since {seconds:.0f} s")
 
-    with locked(folder.with_suffix(".lock"), waiting):
-        missing = [module for module in MODULES if not (folder / module.binary).exists()]
+    with locked(cache_root() / "build.lock", waiting):
+        missing = [module for module in modules if not (folder / module.binary).exists()]
         for number, module in enumerate(missing, 1):
             progress(f"building {module.binary} ({number} of {len(missing)}; once per version, some minutes)")
             _build(module, folder, progress)
-        _remove_go_caches(folder)
+        if not more_follow:
+            _remove_go_caches()
     return folder
 
 
-def cached() -> Path:
+def cached(modules: Sequence[Module] | None = None) -> Path:
     """The cache folder for exactly these sources and this Go; it may not exist yet."""
     digest = hashlib.sha256(_go_version().encode())
-    for module in MODULES:
+    for module in MODULES if modules is None else modules:
         for file in sorted((SOURCE / module.folder).glob("*")):
             if file.name in {"go.mod", "go.sum"} or file.suffix == ".go":
                 digest.update(f"\0{module.folder}/{file.name}\0".encode() + file.read_bytes())
         digest.update(module.ldflags.encode())
     return cache_root() / f"testbed-{digest.hexdigest()[:12]}"
+
+
+def complete(modules: Sequence[Module]) -> bool:
+    """Whether the cache has the binary of each of these modules."""
+    return all((cached(modules) / module.binary).exists() for module in modules)
 
 
 def go_program() -> str:
@@ -88,10 +101,15 @@ def _go_version() -> str:
     return answer.stdout.strip()
 
 
-def _go_environment(folder: Path) -> dict[str, str]:
+def _go_caches() -> Path:
+    """The modules share one, as most of their packages are the same."""
+    return cache_root() / "go"
+
+
+def _go_environment() -> dict[str, str]:
     return os.environ | {
-        "GOCACHE": str(folder / "go" / "build"),
-        "GOMODCACHE": str(folder / "go" / "modules"),
+        "GOCACHE": str(_go_caches() / "build"),
+        "GOMODCACHE": str(_go_caches() / "modules"),
         "GOTOOLCHAIN": "local",
         "GOWORK": "off",
         "CGO_ENABLED": "0",
@@ -107,7 +125,7 @@ def _build(module: Module, folder: Path, progress: Progress) -> None:
         compiler = subprocess.Popen(
             [*argv, "-o", str(part), module.package],
             cwd=SOURCE / module.folder,
-            env=_go_environment(folder),
+            env=_go_environment(),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -145,12 +163,11 @@ def _report_until_done(compiler: subprocess.Popen[bytes], log: Path, module: Mod
             return
 
 
-def _remove_go_caches(folder: Path) -> None:
-    caches = folder / "go"
-    if caches.exists():
+def _remove_go_caches() -> None:
+    if _go_caches().exists():
         # The module cache is written read-only; only go itself removes it without a change of modes.
-        subprocess.run([go_program(), "clean", "-modcache"], env=_go_environment(folder), check=False)
-        shutil.rmtree(caches, ignore_errors=True)
+        subprocess.run([go_program(), "clean", "-modcache"], env=_go_environment(), check=False)
+        shutil.rmtree(_go_caches(), ignore_errors=True)
 
 
 def tail(log: Path, lines: int = 20) -> str:
