@@ -30,13 +30,18 @@ demo: install ## Real control plane, simulated supernodes, operator, jobs: see t
 	@$(BIN)/python -m testbed.demo
 
 .PHONY: test
-test: install lint ## Lint, type check, unit, property and cluster tests
-	@$(BIN)/python -m testbed build
+test: install lint ## Lint, types, unit, property and cluster tests, pods on real nodes where root
+	@$(BIN)/python -m testbed.realnodes prepare
 	@$(BIN)/python -m pytest $(PARALLEL)
 
 .PHONY: test-fast
 test-fast: install ## Unit and property tests only (no control plane)
 	@$(BIN)/python -m pytest $(PARALLEL) -m "not cluster"
+
+.PHONY: test-real
+test-real: install ## Only the tests on real nodes: Open MPI, PyTorch, JAX, device plugins (needs root)
+	@$(BIN)/python -m testbed.realnodes prepare --install
+	@$(BIN)/python -m pytest tests/realnodes
 
 .PHONY: fuzz
 fuzz: install ## 10 000 mutated documents through the plan command (about ten minutes)
@@ -78,9 +83,12 @@ bench: install ## Measure placement and the engine against their expectations
 	@$(BIN)/python -m bench
 
 .PHONY: lock
-lock: ## Resolve the dependencies anew into requirements/
+lock: ## Resolve the dependencies anew into requirements/, and JAX for the image of real nodes
 	@$(PYTHON) -m venv .cache/lock && .cache/lock/bin/pip install --quiet uv
 	@for set in runtime dev; do \
 		extra=$$(test $$set = dev && echo "--extra dev"); \
 		.cache/lock/bin/uv pip compile pyproject.toml $$extra --universal --generate-hashes --no-emit-index-url --upgrade \
 			--quiet --custom-compile-command "make lock" -o requirements/$$set.txt; done
+	@.cache/lock/bin/uv pip compile testbed/realnodes/jax.in --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
+		--generate-hashes --no-emit-index-url --upgrade --quiet --custom-compile-command "make lock" \
+		-o testbed/realnodes/jax.txt

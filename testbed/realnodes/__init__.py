@@ -1,6 +1,7 @@
 """Real nodes beside a bed's played ones: kubelet, containerd and runc of their own, pods that really run.
 
-    with bed.start() as running, cluster.start(running, [RealNode("real-0"), RealNode("real-1")]) as nodes:
+    nodes = [RealNode("real-0"), RealNode("real-1")]
+    with bed.start() as running, cluster.start(running, nodes, cluster.machine(print)) as nodes:
         ...  # apply jobs; nodes.logs(namespace, pod)
 
 needs      what the machine must have, and how it gets it

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from typing import Annotated
@@ -28,15 +27,22 @@ def _real_nodes() -> None:
 
 @app.command()
 def prepare(
-    strict: Annotated[bool, typer.Option(envvar="CI", help="Fail where real nodes cannot be had; set in CI.")] = False,
+    install: Annotated[
+        bool, typer.Option(help="Install missing packages of the distribution, as is always done in CI.")
+    ] = False,
 ) -> None:
-    """Build every binary of the test bed and, where real nodes can run, install and make what those need."""
+    """Build every binary of the test bed and, where real nodes can run, the image of their pods.
+
+    Where they cannot, say why, which in CI (the variable of that name) is an error.
+    """
     try:
-        needs.install(_say)
+        if install or needs.in_ci():
+            needs.install(_say)
+        needs.check()
     except needs.NeedsError as reason:
-        build(_say)
-        if strict:
+        if install or needs.in_ci():
             raise
+        build(_say)
         _say(f"no real nodes here: {reason}")
         return
     build(_say, MODULES, more_follow=not complete(REAL_NODES))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +32,16 @@ def make(path: str) -> None:
                 # In version 1 a new group has none and cannot hold a process until somebody gives it some.
                 if (own := folder / setting).exists() and not (folder / "cgroup.controllers").exists():
                     own.write_text((parent / setting).read_text())
+
+
+def kill(path: str, name: str) -> None:
+    """Kill the processes of the group of this name, and of those inside it, somewhere inside a group."""
+    hierarchy = next(_hierarchies())
+    for found in (hierarchy / path.strip("/")).rglob(name):
+        for members in found.rglob("cgroup.procs"):
+            for pid in members.read_text().split():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(pid), signal.SIGKILL)
 
 
 def remove(path: str) -> None:

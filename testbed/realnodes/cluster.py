@@ -41,6 +41,10 @@ class RealNodes:
         paths = [path for each in self.nodes for path in each.pod_logs.glob(f"{namespace}_{pod}_*/*/*.log")]
         return "".join(_plain(path) for path in sorted(paths, key=lambda path: path.stat().st_mtime))
 
+    def kill(self, uid: str) -> None:
+        """Kill every process of a pod, as the kernel does when memory runs out."""
+        cgroups.kill(cgroups.group_of(self.bed.name), f"pod{uid}")
+
     def stop(self) -> None:
         """End the nodes at once, as a power failure would, and remove what they left. Safe to repeat."""
         _stop(self.bed, [name for name in self.bed.processes if name.startswith(_PREFIX)])
@@ -68,12 +72,11 @@ def machine(progress: Progress) -> Machine:
     return Machine(binary, **{name: str(path) for name, path in found.items()}, cni=cni, images=images.build(progress))
 
 
-def start(bed: Bed, nodes: Sequence[RealNode], progress: Progress = print) -> RealNodes:
-    """Start real nodes on a bed and wait until they are ready.
+def start(bed: Bed, nodes: Sequence[RealNode], programs: Machine, progress: Progress = print) -> RealNodes:
+    """Start real nodes on a bed and wait until they are ready; ``machine`` gives the programs.
 
-    A bed can have them once. Raises NeedsError, BuildError, StartError; what was begun is then undone.
+    A bed can have them once. Raises StartError; what was begun is then undone.
     """
-    programs = machine(progress)
     if any(name.startswith(_PREFIX) for name in bed.processes):
         raise StartError(f"bed {bed.name} has real nodes already; stop them first")
     began = time.monotonic()

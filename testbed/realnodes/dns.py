@@ -10,7 +10,9 @@ are not ready. Over UDP; an answer holds as many addresses as fit 512 bytes.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
+import socket
 import struct
 import sys
 from collections.abc import Iterable, Mapping
@@ -83,18 +85,21 @@ def _name(message: bytes, at: int) -> tuple[str, int]:
     return ".".join(labels), at + 1
 
 
-class _Server(asyncio.DatagramProtocol):
-    def __init__(self) -> None:
+class _Server:
+    """Answers what comes to a socket from the names of the moment."""
+
+    def __init__(self, address: str) -> None:
         self.names: Names = {}
-        self._transport: asyncio.DatagramTransport | None = None
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.setblocking(False)
+        self.socket.bind((address, 53))
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self._transport = transport
-
-    def datagram_received(self, data: bytes, addr: tuple[str | Any, int]) -> None:
-        if self._transport and (reply := answer(data, self.names)) is not None:
-            self._transport.sendto(reply, addr)
+    def read(self) -> None:
+        """One message; the event loop calls again while there are more."""
+        with contextlib.suppress(OSError):  # of a client that is gone
+            query, client = self.socket.recvfrom(512)
+            if (reply := answer(query, self.names)) is not None:
+                self.socket.sendto(reply, client)
 
 
 async def _follow(api: ApiClient, server: _Server) -> None:
@@ -112,19 +117,15 @@ async def _follow(api: ApiClient, server: _Server) -> None:
 
 async def serve(kubeconfig: Path, address: str) -> None:
     """Answer until cancelled, also while the API server is away for a time."""
-    server = _Server()
-    loop = asyncio.get_running_loop()
-    transport, _ = await loop.create_datagram_endpoint(lambda: server, local_addr=(address, 53))
-    try:
-        async with connect(kubeconfig) as api:
-            while True:
-                try:
-                    await _follow(api, server)
-                except ApiError as error:
-                    print(f"the watch ended: {error}", file=sys.stderr, flush=True)
-                    await asyncio.sleep(0.5)
-    finally:
-        transport.close()
+    server = _Server(address)
+    asyncio.get_running_loop().add_reader(server.socket, server.read)
+    async with connect(kubeconfig) as api:
+        while True:
+            try:
+                await _follow(api, server)
+            except ApiError as error:
+                print(f"the watch ended: {error}", file=sys.stderr, flush=True)
+                await asyncio.sleep(0.5)
 
 
 if __name__ == "__main__":

@@ -82,7 +82,7 @@ def _build(work: Path, progress: Progress) -> Path:
     progress(f"making a base of Debian {_SUITE} by debootstrap")
     debootstrap = program("debootstrap")
     if debootstrap is None:
-        raise NeedsError("debootstrap is not installed; run `python -m testbed.realnodes prepare`")
+        raise NeedsError("debootstrap is not installed; run `python -m testbed.realnodes prepare --install`")
     _run([debootstrap, "--variant=minbase", _SUITE, str(root)])
     # Packages of daemons would start them.
     (root / "usr/sbin/policy-rc.d").write_text("#!/bin/sh\nexit 101\n")

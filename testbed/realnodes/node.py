@@ -114,9 +114,7 @@ def write(
         f"--node-ip={address}",
         f"--node-labels={','.join(f'{key}={value}' for key, value in node.labels.items())}",
     ]
-    plugins = [
-        [f"--kubeconfig={plugin_kubeconfig}", f"--node={node.name}", *cards.arguments()] for cards in node.cards
-    ]
+    plugins = [[f"--kubeconfig={plugin_kubeconfig}", f"--node={node.name}", *cards.arguments()] for cards in node.cards]
     files.script.write_text(_script(files, machine, kubelet, plugins))
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import platform
 import tarfile
 from collections.abc import Mapping, Sequence
@@ -79,7 +78,7 @@ def _store(archive: tarfile.TarFile, kind: str, content: dict[str, Any]) -> dict
 
 
 def _blob(digest: str) -> str:
-    return os.path.join("blobs", *digest.split(":"))
+    return "/".join(("blobs", *digest.split(":")))
 
 
 def _add(archive: tarfile.TarFile, name: str, data: bytes) -> None:

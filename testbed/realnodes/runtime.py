@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-_NULL_MAJOR, _NULL_MINOR = 1, 3
+_NULL = {"type": "c", "major": 1, "minor": 3, "fileMode": 0o666}
 
 
 def give_devices(spec: dict[str, Any], files: dict[str, str]) -> None:
@@ -26,10 +26,8 @@ def give_devices(spec: dict[str, Any], files: dict[str, str]) -> None:
     for variable, beginning in files.items():
         indices = environment.get(variable, "").split(",")
         if all(index.isdecimal() for index in indices):
-            spec["linux"].setdefault("devices", []).extend(
-                {"path": f"{beginning}{index}", "type": "c", "major": _NULL_MAJOR, "minor": _NULL_MINOR, "fileMode": 0o666}
-                for index in indices
-            )  # fmt: skip
+            devices = spec["linux"].setdefault("devices", [])
+            devices.extend({"path": f"{beginning}{index}", **_NULL} for index in indices)
 
 
 def main() -> None:

@@ -60,6 +60,13 @@ def test_the_master_is_rank_0_under_the_service(job):
     assert env["SUPERNODE_MASTER_ADDR"] == f"llama-0.{service['name']}.{service['namespace']}.svc"
 
 
+def test_one_worker_hosts_the_store_of_torchruns_elastic_rendezvous(job, profile, placed):
+    group = placed(job(cards=32, runtime="pytorch"), profile("ascend-a3-384"))
+    pods = [render_pod(group, rank, render_files(group), predicate_time_ns=1) for rank in range(len(group.members))]
+    said = [v["value"] for pod in pods for v in pod["spec"]["containers"][0]["env"] if v["name"] == "PET_RDZV_CONF"]
+    assert said == ["is_host=true"] + ["is_host=false"] * (len(pods) - 1)
+
+
 def test_cards_go_to_the_container_that_names_them_else_to_the_first(job):
     asks = {"name": "second", "image": "i", "resources": {"limits": {"example.com/card": 8, "cpu": "4"}}}
     pod = render(job({"containers": [{"name": "first", "image": "i"}, asks]}, cards=32))

@@ -1,0 +1,86 @@
+"""Frameworks start by what the operator renders, and nothing else: their own programs, in real pods on real nodes.
+
+Each job fills both nodes of the rack. Ranks are in placement order when the processes of the world are numbered as the
+workers are, and the workers as their nodes.
+"""
+
+import re
+
+import pytest
+from cluster_view import Json
+from programs import JAX, MPI, TORCH
+from real_cluster import RealCluster, real_job
+
+pytestmark = [pytest.mark.cluster, pytest.mark.realnodes]
+
+AS_ROOT = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+
+# One process per worker, though it has eight cards. Debian's PyTorch 1.13 fails in torchrun under Python 3.11 where
+# nothing is said about the processes' output (an enumeration has lost its zero).
+ONE_EACH = {
+    "NPROC_PER_NODE": "1",
+    "PET_REDIRECTS": "1",
+    "PET_TEE": "1",
+    "OMP_NUM_THREADS": "1",
+    "PYTHONUNBUFFERED": "1",
+}
+TORCHRUN = ["torchrun", "--no_python", "python3", "-c", TORCH]
+
+
+def results(logs: list[str], kind: str) -> list[tuple[int, int, int, float]]:
+    """(number in the world, size of the world, worker, result) of every process, as they say it, by number."""
+    lines = re.findall(rf"\b{kind} (\d+) of (\d+) on worker (\d+): ([\d.]+)$", "\n".join(logs), re.MULTILINE)
+    return sorted((int(number), int(size), int(worker), float(total)) for number, size, worker, total in lines)
+
+
+def nodes_of(pods: list[Json]) -> list[str]:
+    return [pod["spec"]["nodeName"] for pod in pods]
+
+
+def test_open_mpi_starts_over_ssh_on_every_slot(cluster: RealCluster, namespace: str) -> None:
+    command = ["mpirun", "python3", "-c", MPI]
+    cluster.apply(real_job("solver", namespace, command, replicas=8, cards=4, runtime="mpi", env=AS_ROOT))
+    logs = cluster.succeeded("solver", namespace, 120)
+    total = sum(range(1, 33))
+    assert results(logs[:1], "mpi") == [(number, 32, number // 4, total) for number in range(32)]
+    assert nodes_of(cluster.pods("solver", namespace)) == ["rack-0"] * 4 + ["rack-1"] * 4
+
+
+def test_jax_finds_its_coordinator(cluster: RealCluster, namespace: str) -> None:
+    command = ["python3", "-c", JAX]
+    cluster.apply(
+        real_job("sum", namespace, command, replicas=4, cards=8, runtime="jax", env={"PYTHONPATH": "/opt/jax"})
+    )
+    logs = cluster.succeeded("sum", namespace, 120)
+    assert results(logs, "jax") == [(rank, 4, rank, 10) for rank in range(4)]
+    assert nodes_of(cluster.pods("sum", namespace)) == ["rack-0"] * 2 + ["rack-1"] * 2
+
+
+def test_torchrun_keeps_the_order_of_ranks(cluster: RealCluster, namespace: str) -> None:
+    env = {**ONE_EACH, "STEPS": "1"}
+    cluster.apply(real_job("train", namespace, TORCHRUN, replicas=4, cards=8, runtime="pytorch", env=env))
+    logs = cluster.succeeded("train", namespace, 120)
+    assert results(logs, "torch") == [(rank, 4, rank, 10) for rank in range(4)]
+    assert nodes_of(cluster.pods("train", namespace)) == ["rack-0"] * 2 + ["rack-1"] * 2
+
+
+def test_elastic_torchrun_goes_on_when_a_worker_is_lost(cluster: RealCluster, namespace: str) -> None:
+    """The other workers' pods live on: their torchrun waits for the replacement and starts the processes again."""
+    elastic = {**ONE_EACH, "STEPS": "30", "PET_RDZV_BACKEND": "c10d", "PET_MAX_RESTARTS": "3"}
+    cluster.apply(real_job("elastic", namespace, TORCHRUN, replicas=4, cards=8, runtime="pytorch", env=elastic))
+    before = lose(cluster, namespace, "elastic", rank=2)
+    logs = cluster.succeeded("elastic", namespace, 150)
+    ended = results(logs, "torch")
+    assert [(number, size, total) for number, size, _, total in ended] == [(rank, 4, 10) for rank in range(4)]
+    assert sorted(worker for _, _, worker, _ in ended) == [0, 1, 2, 3]
+    after = {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in cluster.pods("elastic", namespace)}
+    assert {name for name, uid in before.items() if after[name] != uid} == {"elastic-2"}
+
+
+def lose(cluster: RealCluster, namespace: str, job: str, *, rank: int) -> dict[str, str]:
+    """Wait until all workers of a job have reduced something, then kill all processes of one; uids of its pods."""
+    working = lambda: all("torch step 3" in log for log in cluster.written(job, namespace))  # noqa: E731
+    cluster.wait(f"all workers of {job} are at work", working, 120)
+    pods = cluster.pods(job, namespace)
+    cluster.real.kill(pods[rank]["metadata"]["uid"])
+    return {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in pods}
