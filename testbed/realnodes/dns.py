@@ -26,8 +26,8 @@ _SLICES = "/apis/discovery.k8s.io/v1/endpointslices"
 _SUFFIX = ".svc.cluster.local"
 _A, _IN = 1, 1
 _NO_SUCH_NAME, _NOT_IMPLEMENTED = 3, 4
-_MOST = 28
-"""Addresses of 16 bytes beside a header and a long name in 512 bytes."""
+_DATAGRAM, _RECORD = 512, 16
+"""Bytes of the largest answer, and of one address in it."""
 
 _TTL = 2
 
@@ -68,11 +68,11 @@ def answer(query: bytes, names: Names) -> bytes | None:
         code = _NO_SUCH_NAME
     if (kind, family) != (_A, _IN):
         addresses = ()
+    addresses = addresses[: (_DATAGRAM - end - 4) // _RECORD]
     # An answer, authoritative; whether recursion was desired is repeated.
-    header = struct.pack("!HHHHHH", identifier, 0x8400 | flags & 0x0100 | code, 1, len(addresses[:_MOST]), 0, 0)
+    header = struct.pack("!HHHHHH", identifier, 0x8400 | flags & 0x0100 | code, 1, len(addresses), 0, 0)
     records = [
-        struct.pack("!HHHIH", 0xC00C, _A, _IN, _TTL, 4) + ipaddress.IPv4Address(address).packed
-        for address in addresses[:_MOST]
+        struct.pack("!HHHIH", 0xC00C, _A, _IN, _TTL, 4) + ipaddress.IPv4Address(address).packed for address in addresses
     ]
     return b"".join((header, query[12 : end + 4], *records))
 

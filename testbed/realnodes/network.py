@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from testbed.errors import StartError
+from testbed.paths import cache_root, locked
 
 _FIRST_NODE, _FIRST_POD, _PODS_PER_NODE = 2, 10, 60
 MOST_NODES = 4
@@ -60,10 +61,11 @@ def make(bed: str, nodes: int) -> Network:
     """Make the bridge with the addresses of name server and nodes. Raises StartError."""
     if nodes > MOST_NODES:
         raise StartError(f"{nodes} real nodes are too many for one bed; start at most {MOST_NODES}")
-    network = Network(bridge_name(bed), _free_prefix())
-    _ip("link", "add", network.bridge, "type", "bridge")
-    for address in (network.dns, *(network.node(number) for number in range(nodes))):
-        _ip("address", "add", f"{address}/24", "dev", network.bridge)
+    with locked(cache_root() / "network.lock", lambda _: None):
+        network = Network(bridge_name(bed), _free_prefix())
+        _ip("link", "add", network.bridge, "type", "bridge")
+        for address in (network.dns, *(network.node(number) for number in range(nodes))):
+            _ip("address", "add", f"{address}/24", "dev", network.bridge)
     _ip("link", "set", network.bridge, "up")
     return network
 

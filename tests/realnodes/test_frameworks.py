@@ -34,16 +34,21 @@ def results(logs: list[str], kind: str) -> list[tuple[int, int, int, float]]:
 
 
 def nodes_of(pods: list[Json]) -> list[str]:
-    return [pod["spec"]["nodeName"] for pod in pods]
+    """The node of each pod; a member's affinity allows one only, so it need not be bound yet."""
+    required = "requiredDuringSchedulingIgnoredDuringExecution"
+    terms = [pod["spec"]["affinity"]["nodeAffinity"][required]["nodeSelectorTerms"] for pod in pods]
+    return [name for [term] in terms for name in term["matchFields"][0]["values"]]
 
 
 def test_open_mpi_starts_over_ssh_on_every_slot(cluster: RealCluster, namespace: str) -> None:
     command = ["mpirun", "python3", "-c", MPI]
     cluster.apply(real_job("solver", namespace, command, replicas=8, cards=4, runtime="mpi", env=AS_ROOT))
+    # When rank 0 has ended the operator removes the other workers, whose daemons would run for ever.
+    pods = cluster.wait("all its workers", lambda: len(found := cluster.pods("solver", namespace)) == 8 and found)
     logs = cluster.succeeded("solver", namespace, 120)
     total = sum(range(1, 33))
     assert results(logs[:1], "mpi") == [(number, 32, number // 4, total) for number in range(32)]
-    assert nodes_of(cluster.pods("solver", namespace)) == ["rack-0"] * 4 + ["rack-1"] * 4
+    assert nodes_of(pods) == ["rack-0"] * 4 + ["rack-1"] * 4
 
 
 def test_jax_finds_its_coordinator(cluster: RealCluster, namespace: str) -> None:
@@ -56,12 +61,24 @@ def test_jax_finds_its_coordinator(cluster: RealCluster, namespace: str) -> None
     assert nodes_of(cluster.pods("sum", namespace)) == ["rack-0"] * 2 + ["rack-1"] * 2
 
 
-def test_torchrun_keeps_the_order_of_ranks(cluster: RealCluster, namespace: str) -> None:
-    env = {**ONE_EACH, "STEPS": "1"}
-    cluster.apply(real_job("train", namespace, TORCHRUN, replicas=4, cards=8, runtime="pytorch", env=env))
-    logs = cluster.succeeded("train", namespace, 120)
+def test_torchrun_keeps_the_order_of_ranks_when_a_worker_is_lost(cluster: RealCluster, namespace: str) -> None:
+    """The loss makes every worker fail, at times of their own; the operator replaces the pods until they meet again."""
+    job = real_job(
+        "train",
+        namespace,
+        TORCHRUN,
+        replicas=4,
+        cards=8,
+        runtime="pytorch",
+        env={**ONE_EACH, "STEPS": "30"},
+        faultPolicy={"maxRestarts": 20},
+    )
+    cluster.apply(job)
+    lose(cluster, namespace, "train", rank=2)
+    logs = cluster.succeeded("train", namespace, 150)
     assert results(logs, "torch") == [(rank, 4, rank, 10) for rank in range(4)]
     assert nodes_of(cluster.pods("train", namespace)) == ["rack-0"] * 2 + ["rack-1"] * 2
+    assert cluster.job("train", namespace)["status"]["restarts"] >= 1
 
 
 def test_elastic_torchrun_goes_on_when_a_worker_is_lost(cluster: RealCluster, namespace: str) -> None:
