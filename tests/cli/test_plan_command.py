@@ -185,7 +185,7 @@ def test_devices_of_a_driver_are_cards(plan: Plan) -> None:
     fleet = [small.profile(**small.BY_CLAIMS), *bare, *objects]
     code, results = plan([small.group(cards=2), small.group("h", cards=2), small.group("i", cards=1)], fleet)
     assert code == 3
-    assert [seats(result) for result in results[:2]] == [[("a-n0", [2, 3])], [("a-n1", [2, 3])]]
+    assert [seats(result) for result in results[:2]] == [[("a-n1", [2, 3])], [("a-n0", [2, 3])]]
     assert seats(results[2]) == []
 
 

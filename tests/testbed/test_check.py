@@ -370,8 +370,9 @@ def group_on_another_profile_than_asked(objects: Objects) -> None:
 @damage(Rule.BLOCKS)
 def block_across_racks(objects: Objects) -> None:
     """Ranks 0 and 1 in different racks: the same nodes in another order, wherever the order is told."""
-    for title in ("SuperNode/sn-0", "CardGroup/big"):
-        objects.run(title)["nodes"] = "s0-n00,s0-n02,s0-n01,s0-n03"
+    nodes = "s0-n00,s0-n02,s0-n01,s0-n03"
+    objects.rewrite("SuperNode/sn-0", "s0-n[00-03]", nodes)
+    objects["CardGroup/big"]["status"]["placement"][0]["nodes"] = nodes
     objects.move("big", 1, "s0-n02")
     objects.move("big", 2, "s0-n01")
 

@@ -4,8 +4,8 @@ torchrun takes every option from a variable named PET_ and the option (`torch/di
 `torchrun train.py` is enough. Its default, static rendezvous keeps ranks in placement order. With
 `PET_RDZV_BACKEND=c10d` the rendezvous is elastic; torchrun then numbers the nodes by their sorted host names
 (`torch/distributed/elastic/rendezvous/dynamic_rendezvous.py`), which up to ten members is placement order. Who hosts
-its store is said outright: torchrun would compare the endpoint with the names it knows itself by, and a pod knows itself
-by a longer one (`<name>.svc.cluster.local`), so that nobody would.
+its store is said outright: torchrun would compare the endpoint with the names it knows itself by, and a pod knows
+itself by a longer one (`<name>.svc.cluster.local`), so that nobody would.
 """
 
 from supernode.workload.files import GroupFiles
