@@ -57,7 +57,6 @@ FAULTS = (
     Fault("board", "self._unsummed[plot.index] = True", "self._unsummed[plot.index[:1]] = True"),
     Fault("board", "self._sums[supernodes, ::ratio]", "self._sums[supernodes, ::1]"),
     Fault("board", "[kind.ill for kind in new]", "[False for kind in new]"),
-    Fault("board", "prices[fewest] += fewest_whole", "prices[fewest] += 0 * fewest_whole"),
     Fault("board", "np.minimum.reduceat(prices, starts)", "prices[starts]"),
     Fault("board", "(self.reach(level) < members)", "(self.reach(level) <= members)"),
     Fault("board", "caps[where] = part", "caps[where] = np.maximum(caps[where], part)"),

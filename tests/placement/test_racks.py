@@ -7,7 +7,7 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from supernode.placement import Placement, Request, plan, sums
+from supernode.placement import Block, Placement, Request, plan, sums
 from supernode.placement.coding import FAR, Coding
 from supernode.placement.racks import Racks, fewest_whole
 from supernode.placement.rows import cumulated
@@ -171,12 +171,15 @@ def test_several_supernodes_priced_by_floors_touch_as_few_nodes(
     room = sum(map(sum, (rack for supernode in fleet for rack in supernode)))
     if not room:
         return
-    request = Request("r", data.draw(st.integers(1, room)), 1)
+    size = data.draw(st.sampled_from([1, 1, 2, 3]))
+    members = size * data.draw(st.integers(1, max(1, room // size)))
+    request = Request("r", members, 1, blocks=(Block("supernode", size),))
     expected = plan(Fleet(views), request)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sums, "MANY", 0)
         found = plan(Fleet(views), request)
-    assert isinstance(expected, Placement)
-    assert isinstance(found, Placement)
+    assert type(expected) is type(found)
+    if not isinstance(expected, Placement) or not isinstance(found, Placement):
+        return
     assert (found.spans, found.minimal, found.proven) == (expected.spans, expected.minimal, True)
     event(f"over {found.spans['supernode']} supernodes")

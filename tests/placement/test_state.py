@@ -98,3 +98,25 @@ def test_a_followed_fleet_equals_a_rebuilt_one_after_any_sequence(profile: Profi
         fleet = fleet.release(running.pop(random.randrange(len(running))))
     assert state(fleet) == before
     assert plan(fleet, request) == plan(rebuilt(first), request)
+
+
+@SEQUENCES
+@given(st.integers(0, 1 << 32))
+def test_partly_used_nodes_are_followed_through_many_small_changes(seed: int) -> None:
+    """Groups that need a few nodes of one rack, of one supernode, or of several, with blocks of these."""
+    random = Random(seed)
+    fleet = fleet_of(profile_of("p", ("node", 4), ("rack", 3), ("supernode", 3)), random)
+    running: list[tuple[Member, ...]] = []
+    for _ in range(16):
+        cards, size = random.choice([1, 1, 2]), random.choice([1, 1, 2, 3])
+        members = size * random.randint(1, random.choice([5, 12, 40]) // size)
+        blocks = (Block("supernode", size),) if size > 1 else ()
+        request = Request("r", members, cards, blocks=blocks)
+        outcome = plan(fleet, request)
+        assert outcome == plan(rebuilt(fleet), request)
+        if isinstance(outcome, Placement):
+            event(f"over {min(outcome.spans['supernode'], 2)} supernodes, {min(outcome.spans['rack'], 2)} racks")
+            fleet = fleet.take(outcome.members)
+            running.append(outcome.members)
+        while running and random.random() < 0.6:
+            fleet = fleet.release(running.pop(random.randrange(len(running))))
