@@ -16,6 +16,9 @@ from supernode.placement.rows import Ints
 Shares = list[tuple[int, int]]
 """(child, what it gets)."""
 
+TOGETHER = 32
+"""Shares of a child added to a knapsack at once: as many as stay in the cache of a processor."""
+
 Rule = Callable[[Sequence[int], int, int], Shares]
 """Capacities, a total and the step of shares, to the split preferred among equally cheap ones."""
 
@@ -167,8 +170,10 @@ def _add(prices: Ints, window: Window) -> Ints:
     last, most = len(prices) - 1, int(window.steps[0])
     padded = np.concatenate((np.full(most, FAR, np.int64), prices))
     shifted = np.ndarray((most + 1, last + 1), np.int64, padded, strides=padded.strides * 2)
-    before = shifted[most - window.steps]
-    best = np.minimum(prices, (before + window.prices[:, None]).min(axis=0))
+    best = prices
+    for first in range(0, len(window.steps), TOGETHER):
+        steps, costs = (part[first : first + TOGETHER] for part in (window.steps, window.prices))
+        best = np.minimum(best, (shifted[most - steps] + costs[:, None]).min(axis=0))
     cheapest_from = np.minimum.accumulate(prices[::-1])[::-1]
     beyond = cheapest_from[np.maximum(0, last - window.steps)] + window.prices
     best[last] = min(int(best[last]), int(beyond.min()))
