@@ -40,7 +40,7 @@ MODULES = (
 )
 """What every bed needs."""
 
-REAL_NODES = (Module("realnodes/node", ".", "testbed-node", _VERSION, 1900),)
+REAL_NODES = (Module("realnodes/node", ".", "testbed-node", _VERSION, 1810),)
 """What only real nodes need: a folder of its own in the cache."""
 
 

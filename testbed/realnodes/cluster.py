@@ -22,11 +22,11 @@ from testbed.errors import StartError, TestbedError
 from testbed.installation import kubectl
 from testbed.paths import PROJECT, Progress
 from testbed.processes import ProcessId
-from testbed.realnodes import cgroups, images, needs, network, node, remains
+from testbed.realnodes import cgroups, dns, images, needs, network, node, remains
 from testbed.realnodes.node import Machine, NodeFiles, RealNode
 
-READY_WITHIN = 240.0
-"""Seconds until the nodes are ready; most of it is the unpacking of the image."""
+READY_WITHIN = 120.0
+"""Seconds until the nodes are ready; on an idle machine it takes four."""
 
 
 @dataclass(slots=True)
@@ -59,6 +59,8 @@ class RealNodes:
 
 
 _PREFIX = "real-node:"
+_DNS = _PREFIX + "(names)"
+"""How the processes of real nodes are recorded with their bed."""
 
 
 def machine(progress: Progress) -> Machine:
@@ -96,7 +98,7 @@ def start(bed: Bed, nodes: Sequence[RealNode], programs: Machine, progress: Prog
 def _start(bed: Bed, programs: Machine, nodes: Sequence[RealNode], group: str) -> list[NodeFiles]:
     net = network.make(bed.name, len(nodes))
     resolver = [sys.executable, "-m", "testbed.realnodes.dns", str(bed.layout.component_kubeconfig), net.dns]
-    _spawn(bed, "dns", resolver, bed.layout.log("dns"), PROJECT, os.environ)
+    _spawn(bed, _DNS, resolver, bed.layout.log("dns"), PROJECT, os.environ)
     started = []
     for number, each in enumerate(nodes):
         files = NodeFiles(bed.folder / "real-nodes" / each.name, each)
@@ -112,7 +114,9 @@ def _start(bed: Bed, programs: Machine, nodes: Sequence[RealNode], group: str) -
             kubeconfig=_as_node(bed, each.name),
             plugin_kubeconfig=bed.layout.component_kubeconfig,
         )
-        shell = _spawn(bed, each.name, node.command(files), files.log("start"), files.folder, node.environment())
+        shell = _spawn(
+            bed, _PREFIX + each.name, node.command(files), files.log("start"), files.folder, node.environment()
+        )
         _record_first(bed, each.name, shell)
         started.append(files)
     return started
@@ -128,7 +132,7 @@ def _as_node(bed: Bed, name: str) -> dict[str, Any]:
 
 def _spawn(bed: Bed, name: str, argv: list[str], log: Path, cwd: Path, env: Any) -> ProcessId:
     process = processes.spawn(argv, log, cwd, env)
-    bed.record(_PREFIX + name, process)
+    bed.record(name, process)
     return process
 
 
@@ -145,12 +149,22 @@ def _record_first(bed: Bed, name: str, shell: ProcessId) -> None:
 
 def _wait(bed: Bed, files: Sequence[NodeFiles]) -> None:
     deadline = time.monotonic() + READY_WITHIN
+    _wait_for_names(bed)
     while waiting := [each for each in files if not _ready(bed, each.node)]:
         for each in waiting:
             if not bed.processes[f"{_PREFIX}{each.node.name}:first"].alive() or time.monotonic() > deadline:
                 logs = "\n".join(f"{path}:\n{tail(path)}" for path in sorted(each.folder.glob("*.log")))
                 raise StartError(f"node {each.node.name} did not become ready; the ends of its logs:\n{logs}")
         time.sleep(0.2)
+
+
+def _wait_for_names(bed: Bed) -> None:
+    """Wait until the name server says that it serves."""
+    log, deadline = bed.layout.log("dns"), time.monotonic() + READY_WITHIN
+    while dns.SERVING not in log.read_text():
+        if not bed.processes[_DNS].alive() or time.monotonic() > deadline:
+            raise StartError(f"the name server of bed {bed.name} did not start; the end of its log:\n{tail(log)}")
+        time.sleep(0.1)
 
 
 def _ready(bed: Bed, wanted: RealNode) -> bool:

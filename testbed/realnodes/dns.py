@@ -31,6 +31,9 @@ _DATAGRAM, _RECORD = 512, 16
 
 _TTL = 2
 
+SERVING = "serving names"
+"""What it prints when it has its address."""
+
 Names = Mapping[str, tuple[str, ...]]
 
 
@@ -118,6 +121,7 @@ async def _follow(api: ApiClient, server: _Server) -> None:
 async def serve(kubeconfig: Path, address: str) -> None:
     """Answer until cancelled, also while the API server is away for a time."""
     server = _Server(address)
+    print(SERVING, flush=True)
     asyncio.get_running_loop().add_reader(server.socket, server.read)
     async with connect(kubeconfig) as api:
         while True:

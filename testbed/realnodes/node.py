@@ -143,9 +143,9 @@ def _script(files: NodeFiles, machine: Machine, kubelet: Sequence[str], plugins:
         f"find . -maxdepth 2 -name '*.db' -exec cp --parents --remove-destination '{{}}' {folder}/containerd \\;",
         f"cd {folder}",
         run("containerd", machine.containerd, "--config", folder / "containerd.toml"),
-        f"until {machine.ctr} version >/dev/null 2>&1; do sleep 0.1; done",
+        f"until {machine.ctr} version >/dev/null 2>&1; do kill -0 $!; sleep 0.1; done",
         run("kubelet", machine.testbed_node, "kubelet", *kubelet),
-        "until [ -S /var/lib/kubelet/device-plugins/kubelet.sock ]; do sleep 0.1; done",
+        "until [ -S /var/lib/kubelet/device-plugins/kubelet.sock ]; do kill -0 $!; sleep 0.1; done",
         *(run("device-plugin", machine.testbed_node, "device-plugin", *plugin) for plugin in plugins),
         # The first process of a namespace is the parent of those that lost theirs, and must wait for them.
         "while :; do wait; sleep 1; done",

@@ -4,13 +4,12 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
-from real_cluster import A3, RACK, RACK_PROFILE, RealCluster
+from real_cluster import A3, RACK, RACK_PROFILE, RealCluster, programs_or_skip
 
 from testbed import bed as testbed
 from testbed.installation import Operator, install
 from testbed.realnodes import cluster as real
 from testbed.realnodes.devices import ASCEND, NVIDIA
-from testbed.realnodes.needs import NeedsError, in_ci
 from testbed.realnodes.node import RealNode
 
 
@@ -19,12 +18,7 @@ def cluster() -> Iterator[RealCluster]:
     """The four nodes and a running operator, for all of these tests."""
     nodes = [RealNode(f"a3-{number}", A3, (ASCEND, NVIDIA)) for number in range(2)]
     nodes += [RealNode(f"rack-{number}", RACK, (ASCEND, NVIDIA)) for number in range(2)]
-    try:
-        programs = real.machine(print)
-    except NeedsError as reason:
-        if in_ci():
-            raise
-        pytest.skip(f"no real nodes here: {reason}")
+    programs = programs_or_skip()
     with testbed.start() as bed, real.start(bed, nodes, programs) as started:
         operator = Operator(bed, install(bed))
         operator.start()

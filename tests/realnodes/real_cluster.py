@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 from cluster_view import Cluster, Json
 
-from testbed.realnodes.cluster import RealNodes
+from testbed.realnodes.cluster import RealNodes, machine
 from testbed.realnodes.devices import NVIDIA
-from testbed.realnodes.node import WORKER_IMAGE
+from testbed.realnodes.needs import NeedsError, in_ci
+from testbed.realnodes.node import WORKER_IMAGE, Machine
 
 A3 = {"accelerator-type": "module-a3-16-super-pod", "huawei.com/topotree.superpodid": "0"}
 RACK = {"testbed.supernode.io/machine": "rack", "testbed.supernode.io/rack": "0"}
@@ -58,6 +60,16 @@ class RealCluster(Cluster):
         """What each worker of a job wrote, by rank."""
         members = self.job(name, namespace)["spec"]["workers"]["replicas"]
         return [self.real.logs(namespace, f"{name}-{rank}") for rank in range(members)]
+
+
+def programs_or_skip() -> Machine:
+    """What nodes are made of; the test is skipped with the reason where there is none, but in CI that is a failure."""
+    try:
+        return machine(print)
+    except NeedsError as reason:
+        if in_ci():
+            raise
+        pytest.skip(f"no real nodes here: {reason}")
 
 
 def real_job(
