@@ -94,6 +94,19 @@ def test_elastic_torchrun_goes_on_when_a_worker_is_lost(cluster: RealCluster, na
     assert {name for name, uid in before.items() if after[name] != uid} == {"elastic-2"}
 
 
+def test_names_resolve_before_their_pods_are_ready(cluster: RealCluster, namespace: str) -> None:
+    names = " ".join(f"names-{rank}.names.{namespace}.svc" for rank in range(2))
+    script = f"for name in {names}; do until getent ahostsv4 $name; do sleep 0.2; done; done"
+    job = real_job("names", namespace, ["sh", "-c", script], replicas=2, cards=16)
+    [container] = job["spec"]["workers"]["template"]["spec"]["containers"]
+    container["readinessProbe"] = {"exec": {"command": ["false"]}}
+    cluster.apply(job)
+    logs = cluster.succeeded("names", namespace)
+    addresses = [pod["status"]["podIP"] for pod in cluster.pods("names", namespace)]
+    assert len(set(addresses)) == 2
+    assert [[address in log for address in addresses] for log in logs] == [[True, True]] * 2
+
+
 def lose(cluster: RealCluster, namespace: str, job: str, *, rank: int) -> dict[str, str]:
     """Wait until all workers of a job have reduced something, then kill all processes of one; uids of its pods."""
     working = lambda: all("torch step 3" in log for log in cluster.written(job, namespace))  # noqa: E731
