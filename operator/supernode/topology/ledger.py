@@ -111,7 +111,7 @@ class LedgerEntry:
     for repairs, numbered from 0 in each supernode.
 
     Its text is one line: `GROUP UID RUN...`, the runs of spares behind a `+`. A line costs the API server a tenth of
-    what an object with fields costs it, for each entry at every swap (docs/adr/0008-ledgers-are-lines.md).
+    what an object with fields costs it, for each entry at every swap (docs/adr/0010-ledgers-are-lines.md).
     """
 
     group: str
