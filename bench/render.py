@@ -19,7 +19,7 @@ import orjson
 import yaml
 
 from bench.figures import Figure
-from supernode.api.profile import Devices
+from supernode.api.pinning import Devices
 from supernode.api.reading import parse
 from supernode.api.trainingjob import TrainingJob
 from supernode.topology.fleet import Member

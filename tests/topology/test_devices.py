@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from supernode.api.profile import Devices
+from supernode.api.pinning import Devices
 from supernode.topology.devices import (
     NodeDevices,
     Slice,

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from supernode.api.errors import SupernodeError
 
 if TYPE_CHECKING:
-    from supernode.api.profile import Devices, SuperNodeProfileSpec
+    from supernode.api.pinning import Devices
+    from supernode.api.profile import SuperNodeProfileSpec
 
 NODE = "node"
 """The level that is the Kubernetes node, in every profile."""
