@@ -88,8 +88,9 @@ def look(
     now: datetime = NOW,
     crowded: frozenset[str] = frozenset(),
     unfit: frozenset[int] = frozenset(),
+    later: frozenset[int] = frozenset(),
 ) -> Step:
-    return decide(JobView(of, its_group, pods, has_service, obstacle, lost, now, crowded, unfit))
+    return decide(JobView(of, its_group, pods, has_service, obstacle, lost, now, crowded, unfit, later))
 
 
 def status_of(step: Step) -> dict[str, Any]:
@@ -158,6 +159,12 @@ def test_an_allocated_job_gets_its_service_and_the_pods_it_lacks() -> None:
     assert status_of(step)["phase"] == "Starting"
     assert status_of(step)["superNodes"] == ["sn-0"]
     assert status_of(step)["cards"] == 32
+
+
+def test_a_pod_whose_turn_it_is_not_yet_comes_later() -> None:
+    step = look(job(), group(MEMBERS), later=frozenset({1}))
+    assert step.create_ranks == (0,)
+    assert step.again_after is not None
 
 
 def test_a_running_job_needs_nothing() -> None:

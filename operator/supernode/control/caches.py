@@ -47,8 +47,8 @@ OnChange = Callable[[Key, Any, Any], None]
 
 
 class Caches:
-    """What the engine knows of the cluster. Pods are indexed by ``node``, ``group`` and ``job``, slices by ``node`` and
-    ``pool``, claims by ``pool``.
+    """What the engine knows of the cluster. Pods are indexed by ``node``, by the node they are ``arriving`` at, by
+    ``group`` and by ``job``; slices by ``node`` and ``pool``, claims by ``pool``.
 
     ``listener`` is told of changes from when it is set. What drivers for Dynamic Resource Allocation publish is read
     from when a profile pins by claims: a cluster may not serve it, and a large one has much of it.
@@ -178,6 +178,11 @@ def _by_node(pod: PodRecord) -> Iterator[str]:
         yield pod.node
 
 
+def _arriving(pod: PodRecord) -> Iterator[str]:
+    if pod.pinned and not pod.admitted and not pod.blocked:
+        yield pod.pinned
+
+
 def _by_group(pod: PodRecord) -> Iterator[Key]:
     if pod.group_key:
         yield pod.group_key
@@ -200,6 +205,6 @@ def _claimed_pools(claim: Claim) -> set[str]:
     return {pool for _, pool, _ in claim.devices}
 
 
-_POD_INDICES = {"node": _by_node, "group": _by_group, "job": _by_job}
+_POD_INDICES = {"node": _by_node, "arriving": _arriving, "group": _by_group, "job": _by_job}
 _SLICE_INDICES = {"node": _slice_node, "pool": _slice_pool}
 _CLAIM_INDICES = {"pool": _claimed_pools}

@@ -16,6 +16,7 @@ from supernode.api.trainingjob import TrainingJob, TrainingJobSpec
 from supernode.control.conditions import State, find, is_true, timestamp, updated
 from supernode.control.records import Custom, PodRecord, parse_time
 from supernode.control.refusals import Refusals, is_refused
+from supernode.control.turns import TURN_SECONDS
 from supernode.topology.fleet import Member
 from supernode.topology.ranges import format_nodes, natural_key
 from supernode.workload import LAUNCHERS
@@ -59,7 +60,8 @@ class JobView:
 
     ``pods`` are all pods that carry the job's label and are controlled by it; ``lost`` are nodes of its members that do
     not exist any more, ``crowded`` those of which pods of others use cards that a ledger has given away. ``unfit`` are
-    ranks whose cards do not work or are claimed by others, so that no scheduler will bind their pods.
+    ranks whose cards do not work or are claimed by others, so that no scheduler will bind their pods. ``later`` are
+    ranks whose pods have to wait until others have been admitted on their nodes.
     """
 
     job: Custom[TrainingJob]
@@ -71,6 +73,7 @@ class JobView:
     now: datetime
     crowded: frozenset[str] = frozenset()
     unfit: frozenset[int] = frozenset()
+    later: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,7 +288,7 @@ def _run(view: JobView, spec: TrainingJobSpec, group: GroupView, members: tuple[
     restarts = view.job.status.get("restarts", 0) + bool(own)
     if restarts > spec.fault_policy.max_restarts:
         return _end(view, Reason.MAX_RESTARTS_EXCEEDED, _why_given_up(spec, own))
-    blocked = [p for p in current.values() if is_blocked(p)]
+    blocked = [p for p in current.values() if p.blocked]
     if refused and refusals.leaves:
         return _go_elsewhere(view, refusals, refused[0])
     if (crowded := next((p for p in blocked if p.place in view.crowded), None)) is not None:
@@ -311,16 +314,18 @@ def _run(view: JobView, spec: TrainingJobSpec, group: GroupView, members: tuple[
         draft.status.pop(name, None)
     draft.status |= refusals.fields()
     wait = refusals.wait(view.now)
-    missing = [member for member in members if member.rank not in taken_names]
+    missing = [m for m in members if m.rank not in taken_names and m.node not in view.lost]
+    due = () if wait else tuple(m.rank for m in missing if m.rank not in view.later)
+    in_turn = TURN_SECONDS if len(due) < len(missing) and not wait else None
     return Step(
         status=draft.finish(phase),
         interim=phase == "Starting" and not failed and not stale and not view.lost,
         delete_pods=failed + stale,
         set_priority=_priority(spec, group),
         create_service=not view.has_service and len(members) > 1,
-        create_ranks=() if wait else tuple(member.rank for member in missing if member.node not in view.lost),
+        create_ranks=due,
         notices=_failures(own, [p for p in refused if p not in own], wait),
-        again_after=_soonest(remaining, wait or None, OBSTACLE_INTERVAL if blocked else None),
+        again_after=_soonest(remaining, wait or None, OBSTACLE_INTERVAL if blocked else None, in_turn),
     )
 
 
@@ -445,11 +450,6 @@ def _seen(job: Custom[TrainingJob]) -> Json | None:
 
 
 # Small helpers.
-
-
-def is_blocked(pod: PodRecord) -> bool:
-    """Whether the scheduler has found that the pod cannot be bound as things are."""
-    return pod.phase == "Pending" and pod.node is None and pod.reason == "Unschedulable"
 
 
 def _size(group: GroupView | None) -> Json:

@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from supernode.api.conditions import Reason
@@ -27,12 +28,12 @@ from supernode.control.job import (
     Step,
     decide,
     finished,
-    is_blocked,
 )
 from supernode.control.launch import Launch, NameTaken
 from supernode.control.observer import Observer
 from supernode.control.records import Custom, Key, PodRecord, convert_pod, parse_time
 from supernode.control.status import difference
+from supernode.control.turns import Turns
 from supernode.topology.fleet import Member
 from supernode.topology.profile import Profile
 from supernode.workload import DevicesMissing, InvalidSpec, PlacedGroup, render_service
@@ -68,6 +69,7 @@ class JobController:
         self._launch = Launch(writer, state.devices)
         self._obstacles: dict[str, tuple[Obstacle, float]] = {}
         self._interim: dict[str, float] = {}
+        self._turns = Turns(partial(caches.pods.store.by_index, "arriving"))
 
     async def reconcile(self, key: Key) -> float | None:
         """Bring one job a step further; seconds until it must be looked at again, ``None`` if only events matter."""
@@ -80,7 +82,9 @@ class JobController:
             self._state.node_refuses(step.avoid)
         if not step.create_ranks or view.group is None:
             return await self._take(job, view, step)
-        with self._allocator.arriving(key, view.group.uid):
+        ranks = set(step.create_ranks)
+        created = [member for member in view.group.members or () if member.rank in ranks]
+        with self._allocator.arriving(key, view.group.uid), self._turns.taken(created):
             return await self._take(job, view, step)
 
     async def _take(self, job: Job, view: JobView, step: Step) -> float | None:
@@ -115,7 +119,16 @@ class JobController:
             now=datetime.now(UTC),
             crowded=frozenset(p.pinned for p in pods if p.node is None and p.pinned and self._state.crowded(p.pinned)),
             unfit=self._unfit(members, pods),
+            later=self._later(members, pods),
         )
+
+    def _later(self, members: Sequence[Member], pods: Sequence[PodRecord]) -> frozenset[int]:
+        """Ranks without a pod that have to wait for pods on their way, where a device plugin could confuse the two."""
+        profile = self._profile_of(members[0]) if members else None
+        if profile is None or profile.pinning.mode != "annotation":
+            return frozenset()
+        there = {pod.rank for pod in pods}
+        return self._turns.later(member for member in members if member.rank not in there)
 
     def _unfit(self, members: Sequence[Member], pods: Sequence[PodRecord]) -> frozenset[int]:
         """Ranks whose pods wait for a scheduler that will never bind them, or are not there yet and would do so."""
@@ -123,8 +136,7 @@ class JobController:
         doubtful = [
             member
             for member in members
-            if ((pod := there.get(member.rank)) is not None and is_blocked(pod))
-            or (pod is None and self._claimed(member))
+            if ((pod := there.get(member.rank)) is not None and pod.blocked) or (pod is None and self._claimed(member))
         ]
         return frozenset(member.rank for member in doubtful if self._state.unfit(member.node, member.cards))
 

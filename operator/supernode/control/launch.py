@@ -73,7 +73,7 @@ class Launch:
             pods.append(render_pod(group, rank, files, predicate_time_ns=clock, claims=claimed))
             if len(pods) % SLICE == 0:
                 await asyncio.sleep(0)
-        if len(ranks) == len(group.members) and (names := contradicted(group, files)):
+        if not running and (names := contradicted(group, files)):
             text = f"the template sets {', '.join(names)} to other values than the group's; the template's count"
             notices.append(Notice(Reason.ENVIRONMENT_OVERRIDDEN, text, warning=True))
         await self._provide(key, group.job, files, running)

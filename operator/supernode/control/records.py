@@ -87,6 +87,7 @@ class PodRecord:
     ``cards`` is the bitmask of node-local card indices its annotation names, ``None`` without one. ``files`` says which
     files of its group it has mounted. ``requests`` are its extended resources, summed over containers. ``rank`` is
     ``None`` for pods that are not a member of a group. ``pinned`` is the one node a member's affinity allows.
+    ``admitted`` says that a kubelet has taken it, and that it has got its cards.
     """
 
     key: Key
@@ -106,11 +107,17 @@ class PodRecord:
     reason: str
     message: str
     pinned: str | None = None
+    admitted: bool = True
 
     @property
     def place(self) -> str | None:
         """The node it is on, or the only one it can come to."""
         return self.node or self.pinned
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the scheduler has found that it cannot be bound as things are."""
+        return self.phase == "Pending" and self.node is None and self.reason == "Unschedulable"
 
     @property
     def finished(self) -> bool:
@@ -180,6 +187,7 @@ def convert_pod(obj: Json) -> PodRecord:
         reason=_reason(status)[0],
         message=_reason(status)[1],
         pinned=_pinned(spec) if names.LABEL_GROUP in labels else None,
+        admitted=status.get("phase", "Pending") != "Pending" or "startTime" in status,
     )
 
 

@@ -5,8 +5,8 @@ annotation
     pkg/server/plugin.go`, `doWithVolcanoSchedule`). The annotation named like the resource lists the devices, each as
     the resource's last part and an index: `Ascend910-0,Ascend910-1`. `predicate-time`, nanoseconds as a decimal
     number, tells the plugin which pod is older: it answers a request for n cards with the oldest waiting pod of the
-    node that lists n, and then marks that pod. Pods of one size that start on a node together trade their sets, more
-    often than not on a real kubelet; what they hold together is unchanged.
+    node that lists n, and then marks that pod. Pods of one size that start on a node together would trade their
+    sets, more often than not on a real kubelet, so `supernode.control.turns` lets them start one by one.
 env
     A variable of the container that holds the cards lists their indices: `4,5,6,7`. It replaces the user's own, with
     which the pod could run on cards of other groups.
