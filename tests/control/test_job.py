@@ -207,6 +207,21 @@ def test_failures_at_one_time_count_once_and_are_remembered_until_replaced() -> 
     assert status_of(fresh)["restarts"] == 1
 
 
+def test_a_gang_that_fails_one_by_one_fails_once() -> None:
+    later = NOW + timedelta(seconds=9)
+    old = [pod(rank, created=NOW) for rank in range(2)]
+    first = look(job(), group(MEMBERS), replace(old[0], phase="Failed"), old[1])
+    assert status_of(first)["restarts"] == 1
+    new = pod(0, uid="new-0", created=later)
+    second = look(job(status_of(first)), group(MEMBERS), new, replace(old[1], phase="Failed"))
+    assert status_of(second)["restarts"] == 1
+    assert [p.uid for p in second.delete_pods] == ["pod-1"], "it is replaced all the same"
+    third = look(
+        job(status_of(second)), group(MEMBERS), replace(new, phase="Failed"), pod(1, uid="new-1", created=later)
+    )
+    assert status_of(third)["restarts"] == 2, "one that came after the first failure fails anew"
+
+
 def test_restarts_run_out() -> None:
     step = look(job({"restarts": 3}), group(MEMBERS), pod(0, "Failed", reason="Error"), pod(1))
     assert reason(step, ConditionType.SUCCEEDED) == Reason.MAX_RESTARTS_EXCEEDED

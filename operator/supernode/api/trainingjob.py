@@ -250,7 +250,14 @@ class TrainingJobStatus(StatusModel):
     )
     pods: PodCounts = Field(default_factory=PodCounts, description="Pods by phase.")
     restarts: int = Field(
-        default=0, description="How often failed pods were replaced; failures at one time count once."
+        default=0,
+        description="How often failed pods were replaced; failures at one time count once, and so do those that follow "
+        "of pods that were there then.",
+    )
+    restart_of: str | None = Field(
+        default=None,
+        description="Creation of the newest pod that was there when a failure was counted last.",
+        json_schema_extra={"format": "date-time"},
     )
     replacing: tuple[str, ...] = Field(
         default=(), description="uids of failed pods that are counted in restarts and about to be replaced."

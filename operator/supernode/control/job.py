@@ -285,7 +285,8 @@ def _run(view: JobView, spec: TrainingJobSpec, group: GroupView, members: tuple[
     refusals = Refusals.of(view.job.status)
     refusals = refusals.once_more(view.now) if refused else refusals
     own = [p for p in fresh if not (refusals.forgiven and is_refused(p))]
-    restarts = view.job.status.get("restarts", 0) + bool(own)
+    counts = bool(_newly_failed(view, own))
+    restarts = view.job.status.get("restarts", 0) + counts
     if restarts > spec.fault_policy.max_restarts:
         return _end(view, Reason.MAX_RESTARTS_EXCEEDED, _why_given_up(spec, own))
     blocked = [p for p in current.values() if p.blocked]
@@ -304,6 +305,8 @@ def _run(view: JobView, spec: TrainingJobSpec, group: GroupView, members: tuple[
     draft.status |= _placement_summary(view, group, members)
     draft.status["startTime"] = timestamp(started)
     draft.status["restarts"] = restarts
+    if counts and (times := [p.created for p in current.values() if p.created is not None]):
+        draft.status["restartOf"] = timestamp(max(times))
     draft.status["replacing"] = sorted(p.uid for p in failed)
     if not failed:
         del draft.status["replacing"]
@@ -327,6 +330,12 @@ def _run(view: JobView, spec: TrainingJobSpec, group: GroupView, members: tuple[
         notices=_failures(own, [p for p in refused if p not in own], wait),
         again_after=_soonest(remaining, wait or None, OBSTACLE_INTERVAL if blocked else None, in_turn),
     )
+
+
+def _newly_failed(view: JobView, own: list[PodRecord]) -> list[PodRecord]:
+    """Without the pods that were there when a failure was counted last: a gang that lost one fails one by one."""
+    before = parse_time(view.job.status.get("restartOf"))
+    return [pod for pod in own if before is None or pod.created is None or pod.created > before]
 
 
 def _failures(own: list[PodRecord], refused: list[PodRecord], wait: float) -> tuple[Notice, ...]:

@@ -108,6 +108,7 @@ class PodRecord:
     message: str
     pinned: str | None = None
     admitted: bool = True
+    created: datetime | None = None
 
     @property
     def place(self) -> str | None:
@@ -188,6 +189,7 @@ def convert_pod(obj: Json) -> PodRecord:
         message=_reason(status)[1],
         pinned=_pinned(spec) if names.LABEL_GROUP in labels else None,
         admitted=status.get("phase", "Pending") != "Pending" or "startTime" in status,
+        created=parse_time(meta.get("creationTimestamp")),
     )
 
 
