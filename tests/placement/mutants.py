@@ -94,7 +94,6 @@ FAULTS = (
     Fault("single", "known[at].ailing, at)", "at)"),
     Fault("spread", "nodes[start + at].ailing, at)", "at)"),
     Fault("spread", "amount == held[rack]", "amount >= held[rack] - 1"),
-    Fault("spread", "if taken <= count and", "if"),
     Fault("search", "count > task.most_supernodes else count", "count > task.most_supernodes + 1 else count"),
     Fault("search", "if table.usable is None and (true :=", "if False and (true :="),
     Fault("racks", "-(-(p * asked + best[racks - 1]) // q)", "-(-(p * asked + best[racks - 1]) // q) + 1"),

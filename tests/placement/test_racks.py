@@ -152,12 +152,8 @@ def test_floors_are_never_above_prices(racks: list[list[int]]) -> None:
         event("the price itself" if bound[0] == fewest[1] else "less")
 
 
-@settings(max_examples=200, deadline=None)
-@given(st.lists(SUPERNODE, min_size=2, max_size=4), st.data())
-def test_several_supernodes_priced_by_floors_touch_as_few_nodes(
-    fleet: list[list[list[int]]], data: st.DataObject
-) -> None:
-    """Large supernodes are not added up: the split by lower bounds must come to the same."""
+def partly_used(fleet: list[list[list[int]]]) -> Fleet:
+    """Nodes of four cards, by supernode and rack, with so many of them free."""
     profile = profile_of("p", ("node", 4), ("rack", 4), ("supernode", 5))
     views = []
     for index, supernode in enumerate(fleet):
@@ -168,16 +164,32 @@ def test_several_supernodes_priced_by_floors_touch_as_few_nodes(
             for number, free in enumerate(rack)
         ]
         views.append(SuperNodeView(name, profile, nodes))
+    return Fleet(views)
+
+
+def test_floors_below_the_prices_do_not_decide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sums, "MANY", 0)
+    found = plan(partly_used([[[0, 2], [1, 4, 3]], [[2, 2, 3], [1], [0, 1, 1, 3], [4]]]), Request("r", 19, 1))
+    assert isinstance(found, Placement)
+    assert found.spans == found.minimal == {"supernode": 2, "rack": 3, "node": 7}
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(SUPERNODE, min_size=2, max_size=4), st.data())
+def test_several_supernodes_priced_by_floors_touch_as_few_nodes(
+    fleet: list[list[list[int]]], data: st.DataObject
+) -> None:
+    """Large supernodes are not added up: the split by lower bounds must come to the same."""
     room = sum(map(sum, (rack for supernode in fleet for rack in supernode)))
     if not room:
         return
     size = data.draw(st.sampled_from([1, 1, 2, 3]))
     members = size * data.draw(st.integers(1, max(1, room // size)))
     request = Request("r", members, 1, blocks=(Block("supernode", size),))
-    expected = plan(Fleet(views), request)
+    expected = plan(partly_used(fleet), request)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sums, "MANY", 0)
-        found = plan(Fleet(views), request)
+        found = plan(partly_used(fleet), request)
     assert type(expected) is type(found)
     if not isinstance(expected, Placement) or not isinstance(found, Placement):
         return

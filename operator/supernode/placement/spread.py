@@ -85,11 +85,9 @@ def _share_nodes(table: Tables, start: int, caps: list[int], members: int) -> li
 
 
 def _fewest_whole(whole: Sequence[int], partly: Sequence[int], members: int, count: int) -> int:
-    """The fewest wholly free ones among `count` nodes that take all members. whole, partly: what nodes take, the
-    roomiest first."""
+    """The fewest wholly free ones among `count` nodes that take all members, of which there are such. whole, partly:
+    what nodes take, the roomiest first."""
     by_whole, by_partly = [0, *accumulate(whole)], [0, *accumulate(partly)]
     return next(
-        taken
-        for taken, room in enumerate(by_whole)
-        if taken <= count and room + by_partly[min(count - taken, len(partly))] >= members
+        taken for taken, room in enumerate(by_whole) if room + by_partly[min(count - taken, len(partly))] >= members
     )
