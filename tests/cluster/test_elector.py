@@ -268,3 +268,21 @@ async def test_it_stands_still_while_a_renewal_hangs_and_stops_in_time(contend: 
     hung = time.monotonic()
     await until(lambda: not leader.leads)
     assert time.monotonic() - hung < TIMING.duration
+
+
+async def test_a_write_whose_term_ends_while_it_opens_a_connection_is_not_sent(
+    proxy: Proxy, proxied: Session, namespace: str
+) -> None:
+    asked = 0
+
+    def guard() -> float:
+        nonlocal asked
+        asked += 1
+        if asked > 1:
+            raise NotLeading("the term ended meanwhile")
+        return 5.0
+
+    with pytest.raises(NotLeading):
+        await proxied.guarded(guard).create(NAMESPACES, {"metadata": {"name": f"{namespace}-late"}})
+    assert not any(call.verb == "create" for call in proxy.calls)
+    assert asked == 2

@@ -108,9 +108,9 @@ def test_waiting_jobs_get_freed_cards_by_priority_then_age(cluster: Cluster, nam
     cluster.wait_phase("all", namespace, "Running")
     for name, priority in (("old", 0), ("young", 0), ("urgent", 5)):
         cluster.apply(training_job(name, namespace, replicas=8, priority=priority, topology={"required": "supernode"}))
-        job = cluster.wait_phase(name, namespace, "Pending")
+        cluster.wait_phase(name, namespace, "Pending")
         cluster.wait("its reason", lambda n=name: "8 whole nodes" in _message(cluster, n, namespace))
-        assert condition(job, "Allocated")["status"] == "False"
+        assert condition(cluster.job(name, namespace), "Allocated")["status"] == "False"
         time.sleep(1.1)  # ages are told apart by creationTimestamp, which has whole seconds
     cluster.delete("tj", "all", namespace=namespace)
     cluster.wait_phase("urgent", namespace, "Running")

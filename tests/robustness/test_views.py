@@ -83,7 +83,7 @@ async def test_a_watch_that_falls_silent_is_opened_anew(world: World) -> None:
     operator = await world.replica()
     operator.proxy.inject("watch", "*", HalfOpen(after_events=60), times=7)
     operator.start()
-    for reflector in operator.engine.caches.all():
+    for reflector in operator.engine.caches.always():
         reflector._idle_timeout = 2.0  # instead of 70 s, for a test of seconds
     for name in ("one", "two", "three"):
         await world.submit(name, replicas=PODS, cards=2)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 import aiohttp
 import orjson
+from aiohttp.connector import Connection
 
 from supernode.cluster.credentials import Credentials
 from supernode.cluster.errors import Unavailable
@@ -20,6 +22,18 @@ _STREAM_BUFFER_BYTES = 1 << 18
 
 Guard = Callable[[], float]
 """Seconds within which a request sent now must have ended; raises NotLeading when none may be sent now."""
+
+
+_guard: ContextVar[Guard | None] = ContextVar("guard", default=None)
+
+
+class _GuardedRequest(aiohttp.ClientRequest):
+    """Asks once more when it has its connection: opening one takes time, and a process may be stopped meanwhile."""
+
+    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
+        if (guard := _guard.get()) is not None:
+            guard()
+        return await super().send(conn)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +69,7 @@ class Transport:
                 headers={"User-Agent": self._user_agent, "Accept": "application/json", "Accept-Encoding": "identity"},
                 proxy=self.credentials.proxy,
                 read_bufsize=_STREAM_BUFFER_BYTES,
+                request_class=_GuardedRequest,
             )
             # aiohttp would send a PUT or DELETE again when its connection breaks. The second answer (409, 404) would
             # hide that the first was applied; a compare-and-swap must see Unavailable instead.
@@ -99,19 +114,23 @@ class Transport:
         self, request: Request, headers: Mapping[str, str], limits: aiohttp.ClientTimeout
     ) -> aiohttp.ClientResponse:
         self.http.headers.update(headers)  # kept by the pool, so that others who use it are authenticated too
-        if request.guard is not None:  # nothing is awaited from here on until the request goes to its connection
+        if request.guard is not None:
             seconds = request.guard()
             total = seconds if limits.total is None else min(limits.total, seconds)
             limits = aiohttp.ClientTimeout(total=total, sock_connect=limits.sock_connect)
-        return await self.http.request(
-            request.method,
-            self.credentials.server + request.path,
-            params=request.params,
-            data=request.data,
-            headers={"Content-Type": request.content_type} if request.data else None,
-            timeout=limits,
-            server_hostname=self.credentials.server_hostname,
-        )
+        asked = _guard.set(request.guard)
+        try:
+            return await self.http.request(
+                request.method,
+                self.credentials.server + request.path,
+                params=request.params,
+                data=request.data,
+                headers={"Content-Type": request.content_type} if request.data else None,
+                timeout=limits,
+                server_hostname=self.credentials.server_hostname,
+            )
+        finally:
+            _guard.reset(asked)
 
 
 def words_of(error: BaseException) -> str:
