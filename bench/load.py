@@ -9,6 +9,7 @@ node.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import statistics
 import time
@@ -27,6 +28,7 @@ from testbed.errors import TestbedError
 Json = dict[str, Any]
 
 BOUND_WITHIN = 900.0
+CALM_WITHIN = 60.0
 QUIET_SECONDS = 15.0
 
 _console = Console(width=140, highlight=False)
@@ -159,8 +161,10 @@ async def _check_bound(api: Api, total: int) -> None:
 
 
 async def _quiet_writes(stage: Stage, seconds: float = QUIET_SECONDS) -> float:
-    """Writes per minute once everything is as it should be: after a short calm, for `seconds`."""
-    await asyncio.sleep(3.0)
+    """Writes per minute once everything is as it should be, Events of it told: after the first calm, for `seconds`."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(CALM_WITHIN):
+            await stage.calm()
     before = await stage.metrics()
     await asyncio.sleep(seconds)
     return ((await stage.metrics()).writes - before.writes) * 60 / seconds
