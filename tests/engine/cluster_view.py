@@ -3,6 +3,7 @@
 import json
 import subprocess
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -58,6 +59,18 @@ class Cluster:
             return found is not None and found["metadata"]["uid"] == uids.get(name)
 
         self.wait(f"{kind} {' '.join(names)} is gone", lambda: not any(map(there, names)), seconds)
+
+    def new_namespace(self) -> str:
+        """Make a namespace that pods can be created in; its name."""
+        name = f"test-{uuid.uuid4().hex[:8]}"
+        self.kubectl("create", "namespace", name)
+        self.wait("its service account", lambda: self.get("serviceaccount", "default", name))
+        return name
+
+    def leave_namespace(self, name: str) -> None:
+        """Let a namespace go; when this returns, the cards of its jobs are free."""
+        self.try_kubectl("delete", "namespace", name, "--wait=false")
+        self.wait("its cards are free", lambda: not any(g.startswith(f"{name}/") for g in self.holders()), 60)
 
     def every(self, kind: str, namespace: str = "", selector: str = "") -> list[Json]:
         """All objects of a kind, in a namespace or in all."""

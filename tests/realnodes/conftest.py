@@ -1,6 +1,5 @@
 """Four real nodes under the operator: two of an Atlas A3 supernode, two of a made-up rack of NVIDIA's."""
 
-import uuid
 from collections.abc import Iterator
 
 import pytest
@@ -33,11 +32,8 @@ def cluster() -> Iterator[RealCluster]:
 @pytest.fixture
 def namespace(cluster: RealCluster) -> Iterator[str]:
     """A namespace of the test's own; afterwards its pods are gone and the cards of its jobs free."""
-    name = f"test-{uuid.uuid4().hex[:8]}"
-    cluster.kubectl("create", "namespace", name)
-    cluster.wait("its service account", lambda: cluster.get("serviceaccount", "default", name))
+    name = cluster.new_namespace()
     yield name
     cluster.try_kubectl("delete", "tj,pods", "--all", "-n", name, "--wait=false", "--grace-period=1")
     cluster.wait("its pods are gone", lambda: not cluster.every("pods", name), 60)
-    cluster.try_kubectl("delete", "namespace", name, "--wait=false")
-    cluster.wait("its cards are free", lambda: not any(g.startswith(f"{name}/") for g in cluster.holders()), 60)
+    cluster.leave_namespace(name)

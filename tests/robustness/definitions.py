@@ -1,10 +1,13 @@
 """Definitions that check nothing for a while: that is how objects of other versions come to be stored."""
 
+import asyncio
 import copy
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from world import World
+
+from testbed.errors import ApiError
 
 _CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 _MERGE = "application/merge-patch+json"
@@ -25,3 +28,15 @@ async def loosened(world: World) -> AsyncIterator[None]:
     finally:
         for name, versions in strict.items():
             await world.api.request("PATCH", f"{_CRDS}/{name}", {"spec": {"versions": versions}}, content_type=_MERGE)
+
+
+async def until_taken(write: Callable[[], Awaitable[object]]) -> None:
+    """Repeat a write until it is taken: the API server takes up a changed definition a moment later."""
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                await write()
+            except ApiError:
+                await asyncio.sleep(0.2)
+            else:
+                return

@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from definitions import loosened
+from definitions import loosened, until_taken
 from history import CUSTOM, Json
 from object_tables import TABLES, merged
 from scenario import JOB, PODS, life
@@ -43,7 +43,7 @@ async def test_invalid_objects_that_were_stored_all_the_same(world: World, stric
     stored: list[tuple[str, Json]] = []
     async with loosened(world):
         bad = _bad(world.namespace)
-        await _until_taken(world, bad[0])
+        await until_taken(lambda: world.api.request("POST", _path(bad[0]), bad[0]))
         for obj in bad[1:]:
             stored.append((_path(obj), obj))
             await world.api.request("POST", _path(obj), obj)
@@ -71,18 +71,6 @@ def _path(obj: Json) -> str:
     plural = f"{obj['kind'].lower()}s"
     namespace = obj["metadata"].get("namespace")
     return f"{CUSTOM}/namespaces/{namespace}/{plural}" if namespace else f"{CUSTOM}/{plural}"
-
-
-async def _until_taken(world: World, obj: Json) -> None:
-    """The API server takes up a changed definition a moment later."""
-    async with asyncio.timeout(30):
-        while True:
-            try:
-                await world.api.request("POST", _path(obj), obj)
-            except ApiError:
-                await asyncio.sleep(0.2)
-            else:
-                return
 
 
 async def _until_refused(world: World, obj: Json) -> None:

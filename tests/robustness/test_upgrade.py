@@ -3,18 +3,17 @@
 `golden/` holds objects as versions before this one left them, uids and all; a change of what is written adds a file.
 """
 
-import asyncio
 import json
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import pytest
-from definitions import loosened
+from definitions import loosened, until_taken
 from history import PATHS, Json
 from world import World
 
 from testbed.check.facts import ledger_entry
-from testbed.errors import ApiError
 
 pytestmark = pytest.mark.cluster
 GOLDEN = {path.stem: path.read_text() for path in sorted((Path(__file__).parent / "golden").glob("*.json"))}
@@ -52,18 +51,8 @@ class _Restored:
         """Give each supernode the status it had, whatever form it has today."""
         async with loosened(self._world):
             for supernode in json.loads(self._text)["SuperNode"]:
-                await self._until_taken(supernode["metadata"]["name"], {"status": supernode["status"]})
-
-    async def _until_taken(self, name: str, status: Json) -> None:
-        """The API server takes up a changed definition a moment later."""
-        async with asyncio.timeout(30):
-            while True:
-                try:
-                    await self._world.patch("SuperNode", name, status, subresource="status")
-                except ApiError:
-                    await asyncio.sleep(0.2)
-                else:
-                    return
+                name, status = supernode["metadata"]["name"], {"status": supernode["status"]}
+                await until_taken(partial(self._world.patch, "SuperNode", name, status, subresource="status"))
 
     def ledgers(self) -> dict[str, list[Json]]:
         """What the ledgers say, by supernode, the entries by the names of their groups."""

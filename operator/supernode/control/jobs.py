@@ -19,16 +19,7 @@ from supernode.control.allocator import Allocator
 from supernode.control.caches import Caches
 from supernode.control.fleet import FleetState
 from supernode.control.grouping import group_for, profiles_for
-from supernode.control.job import (
-    OBSTACLE_INTERVAL,
-    GroupView,
-    JobView,
-    Notice,
-    Obstacle,
-    Step,
-    decide,
-    finished,
-)
+from supernode.control.job import OBSTACLE_INTERVAL, GroupView, JobView, Notice, Obstacle, Step, decide, finished
 from supernode.control.launch import Launch, NameTaken
 from supernode.control.observer import Observer
 from supernode.control.records import Custom, Key, PodRecord, convert_pod, parse_time
@@ -82,9 +73,7 @@ class JobController:
             self._state.node_refuses(step.avoid)
         if not step.create_ranks or view.group is None:
             return await self._take(job, view, step)
-        ranks = set(step.create_ranks)
-        created = [member for member in view.group.members or () if member.rank in ranks]
-        with self._allocator.arriving(key, view.group.uid), self._turns.taken(created):
+        with self._allocator.arriving(key, view.group.uid), self._turns.taken(self._confusable(view.group, step)):
             return await self._take(job, view, step)
 
     async def _take(self, job: Job, view: JobView, step: Step) -> float | None:
@@ -124,11 +113,19 @@ class JobController:
 
     def _later(self, members: Sequence[Member], pods: Sequence[PodRecord]) -> frozenset[int]:
         """Ranks without a pod that have to wait for pods on their way, where a device plugin could confuse the two."""
-        profile = self._profile_of(members[0]) if members else None
-        if profile is None or profile.pinning.mode != "annotation":
+        if not self._by_turns(members):
             return frozenset()
         there = {pod.rank for pod in pods}
         return self._turns.later(member for member in members if member.rank not in there)
+
+    def _confusable(self, group: GroupView, step: Step) -> list[Member]:
+        """The members whose pods a step creates, where a device plugin could confuse them with others."""
+        members, ranks = group.members or (), set(step.create_ranks)
+        return [member for member in members if member.rank in ranks] if self._by_turns(members) else []
+
+    def _by_turns(self, members: Sequence[Member]) -> bool:
+        profile = self._profile_of(members[0]) if members else None
+        return profile is not None and profile.pinning.mode == "annotation"
 
     def _unfit(self, members: Sequence[Member], pods: Sequence[PodRecord]) -> frozenset[int]:
         """Ranks whose pods wait for a scheduler that will never bind them, or are not there yet and would do so."""
