@@ -104,10 +104,7 @@ def test_lines_do_not_depend_on_how_they_are_cut(sent: list[bytes], data: st.Dat
     parts = [stream[start:end] for start, end in pairwise([0, *cuts, len(stream)])]
 
     async def read() -> list[bytes]:
-        loop = asyncio.get_running_loop()
-        protocol = BaseProtocol(loop)
-        protocol.connection_made(asyncio.Transport())
-        reader = aiohttp.StreamReader(protocol, 1 << 16, loop=loop)
+        reader = _reader()
 
         async def feed() -> None:
             for part in parts:
@@ -121,6 +118,30 @@ def test_lines_do_not_depend_on_how_they_are_cut(sent: list[bytes], data: st.Dat
         return received
 
     assert asyncio.run(read()) == sent
+
+
+def _reader() -> aiohttp.StreamReader:
+    loop = asyncio.get_running_loop()
+    protocol = BaseProtocol(loop)
+    protocol.connection_made(asyncio.Transport())
+    return aiohttp.StreamReader(protocol, 1 << 21, loop=loop)
+
+
+async def test_lines_that_are_there_let_others_have_their_turn() -> None:
+    reader, turns = _reader(), 0
+    reader.feed_data(b"x" * 99 + b"\n" + 9999 * (b"y" * 99 + b"\n"))
+    reader.feed_eof()
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(other())
+    assert len([line async for line in lines(reader)]) == 10_000
+    task.cancel()
+    assert turns > 10
 
 
 @pytest.mark.cluster

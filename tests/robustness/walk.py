@@ -29,7 +29,9 @@ from testbed.faults import (
 )
 from testbed.nodes import READY, UNHEALTHY
 
-STEPS_BETWEEN_CALMS = 40
+STEPS_BETWEEN_CALMS = (10, 40, 160)
+"""How many steps may lie between two calms: few tell what went wrong, many let faults meet."""
+
 _MOST_JOBS = 12
 _WRITES = (
     ("create", "pods"),
@@ -60,10 +62,10 @@ class Walk:
         self._holds: list[HoldEvents] = []
 
     async def run(self, steps: int) -> None:
-        """Walk so many steps, with a calm after every forty and at the end."""
+        """Walk so many steps, with a calm now and then and at the end."""
         await self._world.operator(elected=True)
         while self.steps < steps:
-            for _ in range(min(STEPS_BETWEEN_CALMS, steps - self.steps)):
+            for _ in range(min(self._dice.choice(STEPS_BETWEEN_CALMS), steps - self.steps)):
                 await self._step()
             await self._calm()
 
@@ -71,7 +73,7 @@ class Walk:
         self.steps += 1
         action: Callable[[], Awaitable[str]] = self._dice.choices(*_weighted(self))[0]
         self.trace.append(f"{self.steps}: {await action()}")
-        if self._dice.random() < 0.5:
+        if self._dice.random() < 0.25:
             await asyncio.sleep(self._dice.random() * 0.2)
 
     # Users.
@@ -234,7 +236,7 @@ class Walk:
             await self._world.settled(within=60)
             assert self._waits_although_it_fits() == []
         except AssertionError as error:
-            steps = "\n".join(self.trace[-2 * STEPS_BETWEEN_CALMS :])
+            steps = "\n".join(self.trace[-2 * max(STEPS_BETWEEN_CALMS) :])
             raise AssertionError(f"{error}\nafter the steps\n{steps}\n{self._world.history.overview()}") from error
 
     def _restless(self) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -10,13 +11,20 @@ import orjson
 
 from supernode.cluster.errors import ApiError, error_from_status
 
+_CHUNK_BYTES = 1 << 16
+"""Some fifteen pods: a few milliseconds of work."""
+
 _SHOWN_BODY_CHARACTERS = 500
 
 
 async def lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
-    """The complete lines of a stream, without their ends and of any length; a last line without its end is dropped."""
+    """The complete lines of a stream, without their ends and of any length; a last line without its end is dropped.
+
+    However much has come, others on the event loop have their turn now and then.
+    """
     head: list[bytes] = []
-    while chunk := await content.readany():
+    while chunk := await content.read(_CHUNK_BYTES):
+        await asyncio.sleep(0)
         first, *rest = chunk.split(b"\n")
         head.append(first)
         if rest:

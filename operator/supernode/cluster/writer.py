@@ -57,15 +57,19 @@ class Writer:
         is under way: whether those requests were applied is then unknown.
         """
 
-        async def one(position: int, call: Call[R]) -> R | ApiError:
-            result = await self._call(turn, call)
-            if on_result is not None:
-                on_result(position, result)
-            return result
+        numbered = list(enumerate(calls))
+        left, results = iter(numbered), dict[int, R | ApiError]()
+
+        async def one_by_one() -> None:
+            for position, call in left:
+                results[position] = await self._call(turn, call)
+                if on_result is not None:
+                    on_result(position, results[position])
 
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one(position, call)) for position, call in enumerate(calls)]
-        return [task.result() for task in tasks]
+            for _ in numbered[: self._most]:  # more could not be under way
+                group.create_task(one_by_one())
+        return [results[position] for position, _ in numbered]
 
     async def create_many(
         self,

@@ -29,6 +29,7 @@ from supernode.control.observer import Observer
 from supernode.control.patience import Patience
 from supernode.control.pauses import Pauses
 from supernode.control.records import Key
+from supernode.control.slices import Slices
 from supernode.control.takeover import Deposed, check_term
 from supernode.control.upkeep import Upkeep
 from supernode.control.waiting import waiting_since
@@ -212,9 +213,10 @@ class Allocator:
 
     async def _write_groups(self, draft: Draft, lost: set[str]) -> None:
         """Write what was decided of each group, except for those whose ledgers were not all swapped."""
-        moment = now()
+        moment, slices = now(), Slices()
         wanted = list(draft.confirmed)
         for key, (group, placement) in draft.placed.items():
+            await slices.turn()
             if lost & {member.supernode for member in placement.held}:
                 continue
             self._on_change(key)
@@ -226,6 +228,7 @@ class Allocator:
         calls = [status_patch(resources.CARDGROUPS, g.key, patch, g.resource_version) for g, patch in writes]
         results = await self._writer.run("groups", calls)
         for (group, patch), result in zip(writes, results, strict=True):
+            await slices.turn()
             if self._keep(group, result):
                 self._announce(group, patch)
 

@@ -37,6 +37,7 @@ class FleetState:
         self._dirty: set[str] = set()
         self._views: dict[str, SuperNodeView] = {}
         self._holders: dict[str, frozenset[str]] = {}
+        self._abroad: dict[str, dict[str, int]] = {}
         self._strays: dict[str, dict[str, int]] = {}
         self.ledgers: dict[str, Ledger] = {}
         self.by_group: dict[str, dict[str, dict[str, LedgerEntry]]] = {}
@@ -185,7 +186,7 @@ class FleetState:
             return
         for name in dirty:
             self._read_ledger(name)
-        dirty |= self._find_strays()
+        dirty |= self._find_strays(dirty)
         built = {name: self._build(name) for name in sorted(dirty)}
         rebuilt = {
             name: view for name, view in built.items() if view is not None and _differs(self._views.get(name), view)
@@ -256,16 +257,21 @@ class FleetState:
         if not by_uid:
             del self.by_group[entry.group]
 
-    def _find_strays(self) -> set[str]:
+    def _find_strays(self, read: Iterable[str]) -> set[str]:
         """Find cards that one supernode's ledger books on a node that, by its labels, belongs to another one now.
 
-        Returns the supernodes where this is new or over.
+        read: the supernodes whose ledger or nodes may have changed. Returns the supernodes where this is new or over.
         """
+        assigned = self.discovery.assigned
+        for name in read:
+            booked = self.ledgers[name].booked if name in self.ledgers else {}
+            self._abroad.pop(name, None)
+            if abroad := {node: cards for node, cards in booked.items() if assigned.get(node) != name}:
+                self._abroad[name] = abroad
         strays: dict[str, dict[str, int]] = {}
-        for name, ledger in self.ledgers.items():
-            for node, cards in ledger.booked.items():
-                home = self.discovery.assigned.get(node)
-                if home is not None and home != name:
+        for abroad in self._abroad.values():
+            for node, cards in abroad.items():
+                if (home := assigned.get(node)) is not None:
                     strays.setdefault(home, {})[node] = strays.get(home, {}).get(node, 0) | cards
         changed = {h for h in strays.keys() | self._strays.keys() if strays.get(h) != self._strays.get(h)}
         self._strays = strays

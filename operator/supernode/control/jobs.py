@@ -57,7 +57,7 @@ class JobController:
         self._allocator = allocator
         self._recorder = recorder
         self._observer = observer
-        self._launch = Launch(writer, state.devices)
+        self._launch = Launch(writer, caches.nodes.store, state.devices)
         self._obstacles: dict[str, tuple[Obstacle, float]] = {}
         self._interim: dict[str, float] = {}
         self._turns = Turns(partial(caches.pods.store.by_index, "arriving"))

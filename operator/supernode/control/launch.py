@@ -1,7 +1,8 @@
 """Makes what a job's pods need before they are there, and the pods' manifests.
 
 Files of the group are made from its placement and, for a rank table, from what the vendor's device plugin publishes on
-its nodes; these are read when they are needed and not kept: for a whole fleet they would fill the memory.
+its nodes. Caches keep only whether there is anything; the rest is read when needed: for a whole fleet it would fill
+the memory.
 """
 
 import asyncio
@@ -20,10 +21,13 @@ from supernode.cluster import resources
 from supernode.cluster.errors import AlreadyExists, ApiError, NotFound
 from supernode.cluster.resources import key_of
 from supernode.cluster.session import Session
+from supernode.cluster.store import Store
 from supernode.cluster.writer import Writer
 from supernode.control.devices import DeviceState
 from supernode.control.job import Notice
 from supernode.control.records import Key, PodRecord
+from supernode.control.slices import Slices
+from supernode.topology.discovery import NodeFacts
 from supernode.workload import (
     LAUNCHERS,
     AddressesMissing,
@@ -40,9 +44,6 @@ from supernode.workload.files import object_name
 
 Json = dict[str, Any]
 
-SLICE = 100
-"""Pods rendered before others get their turn: some milliseconds."""
-
 
 class NameTaken(SupernodeError):  # noqa: N818 - what it says of the object
     """An object of a name that the job needs is somebody else's; the text names it."""
@@ -51,8 +52,9 @@ class NameTaken(SupernodeError):  # noqa: N818 - what it says of the object
 class Launch:
     """Turns placed groups into manifests. Used by many jobs side by side."""
 
-    def __init__(self, writer: Writer, devices: DeviceState) -> None:
+    def __init__(self, writer: Writer, nodes: Store[NodeFacts], devices: DeviceState) -> None:
         self._writer = writer
+        self._nodes = nodes
         self._devices = devices
 
     async def prepare(
@@ -65,14 +67,13 @@ class Launch:
         """
         key = (group.job.metadata.namespace or "", group.job.metadata.name)
         files, notices = await self._files(group)
-        clock = time.time_ns()
+        clock, slices = time.time_ns(), Slices()
         pods, claims = [], []
         for rank in ranks:
             claimed = self._claims(group, rank)
             claims += claimed
             pods.append(render_pod(group, rank, files, predicate_time_ns=clock, claims=claimed))
-            if len(pods) % SLICE == 0:
-                await asyncio.sleep(0)
+            await slices.turn()
         if not running and (names := contradicted(group, files)):
             text = f"the template sets {', '.join(names)} to other values than the group's; the template's count"
             notices.append(Notice(Reason.ENVIRONMENT_OVERRIDDEN, text, warning=True))
@@ -101,19 +102,17 @@ class Launch:
         if group.profile.rank_table is None or len(group.members) == 1:
             return render_files(group), []
         try:
-            nodes = await self._nodes(group)
+            nodes = await self._read(group)
             return await asyncio.to_thread(_with_rank_table, group, nodes), []
         except AddressesMissing as problem:
             return render_files(group), [Notice(Reason.RANK_TABLE_MISSING, f"no rank table: {problem}", warning=True)]
 
-    async def _nodes(self, group: PlacedGroup) -> list[Json]:
-        """Of all members. The first is read alone: where it publishes nothing, the others need not be asked."""
-        first, *rest = dict.fromkeys(member.node for member in group.members)
-        nodes = await self._read(group, [first])
-        server_of(nodes[0])
-        return nodes + await self._read(group, rest)
-
-    async def _read(self, group: PlacedGroup, names: list[str]) -> list[Json]:
+    async def _read(self, group: PlacedGroup) -> list[Json]:
+        """The nodes of all members. Where one is known to publish nothing, none need be asked."""
+        names = list(dict.fromkeys(member.node for member in group.members))
+        for name in names:
+            if (facts := self._nodes.get(("", name))) is not None and not facts.tells_addresses:
+                raise AddressesMissing.on(name)
         found = await self._writer.run(("nodes", group.uid), [partial(_read_node, name) for name in names])
         for name, answer in zip(names, found, strict=True):
             if isinstance(answer, NotFound):

@@ -155,6 +155,7 @@ class Leader:
 
     async def _work(self) -> None:
         while True:
+            await asyncio.sleep(0)  # a key that is ready and needs no request would not let others run
             key = await self._queue.get()
             started = time.perf_counter()
             failed = False

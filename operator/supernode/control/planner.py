@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from supernode.api.conditions import Reason
 from supernode.control.observer import Observer
+from supernode.control.slices import Slices
 from supernode.placement import Placement, Refusal, Request, plan
 from supernode.topology.fleet import Fleet
 
@@ -18,9 +19,6 @@ T = TypeVar("T")
 
 INLINE_SECONDS = 0.005
 """A decision expected to take longer goes to a thread; handing it over costs about 0.2 ms and makes the loop share."""
-
-SLICE_SECONDS = 0.010
-"""After so much deciding on the event loop others get their turn."""
 
 _KINDS = 4096
 
@@ -81,7 +79,7 @@ class Planner:
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
         self._expected: dict[Hashable, float] = {}
-        self._spent = 0.0
+        self._slices = Slices()
 
     async def decide(self, fleet: Fleet, ask: Ask) -> tuple[Placement | Refusal, float]:
         """The answer, and the processor seconds it took."""
@@ -92,10 +90,7 @@ class Planner:
             self._expected.clear()
         self._expected[kind] = max(seconds, self._expected.get(kind, 0.0) / 2)
         self._observer.decided("placed" if isinstance(answer, Placement) else str(answer.reason), seconds)
-        self._spent += seconds if inline else 0.0
-        if self._spent > SLICE_SECONDS:
-            self._spent = 0.0
-            await asyncio.sleep(0)
+        await self._slices.turn()
         return answer, seconds
 
     async def run(self, question: Callable[[Fleet, Request], T], fleet: Fleet, request: Request) -> T:

@@ -10,6 +10,7 @@ from supernode.api.errors import SupernodeError
 from supernode.topology.discovery import NodeFacts, Taint
 from supernode.topology.ranges import RangeError, parse_cards
 from supernode.topology.views import ForeignPod
+from supernode.workload import published
 
 Json = dict[str, Any]
 Key = tuple[str, str]
@@ -147,7 +148,7 @@ def foreign_pod(pod: PodRecord, resource: str, holders: Collection[str]) -> Fore
 def convert_node(obj: Json) -> NodeFacts:
     """What a Node object says that the fleet depends on; plain resources such as cpu and memory are left out."""
     meta, spec, status = obj["metadata"], obj.get("spec", {}), obj.get("status", {})
-    conditions = status.get("conditions", ())
+    conditions, annotations = status.get("conditions", ()), meta.get("annotations", {})
     return NodeFacts(
         name=meta["name"],
         labels=meta.get("labels", {}),
@@ -156,7 +157,8 @@ def convert_node(obj: Json) -> NodeFacts:
         unschedulable=bool(spec.get("unschedulable", False)),
         ready=any(c["type"] == "Ready" and c["status"] == "True" for c in conditions),
         taints=tuple(Taint(t["key"], t.get("value", ""), t["effect"]) for t in spec.get("taints", ())),
-        annotations={k: v for k, v in meta.get("annotations", {}).items() if k.startswith(f"{names.GROUP}/")},
+        annotations={k: v for k, v in annotations.items() if k.startswith(f"{names.GROUP}/")},
+        tells_addresses=published(annotations) is not None,
     )
 
 

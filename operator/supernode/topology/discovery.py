@@ -36,7 +36,7 @@ class NodeFacts:
     """What is known of a node that the fleet depends on.
 
     capacity, allocatable: resource name to a number of cards. unhealthy: resource name to cards (bitmask) that
-    something other than the Node object reports as such.
+    something other than the Node object reports as such. tells_addresses: its cards' addresses are published on it.
     """
 
     name: str
@@ -48,6 +48,7 @@ class NodeFacts:
     taints: tuple[Taint, ...] = ()
     annotations: Mapping[str, str] = field(default_factory=dict, hash=False)
     unhealthy: Mapping[str, int] = field(default_factory=dict, hash=False)
+    tells_addresses: bool = False
 
     @property
     def schedulable(self) -> bool:

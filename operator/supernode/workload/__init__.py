@@ -14,7 +14,7 @@ from supernode.workload.files import GroupFiles
 from supernode.workload.identity import pod_name
 from supernode.workload.placed import PlacedGroup
 from supernode.workload.pod import render_files, render_pod
-from supernode.workload.ranktable import AddressesMissing, Server, server_of
+from supernode.workload.ranktable import AddressesMissing, Server, published, server_of
 from supernode.workload.runtimes import LAUNCHERS
 from supernode.workload.service import render_service
 from supernode.workload.shape import WorkerShape, natural_worker, worker_shape
@@ -35,6 +35,7 @@ __all__ = [
     "explain_blocks",
     "natural_worker",
     "pod_name",
+    "published",
     "render_claims",
     "render_files",
     "render_pod",

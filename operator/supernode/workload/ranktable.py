@@ -11,7 +11,7 @@ its neighbours in rank. In the first two formats ranks of servers must not inter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, Self
 
 import orjson
 
@@ -37,6 +37,11 @@ _NETS = ("UB", "UBG", "UBOE", "ROCE")
 class AddressesMissing(SupernodeError):  # noqa: N818 - the name of the reason it becomes
     """There can be no table: a node does not say what it needs, or its format cannot express the placement."""
 
+    @classmethod
+    def on(cls, node: str) -> Self:
+        """The node of this name publishes nothing."""
+        return cls(f"node {node} has no annotation {ANNOTATIONS[0]}; is the vendor's device plugin running?")
+
 
 @dataclass(frozen=True, slots=True)
 class Device:
@@ -55,15 +60,17 @@ class Server:
     devices: Mapping[int, Device]
 
 
+def published(annotations: Mapping[str, str]) -> str | None:
+    """What the device plugin published in a node's annotations, if anything."""
+    return next((annotations[key] for key in ANNOTATIONS if annotations.get(key)), None)
+
+
 def server_of(node: Json) -> Server:
     """A Node object as rank tables need it. Raises AddressesMissing."""
     name = node["metadata"]["name"]
-    annotations = node["metadata"].get("annotations") or {}
-    text = next((annotations[key] for key in ANNOTATIONS if annotations.get(key)), None)
+    text = published(node["metadata"].get("annotations") or {})
     if text is None:
-        raise AddressesMissing(
-            f"node {name} has no annotation {ANNOTATIONS[0]}; is the vendor's device plugin running?"
-        )
+        raise AddressesMissing.on(name)
     addresses = (node.get("status") or {}).get("addresses") or ()
     internal = next((entry["address"] for entry in addresses if entry.get("type") == "InternalIP"), name)
     try:
