@@ -1,12 +1,13 @@
 """What the tests of the API-server layer say often."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
 import yaml
 
-from supernode.cluster.errors import ApiError
+from supernode.cluster.errors import AlreadyExists, ApiError
 from supernode.cluster.resources import CRDS, JsonObject, Resource
 from supernode.cluster.session import Session
 
@@ -26,13 +27,19 @@ async def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
 
 
 async def install_crds(session: Session, *resources: Resource) -> None:
-    """Apply the project's CRDs and wait until the API server serves `resources`."""
+    """Create the project's CRDs and wait until the API server serves `resources`."""
     for path in sorted(_CRD_FILES.glob("*.yaml")):
-        await session.apply(CRDS, yaml.safe_load(path.read_text()))
+        with contextlib.suppress(AlreadyExists):
+            await session.create(CRDS, yaml.safe_load(path.read_text()))
+    for resource in resources:
+        await until_served(session, resource)
+
+
+async def until_served(session: Session, resource: Resource) -> None:
+    """Wait until the API server knows a resource that was just defined."""
     async with asyncio.timeout(30):
-        for resource in resources:
-            while not await _served(session, resource):  # noqa: ASYNC110 (nobody announces it)
-                await asyncio.sleep(0.1)
+        while not await _served(session, resource):  # noqa: ASYNC110 (nobody announces it)
+            await asyncio.sleep(0.1)
 
 
 async def _served(session: Session, resource: Resource) -> bool:

@@ -36,7 +36,7 @@ from supernode.cluster.errors import (
     Unavailable,
     error_from_status,
 )
-from supernode.cluster.resources import LEASES, NODES, PODS, SUPERNODES, JsonObject, Resource
+from supernode.cluster.resources import LEASES, NODES, PODS, SUPERNODES, Resource
 from supernode.cluster.session import Session
 from supernode.cluster.wire import lines
 from testbed.faults import CutWatch, Delay, DropReply, FailAfter, HalfOpen, Refuse
@@ -161,9 +161,7 @@ async def test_an_object_through_its_life(session: Session, namespace: str) -> N
     with pytest.raises(Conflict):
         await session.merge_patch(LEASES, key, stale)
     with pytest.raises(Invalid):
-        await session.json_patch(LEASES, key, [{"op": "test", "path": "/metadata/labels/x", "value": "2"}])
-    operations = [{"op": "remove", "path": "/metadata/labels/x"}]
-    assert "labels" not in (await session.json_patch(LEASES, key, operations))["metadata"]
+        await session.merge_patch(LEASES, key, {"metadata": {"labels": {"not a label": "2"}}})
 
     with pytest.raises(Conflict):
         await session.delete(LEASES, key, uid="00000000-0000-0000-0000-000000000000")
@@ -180,17 +178,6 @@ async def test_dry_runs_change_nothing(session: Session, namespace: str) -> None
     await session.create(LEASES, lease(namespace, "a"), dry_run=True)
     with pytest.raises(NotFound):
         await session.get(LEASES, (namespace, "a"))
-
-
-@pytest.mark.cluster
-async def test_apply_owns_fields(session: Session, namespace: str) -> None:
-    def held_by(holder: str) -> JsonObject:
-        return {"metadata": {"namespace": namespace, "name": "a"}, "spec": {"holderIdentity": holder}}
-
-    await session.apply(LEASES, held_by("me"), field_manager="somebody")
-    with pytest.raises(Conflict, match="somebody"):
-        await session.apply(LEASES, held_by("us"), force=False)
-    assert (await session.apply(LEASES, held_by("us")))["spec"]["holderIdentity"] == "us"
 
 
 @pytest.mark.cluster

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster_helpers import lease, until
+from cluster_helpers import lease, until, until_served
 
 from supernode.cluster.errors import NotFound
 from supernode.cluster.reflector import Reflector
@@ -91,6 +91,32 @@ async def churn(session: Session, namespace: str) -> None:
     await session.delete(LEASES, (namespace, "b"))
     await session.delete(LEASES, (namespace, "c"))
     await create(session, namespace, "c")
+
+
+def new_kind() -> tuple[Resource, JsonObject]:
+    """A kind that nobody has ever had, and its CustomResourceDefinition."""
+    group = f"g{uuid.uuid4().hex[:8]}.example.com"
+    things = Resource(group, "v1", "things", "Thing", namespaced=False)
+    schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
+    definition: JsonObject = {
+        "metadata": {"name": f"things.{group}"},
+        "spec": {
+            "group": group,
+            "names": {"plural": "things", "singular": "thing", "kind": "Thing"},
+            "scope": "Cluster",
+            "versions": [{"name": "v1", "served": True, "storage": True, "schema": schema}],
+        },
+    }
+    return things, definition
+
+
+@asynccontextmanager
+async def defined(session: Session, definition: JsonObject) -> AsyncIterator[None]:
+    await session.create(CRDS, definition)
+    try:
+        yield
+    finally:
+        await session.delete(CRDS, ("", definition["metadata"]["name"]))
 
 
 def is_watch_list(call: Call) -> bool:
@@ -337,18 +363,25 @@ async def test_long_lines_pass(proxied: Session, namespace: str) -> None:
         await until(lambda: reflector.store.get((namespace, "long")) == len(data))
 
 
-async def test_the_servers_own_expiry(session: Session, namespace: str) -> None:
-    """A revision from before the server's memory, such as after a long sleep of this process."""
-    await create(session, namespace, *"abc")
-    async with reflected(session, namespace) as (reflector, _):
-        await reflector.synced.wait()
-    reflector.store.revision = 1
-    again = asyncio.create_task(reflector.run())
-    await until(lambda: reflector.relists == 2)
-    again.cancel()
-    await asyncio.wait([again])
-    assert reflector.errors == 0
-    await agrees(reflector, session, namespace)
+async def test_the_servers_own_expiry(session: Session) -> None:
+    """A revision from before the server's memory, such as after a long sleep of this process.
+
+    Of a kind that is new the server remembers nothing from before it was defined.
+    """
+    things, definition = new_kind()
+    async with defined(session, definition):
+        await until_served(session, things)
+        for name in "abc":
+            await session.create(things, {"metadata": {"name": name}})
+        async with reflected(session, "", resource=things) as (reflector, _):
+            await reflector.synced.wait()
+        reflector.store.revision = 1
+        again = asyncio.create_task(reflector.run())
+        await until(lambda: reflector.relists == 2)
+        again.cancel()
+        await asyncio.wait([again])
+        assert reflector.errors == 0
+        await agrees(reflector, session, "")
 
 
 async def test_a_server_without_marked_bookmarks(proxy: Proxy, proxied: Session, namespace: str) -> None:
@@ -403,29 +436,15 @@ async def test_a_list_beside_the_watch_that_arrives_late_changes_nothing(
 
 
 async def test_a_resource_that_is_not_installed_yet(session: Session, caplog: pytest.LogCaptureFixture) -> None:
-    group = f"g{uuid.uuid4().hex[:8]}.example.com"
-    things = Resource(group, "v1", "things", "Thing", namespaced=False)
-    schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
-    crd: JsonObject = {
-        "metadata": {"name": f"things.{group}"},
-        "spec": {
-            "group": group,
-            "names": {"plural": "things", "singular": "thing", "kind": "Thing"},
-            "scope": "Cluster",
-            "versions": [{"name": "v1", "served": True, "storage": True, "schema": schema}],
-        },
-    }
+    things, definition = new_kind()
     async with reflected(session, "", resource=things, convert=lambda obj: obj["metadata"]["uid"]) as (reflector, _):
         await until(lambda: reflector.errors >= 1)
         assert "waiting for its CustomResourceDefinition" in caplog.text
         assert not reflector.synced.is_set()
-        await session.create(CRDS, crd)
-        try:
+        async with defined(session, definition):
             await asyncio.wait_for(reflector.synced.wait(), 20)
             await session.create(things, {"metadata": {"name": "a"}})
             await until(lambda: ("", "a") in reflector.store)
-        finally:
-            await session.delete(CRDS, ("", f"things.{group}"))
         await until(lambda: len(reflector.store) == 0)
 
 

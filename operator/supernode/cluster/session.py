@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -33,8 +33,7 @@ OnResponse = Callable[[str, str, int], None]
 
 Propagation = Literal["Background", "Foreground", "Orphan"]
 
-_MERGE, _JSON_PATCH = "application/merge-patch+json", "application/json-patch+json"
-_APPLY = "application/apply-patch+yaml"
+_MERGE = "application/merge-patch+json"
 _MANAGED: Mapping[str, str] = {"fieldManager": FIELD_MANAGER}
 _CONNECT_PAUSE_SECONDS = 0.2
 
@@ -158,27 +157,8 @@ class Session:
         self, resource: Resource, key: Key, patch: JsonObject, *, subresource: str | None = None
     ) -> JsonObject:
         """Apply a JSON merge patch (RFC 7386); a ``metadata.resourceVersion`` in it is a precondition."""
-        return await self._patch(resource, key, patch, _MERGE, subresource)
-
-    async def json_patch(
-        self, resource: Resource, key: Key, operations: Sequence[JsonObject], *, subresource: str | None = None
-    ) -> JsonObject:
-        """Apply a JSON patch (RFC 6902); a failed ``test`` operation raises Invalid."""
-        return await self._patch(resource, key, operations, _JSON_PATCH, subresource)
-
-    async def apply(
-        self,
-        resource: Resource,
-        obj: JsonObject,
-        *,
-        field_manager: str = FIELD_MANAGER,
-        force: bool = True,
-        subresource: str | None = None,
-    ) -> JsonObject:
-        """Server-side apply: create the object or own exactly these fields. Without `force`, others' raise Conflict."""
-        params = {"fieldManager": field_manager, "force": "true" if force else "false"}
-        body = {"apiVersion": resource.api_version, "kind": resource.kind, **obj}
-        return await self._patch(resource, key_of(obj), body, _APPLY, subresource, params)
+        request = Request("PATCH", _path(resource, key, subresource), _MANAGED, _encoded(patch), _MERGE)
+        return await self._send("patch", resource, request)
 
     async def delete(
         self,
@@ -230,18 +210,6 @@ class Session:
             raise Unavailable(f"the watch of {resource} broke: {words_of(error)}") from error
         finally:
             self._count("watch", resource.plural, code)
-
-    async def _patch(
-        self,
-        resource: Resource,
-        key: Key,
-        patch: object,
-        content_type: str,
-        subresource: str | None,
-        params: Mapping[str, str] = _MANAGED,
-    ) -> JsonObject:
-        path = _path(resource, key, subresource)
-        return await self._send("patch", resource, Request("PATCH", path, params, _encoded(patch), content_type))
 
     async def _send(
         self, verb: str, resource: Resource | None, request: Request, seconds: float | None = None
