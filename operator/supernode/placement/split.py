@@ -134,11 +134,16 @@ def best_fit(order: Sequence[int], caps: Sequence[int], amounts: Sequence[int]) 
 
 def _knapsack(windows: Sequence[Window], size: int) -> Known:
     """The exact answer for these windows by dynamic programming: prices[i] for i steps, the last for `size` or more."""
-    prices = np.full(size + 1, FAR, np.int64)
-    prices[0] = 0
-    history = [prices]
-    for window in windows:
-        prices = _add(prices, window)
+    nothing = np.full(size + 1, FAR, np.int64)
+    nothing[0] = 0
+    prices = nothing.copy()
+    np.minimum.at(prices, np.minimum(windows[0].steps, size), windows[0].prices)
+    history = [nothing, prices]
+    most = [int(window.steps[0]) for window in windows]
+    reached, left = most[0], sum(most[1:])
+    for window, more in zip(windows[1:], most[1:], strict=True):
+        reached, left = reached + more, left - more
+        prices = _add(prices, window, max(0, size - left), min(size, reached))
         history.append(prices)
     if prices[size] >= FAR:
         return Known()
@@ -165,16 +170,20 @@ def _origin(before: Ints, at: int, share: int) -> int | None:
     return first + int(before[first:].argmin())
 
 
-def _add(prices: Ints, window: Window) -> Ints:
-    """One more child, which may take any of its window's shares at their prices."""
+def _add(prices: Ints, window: Window, first: int, end: int) -> Ints:
+    """One more child, which may take any of its window's shares at their prices. first, end: the states to bring up to
+    date, the first from which the other children can still reach the last, and the furthest that all so far come."""
     last, most = len(prices) - 1, int(window.steps[0])
-    padded = np.concatenate((np.full(most, FAR, np.int64), prices))
-    shifted = np.ndarray((most + 1, last + 1), np.int64, padded, strides=padded.strides * 2)
-    best = prices
-    for first in range(0, len(window.steps), TOGETHER):
-        steps, costs = (part[first : first + TOGETHER] for part in (window.steps, window.prices))
-        best = np.minimum(best, (shifted[most - steps] + costs[:, None]).min(axis=0))
-    cheapest_from = np.minimum.accumulate(prices[::-1])[::-1]
-    beyond = cheapest_from[np.maximum(0, last - window.steps)] + window.prices
-    best[last] = min(int(best[last]), int(beyond.min()))
-    return np.asarray(best, np.int64)
+    best = prices.copy()
+    if first <= min(end, last - 1):
+        padded = np.concatenate((np.full(most, FAR, np.int64), prices[: end + 1]))
+        shifted = np.ndarray((most + 1, end + 1), np.int64, padded, strides=padded.strides * 2)[:, first:]
+        for part in range(0, len(window.steps), TOGETHER):
+            steps, costs = (of[part : part + TOGETHER] for of in (window.steps, window.prices))
+            found = (shifted[most - steps] + costs[:, None]).min(axis=0)
+            np.minimum(best[first : end + 1], found, out=best[first : end + 1])
+    if end == last:
+        cheapest = np.minimum.accumulate(prices[max(0, last - most) :][::-1])
+        beyond = cheapest[np.minimum(last, window.steps)] + window.prices
+        best[last] = min(int(best[last]), int(beyond.min()))
+    return best
