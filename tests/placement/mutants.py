@@ -96,7 +96,7 @@ FAULTS = (
     Fault("spread", "amount == held[rack]", "amount >= held[rack] - 1"),
     Fault("search", "count > task.most_supernodes else count", "count > task.most_supernodes + 1 else count"),
     Fault("search", "if table.usable is None and (true :=", "if False and (true :="),
-    Fault("racks", "-(-(p * asked + best[racks - 1]) // q)", "-(-(p * asked + best[racks - 1]) // q) + 1"),
+    Fault("racks", "-(-(asked + best[racks - 1]) // v)", "-(-(asked + best[racks - 1]) // v) + 1"),
     Fault("search", "all(counts[index - node] <= most for", "all(counts[index - node] <= most + 1 for"),
     Fault("search", "best <= (floor, int(preference[index]), index)", "best[0] <= floor + (1 << 40)"),
     Fault("single", "partly if len(partly) else nodes, side", "nodes, side"),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from math import gcd
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +16,6 @@ from supernode.placement.coding import Coding
 from supernode.placement.cover import Covers
 from supernode.placement.rows import Ints, Row, cached_row, cumulated
 from supernode.placement.split import Shares, even_split, fewest
-
-MANY_RATES = 64
-"""Rates tried for a bound; a rate left out only makes it lower."""
 
 
 class Racks:
@@ -91,17 +87,17 @@ class Racks:
         """By j, a lower bound of the price of j * step members, up to `most`; wholly free nodes are not counted.
 
         The racks are the fewest there can be. Of the nodes it is the Lagrange bound of `Covers`, for all numbers at
-        once: with a price of p / q nodes per member, the r best racks say how many nodes any r racks need. The bound is
-        highest where two racks, or two nodes of one, are equally good, so only such rates are tried.
+        once: at a price of 1 / v nodes per member, the r best racks say how many nodes any r racks need. Between two of
+        these prices, at which a node that takes v costs what it brings, every rack would have the same nodes chosen.
         """
         asked = np.arange(most // self.step + 1) * self.step
         racks = np.searchsorted(np.cumsum(np.sort(self.caps)[::-1]), asked) + 1
         reach = np.minimum(self.reach, self.caps[:, None])[self.caps > 0, 1:]
         count = np.arange(1, reach.shape[1] + 1)
         nodes = np.zeros(len(asked), np.int64)
-        for p, q in _rates(reach):
-            best = np.cumsum(np.sort((q * count - p * reach).min(axis=1)))
-            np.maximum(nodes, -(-(p * asked + best[racks - 1]) // q), out=nodes)
+        for v in np.flatnonzero(np.bincount(np.diff(reach, axis=1, prepend=0).ravel(), minlength=1))[1:].tolist():
+            best = np.cumsum(np.sort((v * count - reach).min(axis=1)))
+            np.maximum(nodes, -(-(asked + best[racks - 1]) // v), out=nodes)
         prices: Ints = racks * self.coding.unit(1) + nodes * self.coding.unit(0)
         prices[0] = 0
         return prices
@@ -128,26 +124,6 @@ class Racks:
         prices = self._table(most)
         ends = (np.minimum(self.caps, most) // self.step + 1).tolist()
         return [cached_row(row[:end].tobytes(), self.step) for row, end in zip(prices, ends, strict=True)]
-
-
-def _rates(reach: Ints) -> list[tuple[int, int]]:
-    """Nodes per member, as reduced fractions, at which two of the things that racks could give are equally good; a few
-    of them where there are many. reach[d, k - 1]: what k nodes take."""
-    rises = np.diff(reach, axis=1, prepend=0)
-    rises = rises[rises > 0]
-    if not len(rises):
-        return []
-    least, largest = 1 / int(rises.max()), 1 / int(rises.min())
-    rates = sorted(
-        {
-            (p // gcd(p, q), q // gcd(p, q))
-            for p in range(1, reach.shape[1] + 1)
-            for q in range(1, int(reach.max()) + 1)
-            if least <= p / q <= largest
-        },
-        key=lambda rate: rate[0] / rate[1],
-    )
-    return rates[:: -(-len(rates) // MANY_RATES)]
 
 
 def node_counts(reach: Ints, members: Ints) -> Ints:
