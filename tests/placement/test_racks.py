@@ -7,7 +7,7 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from supernode.placement import Block, Placement, Request, plan, sums
+from supernode.placement import Block, Placement, Request, plan, pool, sums
 from supernode.placement.coding import FAR, Coding
 from supernode.placement.racks import Racks, fewest_whole
 from supernode.placement.rows import cumulated
@@ -169,29 +169,36 @@ def partly_used(fleet: list[list[list[int]]]) -> Fleet:
 
 def test_floors_below_the_prices_do_not_decide(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sums, "MANY", 0)
+    monkeypatch.setattr(pool, "TRIES", 0)
     found = plan(partly_used([[[0, 2], [1, 4, 3]], [[2, 2, 3], [1], [0, 1, 1, 3], [4]]]), Request("r", 19, 1))
     assert isinstance(found, Placement)
     assert found.spans == found.minimal == {"supernode": 2, "rack": 3, "node": 7}
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.lists(SUPERNODE, min_size=2, max_size=4), st.data())
-def test_several_supernodes_priced_by_floors_touch_as_few_nodes(
+@given(st.lists(SUPERNODE, min_size=2, max_size=6), st.data())
+def test_several_supernodes_pooled_or_priced_by_floors_touch_as_few_nodes(
     fleet: list[list[list[int]]], data: st.DataObject
 ) -> None:
-    """Large supernodes are not added up: the split by lower bounds must come to the same."""
+    """The exact knapsack decides; supernodes that are pooled, and the split by lower bounds, must come to the same."""
     room = sum(map(sum, (rack for supernode in fleet for rack in supernode)))
     if not room:
         return
     size = data.draw(st.sampled_from([1, 1, 2, 3]))
     members = size * data.draw(st.integers(1, max(1, room // size)))
     request = Request("r", members, 1, blocks=(Block("supernode", size),))
-    expected = plan(partly_used(fleet), request)
+    pooled = plan(partly_used(fleet), request)
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pool, "TRIES", 0)
+        expected = plan(partly_used(fleet), request)
         patch.setattr(sums, "MANY", 0)
-        found = plan(partly_used(fleet), request)
-    assert type(expected) is type(found)
-    if not isinstance(expected, Placement) or not isinstance(found, Placement):
+        by_floors = plan(partly_used(fleet), request)
+    if not isinstance(expected, Placement):
+        assert not isinstance(pooled, Placement)
+        assert not isinstance(by_floors, Placement)
         return
-    assert (found.spans, found.minimal, found.proven) == (expected.spans, expected.minimal, True)
-    event(f"over {found.spans['supernode']} supernodes")
+    for found in (pooled, by_floors):
+        assert isinstance(found, Placement)
+        assert (found.spans, found.minimal, found.proven) == (expected.spans, expected.minimal, True)
+        assert len(found.members) == members
+    event(f"over {expected.spans['supernode']} supernodes")

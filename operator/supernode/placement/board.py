@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, MutableMapping, Sequence
+from collections.abc import Callable, Hashable, MutableMapping, Sequence
 from copy import copy
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -76,7 +77,7 @@ class Board:
         self._kind_loose: Ints = np.zeros(0, np.int64)
         self._kind_whole: NDArray[np.bool_] = np.zeros(0, np.bool_)
         self._kind_ill: NDArray[np.bool_] = np.zeros(0, np.bool_)
-        self._reach: dict[int, Ints] = {}
+        self._kept: dict[Hashable, tuple[Callable[[Plot], Ints], Ints]] = {}
         self._inner: dict[bool | None, Ints] = {}
         self._reserves: Ints = np.zeros(supernodes, np.int64)
         self._sums: Ints = np.zeros((0, 0), np.int64)
@@ -105,10 +106,10 @@ class Board:
         room[plot.owners(len(levels) - 1)] = levels[-1]
         self._ailing[plot.index] = np.bincount(plot.owners(0)[self._kind_ill[kinds]], minlength=len(plot.views))
         self._settle(plot, room)
-        for level, reach in self._reach.items():
-            reach[plot.index] = self._reach_of(plot, level)
         for whole, inner in self._inner.items():
             inner[plot.where[1]] = self._inner_of(plot, whole)
+        for rows, kept in self._kept.values():
+            kept[plot.index] = rows(plot)
         self._unsummed[plot.index] = True
 
     def _settle(self, plot: Plot, room: Ints) -> None:
@@ -143,9 +144,18 @@ class Board:
 
     def reach(self, level: int) -> Ints:
         """By supernode and k, what its k roomiest domains of a level take."""
-        if level not in self._reach:
-            self._reach[level] = self._reach_of(self.ground.everything(), level)
-        return self._reach[level]
+        return self.kept(("reach", level), partial(self._reach_of, level))
+
+    def kept(self, key: Hashable, rows: Callable[[Plot], Ints]) -> Ints:
+        """What `rows` says of each supernode, worked out again only where one changed."""
+        if key not in self._kept:
+            self._kept[key] = rows, rows(self.ground.everything())
+        return self._kept[key][1]
+
+    @property
+    def reserved(self) -> bool:
+        """Whether any supernode has a reserve."""
+        return bool(self._reserves.any())
 
     def inner(self, whole: bool | None = None) -> Ints:
         """By domain of nodes and k, what its k roomiest nodes take. whole: only those that are wholly free, or only the
@@ -166,7 +176,7 @@ class Board:
             rooms[self.whole[where] != whole] = 0
         return rooms
 
-    def _reach_of(self, plot: Plot, level: int) -> Ints:
+    def _reach_of(self, level: int, plot: Plot) -> Ints:
         widest = int(np.diff(self.ground.first[level]).max())
         return cumulated(self.caps[level][plot.where[level]], plot.sizes[level], widest)
 
@@ -212,8 +222,12 @@ class Board:
     def _largest(self) -> tuple[int, int]:
         """The most members that a rack and a supernode could ever take, of those that are asked for."""
         nodes = self._widest, int(np.diff(self.ground.first[0]).max())
-        full = self.shape.packing.capacity((1 << self.shape.profile.cards_per_node) - 1)
-        return min(self.limit, nodes[0] * full), min(self.limit, nodes[1] * full)
+        return min(self.limit, nodes[0] * self.most_of_node), min(self.limit, nodes[1] * self.most_of_node)
+
+    @property
+    def most_of_node(self) -> int:
+        """The most members that a node takes by its profile."""
+        return self.shape.packing.capacity((1 << self.shape.profile.cards_per_node) - 1)
 
     def _sum(self, supernodes: Ints) -> None:
         """Bring the prices of these supernodes up to date."""
@@ -236,7 +250,7 @@ class Board:
         """
         top, per_node, coding = len(self.shape.above), self.shape.per_node, self.coding
         near = None if per_node or not top else self._near(members)
-        if near is not None and not self._reserves.any() and top > 1:
+        if near is not None and not self.reserved and top > 1:
             return np.where(near < FAR, near, np.where(self.room < members, FAR, near.min() + 1))
         levels = range(1 if per_node else 0, top)
         floors = np.where(self.room < members, FAR, members // per_node * coding.unit(0) if per_node and top else 0)

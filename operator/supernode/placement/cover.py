@@ -75,7 +75,8 @@ class Covers:
         """
         lines = np.arange(0, max(1, int(self._reach[:, 1].max())), self.step)
         rows = _lines(self._reach, lines)
-        chosen = _choose(rows, self.total - lines * self.parts, self._bound, self.count)
+        need = self.total - lines * self.parts
+        chosen = mended(rows, need, self._bound.fixed, self._bound.open, self.count)
         if chosen is None:
             return None
         held = _held(self._reach[chosen], self.parts)
@@ -122,11 +123,15 @@ def _bound(reach: Ints, count: int, total: int) -> _Bound:
     return _Bound(fewest, rows[fixed], rows[~fixed & (inside | (least <= last + loss))])
 
 
-def _choose(rows: Ints, need: Ints, bound: _Bound, count: int) -> NDArray[np.intp] | None:
-    """`count` rows that together reach what is needed: the roomiest, mended by exchanges; last, the best fit."""
-    free = count - len(bound.fixed)
-    taken, left = bound.open[:free], bound.open[free:]
-    held = rows[bound.fixed].sum(axis=0) + rows[taken].sum(axis=0)
+def mended(
+    rows: Ints, need: Ints, fixed: NDArray[np.intp], among: NDArray[np.intp], count: int
+) -> NDArray[np.intp] | None:
+    """`count` rows that together reach what is needed in every column, the fixed ones and others: the first of these,
+    mended by exchanges; last, the one that fits best. Rows come roomiest first, and their first column is their room.
+    """
+    free = count - len(fixed)
+    taken, left = among[:free], among[free:]
+    held = rows[fixed].sum(axis=0) + rows[taken].sum(axis=0)
     for _ in range(_TRIES):
         lacking = int(np.maximum(need - held, 0).sum())
         if not lacking:
@@ -146,7 +151,7 @@ def _choose(rows: Ints, need: Ints, bound: _Bound, count: int) -> NDArray[np.int
         best = fits[np.lexsort((left[fits], rows[left[fits], 0]))[:1]]
         if len(best) and rows[left[best[0]], 0] < rows[taken[out], 0]:
             taken[out] = left[best[0]]
-    return np.sort(np.concatenate((bound.fixed, taken)))
+    return np.sort(np.concatenate((fixed, taken)))
 
 
 def _held(reach: Ints, racks: int) -> Ints:

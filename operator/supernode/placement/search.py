@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from supernode.placement import lone, single, whole
+from supernode.placement import lone, pool, single, whole
 from supernode.placement.board import Board
 from supernode.placement.coding import FAR
 from supernode.placement.fronts import Dim, Front, FrontTree, Knapsack, OverBudgetError, touch
@@ -92,7 +92,11 @@ def _choose(board: Board, count: int, members: int) -> _Choice:
     if count > 1 and not board.shape.above:
         return _Choice(count * unit, lambda: lone.columns(board, count, members))
     if count > 1:
-        return _several(board, count, members, unit)
+        pooled = pool.choose(board, count, members) if pool.applies(board) else None
+        if pooled is None:
+            return _several(board, count, members, unit)
+        price, racks = pooled
+        return _Choice(price, lambda: pool.columns(board, racks))
     price, index = _one(board, members, unit)
     return _Choice(price, lambda: _columns(board, [(index, place(board.table(index), members))]))
 

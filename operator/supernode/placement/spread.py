@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate
 
 import numpy as np
 
 from supernode.placement.fronts import level_out
-from supernode.placement.rows import stacked
-from supernode.placement.split import best_fit, cheapest_split, even_split, fewest
+from supernode.placement.rows import Ints, stacked
+from supernode.placement.split import Shares, best_fit, cheapest_split, even_split, fewest
 from supernode.placement.tables import Tables
+from supernode.topology.fleet import Node
 
 Spot = tuple[int, int]
 """(index of a node in its view, members on it)."""
+
+
+Rules = tuple[int, bool]
+"""Members of a node come in multiples of the first; whether wholly free nodes are counted."""
 
 
 def place(table: Tables, members: int, floor: int | None = None) -> list[Spot]:
@@ -28,19 +33,35 @@ def place(table: Tables, members: int, floor: int | None = None) -> list[Spot]:
 
 
 def _over_racks(table: Tables, members: int, floor: int | None) -> list[Spot]:
-    """Nodes of a supernode of racks. Racks that give all they have need no second look."""
-    caps, held = table.caps[0], table.racks.reach[:, -1]
-    given = np.zeros(len(held), np.bool_)
+    """Nodes of a supernode of racks."""
+    view, shares = table.view, table.split(members, floor)[1]
+    caps, bounds = (table.caps[0], table.racks.reach[:, -1]), np.array(view.layout.bounds[0])
+    nodes, amounts = of_racks(shares, caps, bounds, lambda start, end: view.nodes[start:end], _rules(table))
+    return list(zip(nodes.tolist(), amounts.tolist(), strict=True))
+
+
+def of_racks(
+    shares: Shares, caps: tuple[Ints, Ints], bounds: Ints, nodes: Callable[[int, int], Sequence[Node]], rules: Rules
+) -> tuple[Ints, Ints]:
+    """Nodes, ascending, and their members, for (rack, members). Racks that give all they have need no second look.
+
+    caps: what each node and each rack takes. bounds: of the racks' nodes. nodes: those from an index up to another.
+    """
+    given = np.zeros(len(caps[1]), np.bool_)
     spots: list[Spot] = []
-    bounds = table.view.layout.bounds[0]
-    for rack, amount in table.split(members, floor)[1]:
-        if amount == held[rack]:
+    for rack, amount in shares:
+        if amount == caps[1][rack]:
             given[rack] = True
             continue
-        start, end = bounds[rack : rack + 2]
-        spots += [(start + node, share) for node, share in _share_nodes(table, start, caps[start:end].tolist(), amount)]
-    nodes = np.flatnonzero(np.repeat(given, np.diff(bounds)) & (caps > 0))
-    return sorted([*spots, *zip(nodes.tolist(), caps[nodes].tolist(), strict=True)])
+        start, end = bounds[rack : rack + 2].tolist()
+        part = share_nodes(nodes(start, end), caps[0][start:end].tolist(), amount, rules)
+        spots += [(start + node, share) for node, share in part]
+    amounts = np.where(np.repeat(given, np.diff(bounds)), caps[0], 0)
+    if spots:
+        taken, of = np.array(spots, np.int64).T
+        amounts[taken] = of
+    chosen = np.flatnonzero(amounts)
+    return chosen, amounts[chosen]
 
 
 def _descend(table: Tables, above: int, domain: int, members: int) -> list[Spot]:
@@ -48,7 +69,8 @@ def _descend(table: Tables, above: int, domain: int, members: int) -> list[Spot]
     start, end = table.view.layout.bounds[above - 1][domain : domain + 2]
     caps: list[int] = table.caps[above - 1][start:end].tolist()
     if above == 1:
-        return [(start + node, amount) for node, amount in _share_nodes(table, start, caps, members)]
+        found = share_nodes(table.view.nodes[start:end], caps, members, _rules(table))
+        return [(start + node, amount) for node, amount in found]
     if above == len(table.shape.above):
         _, parts = table.split(members)
     else:
@@ -60,19 +82,18 @@ def _descend(table: Tables, above: int, domain: int, members: int) -> list[Spot]
     return [spot for child, amount in parts for spot in _descend(table, above - 1, start + child, amount)]
 
 
-def _share_nodes(table: Tables, start: int, caps: list[int], members: int) -> list[Spot]:
+def share_nodes(nodes: Sequence[Node], caps: list[int], members: int, rules: Rules) -> list[Spot]:
     """The fewest nodes, of these the fewest wholly free ones, evenly used, those with the least room first; of equals
     those with fewest free cards, and none ailing."""
     if members == sum(caps):
         return [(node, cap) for node, cap in enumerate(caps) if cap]
-    nodes = table.view.nodes
     usable = [node for node, cap in enumerate(caps) if cap]
-    order = sorted(usable, key=lambda at: (nodes[start + at].free.bit_count(), nodes[start + at].ailing, at))
-    step = table.shape.steps[table.shape.profile.node_index]
-    if not table.coding.low:
+    order = sorted(usable, key=lambda at: (nodes[at].free.bit_count(), nodes[at].ailing, at))
+    step, counts_whole = rules
+    if not counts_whole:
         return sorted((order[at], amount) for at, amount in even_split([caps[node] for node in order], members, step))
-    whole = [node for node in order if nodes[start + node].wholly_free]
-    partly = [node for node in order if not nodes[start + node].wholly_free]
+    whole = [node for node in order if nodes[node].wholly_free]
+    partly = [node for node in order if not nodes[node].wholly_free]
     count = fewest(sorted((caps[node] for node in order), reverse=True), members)
     roomy, others = (sorted(part, key=lambda node: -caps[node]) for part in (whole, partly))
     taken = _fewest_whole([caps[node] for node in roomy], [caps[node] for node in others], members, count)
@@ -82,6 +103,10 @@ def _share_nodes(table: Tables, start: int, caps: list[int], members: int) -> li
     if sum(node in whole for node, _ in tightest) == taken:
         return tightest
     return sorted(best_fit(whole, caps, shares[:taken]) + best_fit(partly, caps, shares[taken:]))
+
+
+def _rules(table: Tables) -> Rules:
+    return table.shape.steps[table.shape.profile.node_index], table.coding.low > 0
 
 
 def _fewest_whole(whole: Sequence[int], partly: Sequence[int], members: int, count: int) -> int:
