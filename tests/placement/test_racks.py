@@ -175,6 +175,23 @@ def test_floors_below_the_prices_do_not_decide(monkeypatch: pytest.MonkeyPatch) 
     assert found.spans == found.minimal == {"supernode": 2, "rack": 3, "node": 7}
 
 
+@pytest.mark.parametrize(
+    ("fleet", "spans"),
+    [
+        ([[[4]], [[1, 3], [0, 2, 2]], [[1, 4], [1]]], (2, 3, 4)),
+        ([[[0, 0], [4]], [[2, 1, 2]], [[2], [2], [1]]], (2, 4, 6)),
+    ],
+    ids=["one node more than its bound", "one rack more"],
+)
+def test_supernodes_are_pooled_where_counts_are_above_their_bounds(
+    fleet: list[list[list[int]]], spans: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr("supernode.placement.search._several")
+    found = plan(partly_used(fleet), Request("r", 10, 1))
+    assert isinstance(found, Placement)
+    assert tuple(found.spans.values()) == tuple(found.minimal.values()) == spans
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.lists(SUPERNODE, min_size=2, max_size=6), st.data())
 def test_several_supernodes_pooled_or_priced_by_floors_touch_as_few_nodes(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -10,9 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from supernode.placement.rows import Ints
 from supernode.topology.fleet import Kind, SuperNodeView
 
 Indices = NDArray[np.intp]
+
+MANY_KEPT = 8
+"""Arrays that `Ground.kept` keeps, those asked for last."""
 
 MANY_KINDS = 4096
 """Kinds of nodes seen, beyond which those that are gone are forgotten."""
@@ -62,6 +66,14 @@ def plot_of(views: Sequence[SuperNodeView], kinds: dict[Kind, int]) -> Plot:
     return Plot(views, np.arange(len(views)), kinds, sizes, starts, where)
 
 
+def node_starts(starts: Sequence[Indices], level: int) -> Indices:
+    """The first node of each domain of a level above the node. starts: as in `Plot`."""
+    found = starts[level - 1]
+    for inner in reversed(starts[: level - 1]):
+        found = inner[found]
+    return found
+
+
 def _before(sizes: Indices) -> Indices:
     """How many come before each."""
     before: Indices = np.cumsum(sizes) - sizes
@@ -86,6 +98,7 @@ class Ground:
         self.changed: Indices = np.zeros(0, np.intp)
         self.epoch = self.tick = 0
         self.notes: dict[Hashable, Any] = {}
+        self._kept: dict[Hashable, tuple[int, Ints]] = {}
         self._each: Indices = np.zeros(0, np.intp)
         self._each_at = -1
 
@@ -110,6 +123,7 @@ class Ground:
         self.epoch += 1
         self.kinds = {}
         self.notes = {}
+        self._kept = {}
         self.changed = np.full(len(self.views), self.tick, np.intp)
         plot = plot_of(self.views, self.kinds)
         self.first = [np.concatenate(([0], np.cumsum(size))) for size in plot.sizes]
@@ -128,6 +142,18 @@ class Ground:
             self._each[plot.where[0]] = plot.kinds
             self._each_at = self.tick
         return self._each
+
+    def kept(self, key: Hashable, level: int, rows: Callable[[Plot], Ints]) -> Ints:
+        """What `rows` says of each domain of a level, worked out again only where a supernode changed."""
+        tick, found = self._kept.pop(key, (-1, None))
+        if found is None:
+            found = rows(self.everything())
+        elif (plot := self.since(tick)) is not None:
+            found[plot.where[level]] = rows(plot)
+        self._kept[key] = self.tick, found
+        if len(self._kept) > MANY_KEPT:
+            del self._kept[next(iter(self._kept))]
+        return found
 
     def everything(self) -> Plot:
         """All supernodes. Needs one to be there."""

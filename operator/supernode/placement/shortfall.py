@@ -16,8 +16,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from supernode.placement.ground import Ground
-from supernode.placement.rows import Ints
+from supernode.placement.ground import Ground, Indices, Plot, node_starts
+from supernode.placement.rows import Ints, cumulated
 from supernode.placement.shape import Shape
 from supernode.topology.cards import Packing
 from supernode.topology.fleet import SuperNodeView
@@ -38,18 +38,27 @@ class Keep(Enum):
 @dataclass(frozen=True, slots=True)
 class Steps:
     """The steps of one level. Step i costs prices[i], and lies in domain homes[i]. It joins `size` steps of the level
-    before, which are order[first[i]] and those that follow."""
+    before: with those of its domain in ascending order, the one of rank ranks[i] and those that follow.
+
+    below: prices of the level before, by domain. starts: of the domains in it, one longer.
+    """
 
     prices: Ints
     homes: Ints
-    order: Ints
-    first: Ints
+    ranks: Ints
+    below: Ints
+    starts: Ints
     size: int
 
     def parts(self, chosen: Ints) -> Ints:
         """The steps of the level before that these steps join."""
-        at: Ints = (self.first[chosen][:, None] + np.arange(self.size)).ravel()
-        return self.order[at]
+        domains, at = np.unique(self.homes[chosen], return_inverse=True)
+        counts = self.starts[domains + 1] - self.starts[domains]
+        before = np.cumsum(counts) - counts
+        inside = np.arange(int(counts.sum())) + np.repeat(self.starts[domains] - before, counts)
+        order = inside[ascending(np.repeat(domains, counts), self.below[inside])]
+        found: Ints = order[((before[at] + self.ranks[chosen])[:, None] + np.arange(self.size)).ravel()]
+        return found
 
 
 class Shortfall:
@@ -68,22 +77,29 @@ class Shortfall:
         self.shape = shape
         self.empty = empty
         self.first_node = ground.first[0]
-        each = ground.each
-        by_kind, self.convex = _by_kind(ground, shape.packing, empty=empty)
-        table = by_kind[each]
-        cordoned = [at for at, view in enumerate(self.views) if view.cordoned and not empty]
-        if cordoned:
-            closed, convex = _by_kind(ground, shape.packing, cordoned=True)
-            self.convex = self.convex and convex
-            for start, end in self._nodes_of(cordoned):
-                table[start:end] = closed[each[start:end]]
+        self.convex = True
+        table = self._table(ground.each, self.views)
         if keep is not Keep.NOTHING:
             kept = [at for at, view in enumerate(self.views) if view.reserve]
             for at, (start, end) in zip(kept, self._nodes_of(kept), strict=True):
                 _KEEPERS[keep](table[start:end], self.views[at])
         self.per_node = table.shape[1]
         self._each = table.ravel()
+        self._changed = keep is not Keep.NOTHING
         self.levels = self._join_all()
+
+    def _table(self, kinds: Indices, views: Sequence[SuperNodeView]) -> Ints:
+        """By node, one supernode after the other, what each of its steps costs, reserves aside."""
+        by_kind, convex = _by_kind(self.ground, self.shape.packing, empty=self.empty)
+        self.convex = self.convex and convex
+        table = by_kind[kinds]
+        shut = [view.cordoned for view in views]
+        if any(shut) and not self.empty:
+            closed, convex = _by_kind(self.ground, self.shape.packing, cordoned=True)
+            self.convex = self.convex and convex
+            inside = np.repeat(shut, [len(view.nodes) for view in views])
+            table[inside] = closed[kinds[inside]]
+        return table
 
     def _nodes_of(self, views: Sequence[int]) -> Iterator[tuple[int, int]]:
         return ((int(self.first_node[at]), int(self.first_node[at + 1])) for at in views)
@@ -110,19 +126,38 @@ class Shortfall:
         return np.repeat(np.arange(self.first_node[-1]), self.per_node)
 
     def _join_all(self) -> list[Steps]:
-        steps, found = self.shape.steps, []
-        prices, homes = self._each, self._node_homes
+        steps, found, homes = self.shape.steps, list[Steps](), None
         step = steps[self.shape.profile.node_index]
         for depth, index in enumerate(self.shape.above):
-            homes = self.ground.parents[depth][homes]
+            homes = None if homes is None else self.ground.parents[depth][homes]
             if steps[index] == step and index not in self.shape.whole and index != self.shape.above[-1]:
                 continue
-            joined = _joined(prices, homes, self._domains(depth + 1), steps[index] // step)
+            size = steps[index] // step
+            if homes is None:
+                joined = self._joined_nodes(depth + 1, size)
+            else:
+                starts = np.searchsorted(homes, np.arange(self._domains(depth + 1) + 1))
+                joined = _joined(_costs(found[-1].prices, np.diff(starts)), found[-1].prices, starts, size)
             if index in self.shape.whole:
                 joined.prices[~self._nominal(depth, index)[joined.homes]] = NEVER
             found.append(joined)
-            prices, homes, step = joined.prices, joined.homes, steps[index]
+            step, homes = steps[index], joined.homes
         return found
+
+    def _joined_nodes(self, level: int, size: int) -> Steps:
+        """The steps of nodes joined in each domain of a level. What they cost is kept for the next refusal."""
+        starts = np.append(node_starts(self.ground.starts, level), self._domains(0)) * self.per_node
+        if self._changed:
+            costs = _costs(self._each, np.diff(starts))
+        else:
+            rows = partial(self._costs_of, level, int(np.diff(starts).max()))
+            costs = self.ground.kept(("costs", self.shape.packing, self.empty, level), level, rows)
+        return _joined(costs, self._each, starts, size)
+
+    def _costs_of(self, level: int, widest: int, plot: Plot) -> Ints:
+        table = self._table(plot.kinds, plot.views)
+        counts = np.diff(node_starts(plot.starts, level), append=len(table)) * self.per_node
+        return _costs(table.ravel(), counts, widest)
 
     def _domains(self, level: int) -> int:
         """How many domains a level above the node has; 0 stands for the node."""
@@ -188,16 +223,20 @@ class Shortfall:
         )
 
 
-def _joined(prices: Ints, homes: Ints, domains: int, size: int) -> Steps:
-    """Join the cheapest `size` steps in each domain, then the next."""
-    order = ascending(homes, prices)
-    counts = np.bincount(homes, minlength=domains)
-    groups = counts // size
-    joined = np.repeat(np.arange(domains), groups)
-    within = np.arange(len(joined)) - np.repeat(np.cumsum(groups) - groups, groups)
-    first = (np.cumsum(counts) - counts)[joined] + within * size
-    reach = np.concatenate([[0], np.cumsum(prices[order])])
-    return Steps(np.minimum(reach[first + size] - reach[first], NEVER), joined, order, first, size)
+def _costs(prices: Ints, counts: Indices, widest: int | None = None) -> Ints:
+    """costs[d, k] of the k cheapest steps of domain d. prices: by domain. counts: steps of each. widest: as in
+    `cumulated`."""
+    reach = cumulated(NEVER - prices, counts, widest)
+    return np.asarray(np.arange(reach.shape[1]) * NEVER - reach, np.int64)
+
+
+def _joined(costs: Ints, below: Ints, starts: Indices, size: int) -> Steps:
+    """Join the cheapest `size` steps in each domain, then the next. Arguments as in `_costs` and `Steps`."""
+    groups = np.diff(starts) // size
+    homes = np.repeat(np.arange(len(groups)), groups)
+    ranks = (np.arange(len(homes)) - np.repeat(np.cumsum(groups) - groups, groups)) * size
+    prices = np.minimum(costs[homes, ranks + size] - costs[homes, ranks], NEVER)
+    return Steps(prices, homes, ranks, below, starts, size)
 
 
 def ascending(homes: Ints, prices: Ints) -> Ints:
