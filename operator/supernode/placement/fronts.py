@@ -322,7 +322,7 @@ def level_out(caps: Sequence[int], total: int) -> list[int]:
     amounts = [0] * len(caps)
     left = total
     open_ = len(caps)
-    for index in sorted(range(len(caps)), key=lambda i: (caps[i], -i)):
+    for index in sorted(range(len(caps) - 1, -1, -1), key=caps.__getitem__):
         amounts[index] = min(caps[index], left // open_)
         left -= amounts[index]
         open_ -= 1

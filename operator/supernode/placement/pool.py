@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache, partial
-from itertools import combinations, pairwise
+from itertools import combinations
 from math import comb
 
 import numpy as np
@@ -162,14 +162,12 @@ def _conditions_of(nodes: int, most: int) -> Conditions:
 def _rows(board: Board, conditions: Conditions, plot: Plot) -> Ints:
     """By supernode and condition, what its racks are worth."""
     reach = board.inner()[plot.where[1], 1:] // board.shape.steps[-1]
-    count, owners, supernodes = np.arange(1, reach.shape[1] + 1), plot.owners(1), len(plot.views)
     p, q, a = conditions
-    starts = np.flatnonzero(np.diff(p, prepend=0) | np.diff(q, prepend=0)).tolist()
-    found = []
-    for start, end in pairwise([*starts, len(p)]):
-        best = (p[start] * reach - q[start] * count).max(axis=1).clip(0)
-        width = max(int(best.max()), int(a[end - 1])) + 2
-        racks = np.bincount(owners * width + best, minlength=supernodes * width).reshape(supernodes, width)
-        beyond = racks[:, ::-1].cumsum(axis=1).cumsum(axis=1)[:, ::-1]  # of a, at a + 1
-        found.append(beyond[:, a[start:end] + 1])
-    return np.concatenate(found, axis=1)
+    first, rate = np.unique(p << 32 | q, return_index=True, return_inverse=True)[1:]
+    best = p[first, None, None] * reach - q[first, None, None] * np.arange(1, reach.shape[1] + 1)
+    worth = best.max(axis=2).clip(0)
+    counts, width = (len(first), len(plot.views)), max(int(worth.max()), int(a.max())) + 2
+    owners = np.arange(counts[0])[:, None] * counts[1] + plot.owners(1)
+    racks = np.bincount((owners * width + worth).ravel(), minlength=counts[0] * counts[1] * width)
+    beyond = racks.reshape(*counts, width)[:, :, ::-1].cumsum(axis=2).cumsum(axis=2)[:, :, ::-1]  # of a, at a + 1
+    return np.asarray(beyond[rate, :, a + 1].T, np.int64)
