@@ -87,7 +87,7 @@ FAULTS = (
     Fault("pool", "if covers.parts == counts[0] else", "if covers.parts >= counts[0] else"),
     Fault("pool", "self._last - slack)", "self._last - slack + 1)"),
     Fault("pool", "(racks, nodes + 1) if len(bare)", "(racks, nodes + 2) if len(bare)"),
-    Fault("pool", "* reach - q[first, None, None] *", "* reach - 2 * q[first, None, None] *"),
+    Fault("pool", "- q[first, None] * count", "- 2 * q[first, None] * count"),
     Fault("prune", "int(least[taken].sum())", "int(least[taken].max())"),
     Fault("prune", "bounds <= known.price - options.grain", "bounds <= known.price - 8 * options.grain"),
     Fault("prune", "(drop <= spare)", "(drop <= spare + 1)"),

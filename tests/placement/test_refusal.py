@@ -7,7 +7,7 @@ from itertools import combinations
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from supernode.placement import Placement, Refusal, Request, plan
+from supernode.placement import Block, Placement, Refusal, Request, plan
 from supernode.placement.result import Opening
 from supernode.topology.fleet import Fleet, Node, SuperNodeView
 from supernode.topology.ledger import LedgerEntry, Run
@@ -112,6 +112,20 @@ def test_a_message_names_where_who_and_what() -> None:
         "it takes 8 more cards, on nodes n0, n1, n2 in s/0: "
         "1 of research/a, 1 in use, 2 unhealthy, 4 cordoned or not ready"
     )
+
+
+def test_a_second_block_of_a_rack_costs_what_it_adds() -> None:
+    profile = profile_of("p", ("node", 2), ("rack", 4), ("supernode", 2))
+    taken = [[0b01, 0b01, 0b01, 0b01], [0b01, 0b11, 0b11, 0b11]]
+    nodes = [
+        Node(f"n{rack}{at}", 2, 0b11, mask, path=("s", f"s/{rack}"))
+        for rack, masks in enumerate(taken)
+        for at, mask in enumerate(masks)
+    ]
+    refusal = plan(Fleet([SuperNodeView("s", profile, nodes)]), Request("r", 4, 2, blocks=(Block("rack", 2),)))
+    assert isinstance(refusal, Refusal)
+    assert refusal.change == (Opening("s/0", "s", dict.fromkeys(("n00", "n01", "n02", "n03"), 0b01)),)
+    assert refusal.least
 
 
 def test_what_cannot_be_gives_no_advice() -> None:

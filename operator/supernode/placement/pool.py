@@ -101,7 +101,7 @@ class _Sets:
     set is worth more in any."""
 
     def __init__(self, rows: Ints, count: int) -> None:
-        ordered = np.sort(rows, axis=0)[::-1]
+        ordered = np.sort(np.ascontiguousarray(rows.T)).T[::-1]
         self._rows = rows
         self._count = count
         self._last = ordered[count - 1]
@@ -161,11 +161,11 @@ def _conditions_of(nodes: int, most: int) -> Conditions:
 
 def _rows(board: Board, conditions: Conditions, plot: Plot) -> Ints:
     """By supernode and condition, what its racks are worth."""
-    reach = board.inner()[plot.where[1], 1:] // board.shape.steps[-1]
+    reach = board.inner().T[1:, plot.where[1]] // board.shape.steps[-1]
     p, q, a = conditions
     first, rate = np.unique(p << 32 | q, return_index=True, return_inverse=True)[1:]
-    best = p[first, None, None] * reach - q[first, None, None] * np.arange(1, reach.shape[1] + 1)
-    worth = best.max(axis=2).clip(0)
+    count = np.arange(1, len(reach) + 1)[:, None, None]
+    worth = (p[first, None] * reach[:, None] - q[first, None] * count).max(axis=0).clip(0)
     counts, width = (len(first), len(plot.views)), max(int(worth.max()), int(a.max())) + 2
     owners = np.arange(counts[0])[:, None] * counts[1] + plot.owners(1)
     racks = np.bincount((owners * width + worth).ravel(), minlength=counts[0] * counts[1] * width)
