@@ -155,7 +155,7 @@ class Shortfall:
         return _joined(costs, self._each, starts, size)
 
     def _costs_of(self, level: int, widest: int, plot: Plot) -> Ints:
-        table = self._table(plot.kinds, plot.views)
+        table = self._table(self.ground.each[plot.where[0]], plot.views)
         counts = np.diff(node_starts(plot.starts, level), append=len(table)) * self.per_node
         return _costs(table.ravel(), counts, widest)
 
@@ -206,8 +206,10 @@ class Shortfall:
             loose = self.shape.without(0)
             return sum(view.memo(("room", loose), partial(_room, view, loose)) for view in self.views)
         free = np.diff(np.concatenate([[0], np.cumsum(self._each == 0)])[self.first_node])
-        kept = {at: max(0, view.wholly_free - view.reserve) for at, view in enumerate(self.views) if view.reserve}
-        return sum(min(count, kept.get(at, count)) for at, count in enumerate(free.tolist()))
+        for at, view in enumerate(self.views):
+            if view.reserve:
+                free[at] = min(int(free[at]), max(0, view.wholly_free - view.reserve))
+        return int(free.sum())
 
     def nodes(self, chosen: Ints, *, closed: bool = False) -> list[tuple[int, int, int]]:
         """(view, node, members) of steps of whole supernodes. closed: without the parts that cost nothing."""
