@@ -3,10 +3,11 @@
 from dataclasses import replace
 from random import Random
 
+import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from supernode.placement import Block, Placement, Request, plan
+from supernode.placement import Block, Placement, Request, plan, pool
 from supernode.topology.fleet import Fleet, Member, Node, SuperNodeView
 from supernode.topology.profile import Profile
 from tests.placement.fleets import profile_of
@@ -100,11 +101,17 @@ def test_a_followed_fleet_equals_a_rebuilt_one_after_any_sequence(profile: Profi
     assert plan(fleet, request) == plan(rebuilt(first), request)
 
 
+@pytest.mark.parametrize("tries", [pool.TRIES, 0], ids=["pooled", "priced"])
 @SEQUENCES
-@given(st.integers(0, 1 << 32))
-def test_partly_used_nodes_are_followed_through_many_small_changes(seed: int) -> None:
+@given(seed=st.integers(0, 1 << 32))
+def test_partly_used_nodes_are_followed_through_many_small_changes(tries: int, seed: int) -> None:
     """Groups that need a few nodes of one rack, of one supernode, or of several, with blocks of these."""
-    random = Random(seed)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pool, "TRIES", tries)
+        follow_partly_used(Random(seed))
+
+
+def follow_partly_used(random: Random) -> None:
     fleet = fleet_of(profile_of("p", ("node", 4), ("rack", 3), ("supernode", 3)), random)
     running: list[tuple[Member, ...]] = []
     for _ in range(16):
