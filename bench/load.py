@@ -77,18 +77,29 @@ class Table:
 # One measurement.
 
 
-async def floor(stage: Stage, api: Api, pods: list[Json]) -> tuple[float, dict[str, float]]:
-    """Seconds until a raw client's pods are all bound, and processor seconds per program until all run."""
-    before = stage.seconds()
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """What a raw client's pods took: seconds until all are created and bound, processor seconds per program until all
+    run."""
+
+    created: float
+    bound: float
+    seconds: dict[str, float]
+
+
+async def floor(stage: Stage, api: Api, pods: list[Json]) -> Floor:
+    """Create pods as a raw client, and remove them."""
+    before, created = stage.seconds(), list[float]()
     async with watch_pods(api, NAMESPACE) as watch:
         began = time.monotonic()
         creating = asyncio.create_task(api.create(within(PODS, NAMESPACE), pods))
+        creating.add_done_callback(lambda _: created.append(time.monotonic() - began))
         bound = await _first(watch.until(len(pods), seconds=BOUND_WITHIN), creating) - began
         await watch.until(len(pods), running=True, seconds=BOUND_WITHIN)
         spent = _spent(stage, before)
         await api.delete_all(within(PODS, NAMESPACE))
         await watch.until(0, seconds=BOUND_WITHIN)
-    return bound, spent
+    return Floor(created[0], bound, spent)
 
 
 async def carry(stage: Stage, api: Api, work: Work, *, calm: bool = True) -> Round:
@@ -183,26 +194,27 @@ async def pairs(stage: Stage, api: Api, name: str, work: Work, number: int) -> l
     pods = await pods_of(work, api)
     ratios, rounds, floors, shares = [], [], [], []
     for turn in range(number):
-        least, cost = await floor(stage, api, pods)
+        least = await floor(stage, api, pods)
         await stage.start_operator()
         await stage.lend_reserves(api)
         took = await carry(stage, api, work)
         cleaned = await clean(api)
         memory = stage.peak_memory()
         await stage.stop_operator()
-        ratios.append(took.bound / least)
+        ratios.append(took.bound / least.bound)
         rounds.append(took)
         floors.append(least)
-        shares.append(sum(took.seconds.values()) / sum(cost.values()))
+        shares.append(sum(took.seconds.values()) / sum(least.seconds.values()))
         say(
-            f"{name}: pair {turn + 1}: floor {least:.2f} s, operator {took.bound:.2f} s, ratio {ratios[-1]:.3f}, "
+            f"{name}: pair {turn + 1}: floor {least.bound:.2f} s, operator {took.bound:.2f} s, ratio {ratios[-1]:.3f}, "
             f"of processor time {shares[-1]:.3f}; cleaned in {cleaned:.1f} s; {memory:.0f} MiB"
         )
         took.tell(name, work)
-        say(f"    processor ms a pod of the floor: {per_pod(cost, work)}")
+        say(f"    processor ms a pod of the floor: {per_pod(least.seconds, work)}")
     table.add("ratio to the floor", statistics.median(ratios))
     table.add("processor time to the floor's, all programs", statistics.median(shares))
-    table.add("floor, seconds to bound", statistics.median(floors))
+    table.add("floor, pods created a second", work.pods / statistics.median(found.created for found in floors))
+    table.add("floor, seconds to bound", statistics.median(found.bound for found in floors))
     table.add("seconds to bound", statistics.median(r.bound for r in rounds))
     table.add("loop lag p99, ms", statistics.median(r.lag_ms for r in rounds))
     table.add("loop lag p99 without waits for a core, ms", statistics.median(r.busy_ms for r in rounds))
