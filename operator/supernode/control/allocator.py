@@ -130,13 +130,13 @@ class Allocator:
 
     async def _one_pass(self) -> float | None:
         """Returns the seconds until the next pass is due anyway, ``None`` for no such need."""
-        self._state.refresh()
+        await self._state.refresh()
         check_term(self._term, self._state.ledgers.values())
         await self._upkeep.sync()
         draft = self._groups.draft()
         await self._groups.place_waiting(draft)
         lost = await self._swap_ledgers(draft)
-        self._state.refresh()  # jobs that are told of their cards now must find them in the ledgers
+        await self._state.refresh()  # jobs that are told of their cards now must find them in the ledgers
         self._tell_repairs(draft, lost)
         await self._write_groups(draft, lost)
         await self._change_finalizers(draft, lost)

@@ -10,6 +10,7 @@ from supernode.control.caches import Caches
 from supernode.control.devices import DeviceState, counted
 from supernode.control.distrust import Distrust
 from supernode.control.records import Custom, Key, PodRecord, foreign_pod, in_ledger
+from supernode.control.slices import Slices
 from supernode.control.supernodes import Ledger, Trouble, facts_of, trouble_of
 from supernode.topology.devices import Claim
 from supernode.topology.discovery import Discovery, Found, NodeFacts, ProblemKind, discover
@@ -174,8 +175,8 @@ class FleetState:
 
     # The snapshot.
 
-    def refresh(self) -> None:
-        """Bring the snapshot up to the caches."""
+    async def refresh(self) -> None:
+        """Bring the snapshot up to the caches, all of it at once. Only one task may do so."""
         if self._rediscover:
             self._rediscover = False
             self._discover()
@@ -187,7 +188,10 @@ class FleetState:
         for name in dirty:
             self._read_ledger(name)
         dirty |= self._find_strays(dirty)
-        built = {name: self._build(name) for name in sorted(dirty)}
+        built, slices = {}, Slices()
+        for name in sorted(dirty):
+            built[name] = self._build(name)
+            await slices.turn()
         rebuilt = {
             name: view for name, view in built.items() if view is not None and _differs(self._views.get(name), view)
         }

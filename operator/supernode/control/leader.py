@@ -144,7 +144,7 @@ class Leader:
 
     async def run(self) -> None:
         """Until cancelled; raises Deposed when another operator leads."""
-        self.state.refresh()  # a job looked at before its ledger is read would seem to have lost its cards
+        await self.state.refresh()  # a job looked at before its ledger is read would seem to have lost its cards
         for key in self._caches.jobs.store:
             self._queue.add(key)
         async with asyncio.TaskGroup() as tasks:

@@ -48,7 +48,7 @@ class Upkeep:
         if self._state.discovered:
             self._state.discovered = not await self._write_profiles()
         if missing:
-            self._state.refresh()
+            await self._state.refresh()
 
     def _is_empty(self, name: str) -> bool:
         found = self._state.discovery.supernodes.get(name)
@@ -77,7 +77,7 @@ class Upkeep:
 
     async def write_counts(self) -> float | None:
         """Write the counts of supernodes whose view changed; seconds until the next write that had to wait."""
-        self._state.refresh()
+        await self._state.refresh()
         writes: list[tuple[str, Any]] = []
         later = []
         moment = time.monotonic()
