@@ -141,7 +141,7 @@ async def test_lines_that_are_there_let_others_have_their_turn() -> None:
     task = asyncio.create_task(other())
     assert len([line async for line in lines(reader)]) == 10_000
     task.cancel()
-    assert turns > 10
+    assert turns >= 7  # of a megabyte in chunks of 128 KiB
 
 
 @pytest.mark.cluster
