@@ -153,9 +153,10 @@ async def waiting(stage: Stage, api: Api, name: str, extent: Extent) -> list[Fig
     await api.create(within(JOBS, NAMESPACE), queue.documents())
     await _until_waiting(api, waiters)
     say(f"{name}: {waiters} groups wait, after {time.monotonic() - began:.1f} s")
+    await stage.calm()
+    say(f"{name}: all of it said, after {time.monotonic() - began:.1f} s")
     after = await stage.metrics()
     lag, busy = after.lag_ms(before), after.busy_ms(before)
-    await asyncio.sleep(5.0)
     spent, at_rest = stage.seconds()["operator"], await stage.metrics()
     await asyncio.sleep(REST_SECONDS)
     share = (stage.seconds()["operator"] - spent) / REST_SECONDS
