@@ -41,6 +41,11 @@ def _waits() -> Iterator[Callable[[], float]]:
         yield lambda: 0.0
         return
     try:
-        yield lambda: int(os.pread(file, 64, 0).split()[1]) / 1e9
+        yield lambda: _waited(os.pread(file, 64, 0))
     finally:
         os.close(file)
+
+
+def _waited(schedstat: bytes) -> float:
+    fields = schedstat.split()  # nanoseconds that ran, nanoseconds that waited, time slices
+    return int(fields[1]) / 1e9 if len(fields) > 1 else 0.0
