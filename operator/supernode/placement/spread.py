@@ -54,7 +54,7 @@ def of_racks(
             given[rack] = True
             continue
         start, end = bounds[rack : rack + 2].tolist()
-        part = share_nodes(nodes(start, end), caps[0][start:end].tolist(), amount, rules)
+        part = _share_nodes(nodes(start, end), caps[0][start:end].tolist(), amount, rules)
         spots += [(start + node, share) for node, share in part]
     amounts = np.where(np.repeat(given, np.diff(bounds)), caps[0], 0)
     if spots:
@@ -69,7 +69,7 @@ def _descend(table: Tables, above: int, domain: int, members: int) -> list[Spot]
     start, end = table.view.layout.bounds[above - 1][domain : domain + 2]
     caps: list[int] = table.caps[above - 1][start:end].tolist()
     if above == 1:
-        found = share_nodes(table.view.nodes[start:end], caps, members, _rules(table))
+        found = _share_nodes(table.view.nodes[start:end], caps, members, _rules(table))
         return [(start + node, amount) for node, amount in found]
     if above == len(table.shape.above):
         _, parts = table.split(members)
@@ -82,7 +82,7 @@ def _descend(table: Tables, above: int, domain: int, members: int) -> list[Spot]
     return [spot for child, amount in parts for spot in _descend(table, above - 1, start + child, amount)]
 
 
-def share_nodes(nodes: Sequence[Node], caps: list[int], members: int, rules: Rules) -> list[Spot]:
+def _share_nodes(nodes: Sequence[Node], caps: list[int], members: int, rules: Rules) -> list[Spot]:
     """The fewest nodes, of these the fewest wholly free ones, evenly used, those with the least room first; of equals
     those with fewest free cards, and none ailing."""
     if members == sum(caps):
