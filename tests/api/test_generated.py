@@ -92,6 +92,7 @@ def test_a_status_has_no_default_but_that_nobody_has_looked_yet(kind: Kind) -> N
             },
             "must be required or have a default",
         ),
+        ({"x-kubernetes-map-type": "map"}, "say atomic or granular"),
         ({"x-kubernetes-validations": [{"rule": "true"}]}, "needs a rule and a message"),
     ],
 )

@@ -33,10 +33,12 @@ ALLOWED: Final = frozenset(
         "x-kubernetes-int-or-string",
         "x-kubernetes-list-type",
         "x-kubernetes-list-map-keys",
+        "x-kubernetes-map-type",
         "x-kubernetes-validations",
     }
 )
 _LIST_TYPES: Final = frozenset({"atomic", "set", "map"})
+_MAP_TYPES: Final = frozenset({"atomic", "granular"})
 _SCALARS: Final = TYPES - {"object", "array"}
 
 
@@ -60,6 +62,9 @@ def structural_problems(schema: Mapping[str, Any], path: str = "") -> Iterator[s
 
 def _object_problems(schema: Mapping[str, Any], path: str) -> Iterator[str]:
     properties = schema.get("properties", {})
+    map_type = schema.get("x-kubernetes-map-type", "granular")
+    if map_type not in _MAP_TYPES:
+        yield f"{path}: x-kubernetes-map-type is {map_type!r}; say atomic or granular"
     yield from (
         f"{path}: {name} is required but not described" for name in set(schema.get("required", ())) - set(properties)
     )
