@@ -152,9 +152,9 @@ def test_the_queue_deadline_counts_from_when_the_group_began_to_wait() -> None:
     assert reason(step, ConditionType.SUCCEEDED) == Reason.QUEUE_DEADLINE_EXCEEDED
 
 
-def test_an_allocated_job_gets_its_service_and_the_pods_it_lacks() -> None:
+def test_an_allocated_job_gets_the_pods_it_lacks() -> None:
     step = look(job(), group(MEMBERS), pod(1), has_service=False)
-    assert step.create_service
+    assert not step.create_service
     assert step.create_ranks == (0,)
     assert status_of(step)["phase"] == "Starting"
     assert status_of(step)["superNodes"] == ["sn-0"]
@@ -333,8 +333,21 @@ def test_progress_may_be_told_later_but_what_has_to_be_done_may_not() -> None:
     assert not look(job(), group(MEMBERS), pod(0), lost=frozenset({"n1"})).interim
 
 
+WAITS = {"phase": "Pending", "node": None, "pinned": "n1"}
+
+
+@pytest.mark.parametrize(
+    ("second", "comes"),
+    [({}, True), (WAITS, False), (WAITS | {"reason": "Unschedulable"}, True)],
+    ids=["on its node", "on its way", "cannot be bound"],
+)
+def test_the_service_comes_when_no_pod_is_on_its_way(second: dict[str, Any], comes: bool) -> None:
+    assert look(job(), group(MEMBERS), pod(0), pod(1, **second), has_service=False).create_service is comes
+    assert not look(job(), group(MEMBERS), pod(0), pod(1, **second)).create_service
+
+
 def test_a_group_of_one_needs_no_service() -> None:
-    assert not look(job(), group(MEMBERS[:1]), has_service=False).create_service
+    assert not look(job(), group(MEMBERS[:1]), pod(0), has_service=False).create_service
 
 
 REFUSED = {"phase": "Failed", "reason": "UnexpectedAdmissionError", "message": "no healthy devices"}

@@ -6,7 +6,7 @@ again after a crash.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -59,9 +59,9 @@ class JobView:
     """Everything the decision reads.
 
     ``pods`` are all pods that carry the job's label and are controlled by it; ``lost`` are nodes of its members that do
-    not exist any more, ``crowded`` those of which pods of others use cards that a ledger has given away. ``unfit`` are
-    ranks whose cards do not work or are claimed by others, so that no scheduler will bind their pods. ``later`` are
-    ranks whose pods have to wait until others have been admitted on their nodes.
+    not exist any more, ``crowded`` those that blocked pods wait for while pods of others use cards given away there.
+    ``unfit`` are ranks whose cards do not work or are claimed by others, so that no scheduler will bind their pods.
+    ``later`` are ranks whose pods have to wait until others have been admitted on their nodes.
     """
 
     job: Custom[TrainingJob]
@@ -325,11 +325,16 @@ def _run(view: JobView, spec: TrainingJobSpec, group: GroupView, members: tuple[
         interim=phase == "Starting" and not failed and not stale and not view.lost,
         delete_pods=failed + stale,
         set_priority=_priority(spec, group),
-        create_service=not view.has_service and len(members) > 1,
+        create_service=not view.has_service and len(members) > 1 and not due and _settled(current.values()),
         create_ranks=due,
         notices=_failures(own, [p for p in refused if p not in own], wait),
         again_after=_soonest(remaining, wait or None, OBSTACLE_INTERVAL if blocked else None, in_turn),
     )
+
+
+def _settled(pods: Iterable[PodRecord]) -> bool:
+    """Whether no pod is on its way to a node. What keeps a Service's endpoints looks at all pods for each such step."""
+    return all(pod.node or pod.blocked for pod in pods)
 
 
 def _newly_failed(view: JobView, own: list[PodRecord]) -> list[PodRecord]:
