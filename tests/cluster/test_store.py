@@ -144,6 +144,7 @@ def test_indices_follow_the_records() -> None:
     cache.observe("ADDED", obj("a", 1, "xy"))
     cache.observe("ADDED", obj("b", 2, "y"))
     assert cache.by_index("letter", "y") == [("xy", 1), ("y", 2)]
+    assert (cache.count("letter", "y"), cache.count("letter", "z")) == (2, 0)
     cache.observe("MODIFIED", obj("a", 3, "yz"))
     assert cache.by_index("letter", "x") == []
     assert sorted(cache.by_index("letter", "y")) == [("y", 2), ("yz", 3)]

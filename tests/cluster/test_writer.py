@@ -1,14 +1,15 @@
 """The writer: everything once, at a bearable pace, with fair turns."""
 
 import asyncio
+from functools import partial
 
 import pytest
 from cluster_helpers import lease, until
 
-from supernode.cluster.errors import AlreadyExists, ApiError, Conflict, NotFound, TooManyRequests, Unavailable
+from supernode.cluster.errors import AlreadyExists, Conflict, NotFound, TooManyRequests, Unavailable
 from supernode.cluster.resources import LEASES, JsonObject
 from supernode.cluster.session import Session
-from supernode.cluster.writer import Writer
+from supernode.cluster.writer import Call, Writer
 from testbed.faults import Delay, DropReply, Pause, Refuse
 from testbed.proxy import Proxy
 
@@ -21,11 +22,9 @@ def leases(namespace: str, count: int, prefix: str = "l") -> list[JsonObject]:
 
 async def test_results_come_in_order_and_refusals_are_results(session: Session, namespace: str) -> None:
     writer = Writer(session)
-    heard: list[tuple[int, JsonObject | ApiError]] = []
     objects = leases(namespace, 20)
     await session.create(LEASES, objects[7])
-    results = await writer.create_many("job", LEASES, objects, lambda *result: heard.append(result))
-    assert sorted(position for position, _ in heard) == list(range(20))
+    results = await writer.create_many("job", LEASES, objects)
     assert isinstance(results[7], AlreadyExists)
     created = [result for result in results if isinstance(result, dict)]
     assert [obj["metadata"]["name"] for obj in created] == [f"l{number:03}" for number in range(20) if number != 7]
@@ -72,9 +71,15 @@ async def test_turns_alternate_between_jobs(proxy: Proxy, proxied: Session, name
     order: list[str] = []
     held = Pause()
     proxy.inject("create", "leases", held)
-    big = writer.create_many("big", LEASES, leases(namespace, 20, "big"), lambda *_: order.append("big"))
-    small = writer.create_many("small", LEASES, leases(namespace, 3, "small"), lambda *_: order.append("small"))
-    running = asyncio.gather(big, small)
+
+    async def create(of: str, obj: JsonObject, session: Session) -> None:
+        await session.create(LEASES, obj)
+        order.append(of)
+
+    def calls(of: str, count: int) -> list[Call[None]]:
+        return [partial(create, of, obj) for obj in leases(namespace, count, of)]
+
+    running = asyncio.gather(writer.run("big", calls("big", 20)), writer.run("small", calls("small", 3)))
     await held.reached.wait()
     held.release.set()
     await running

@@ -73,6 +73,10 @@ class Store(Generic[T]):
         """The records that index `index` files under `value`; raises KeyError for an index that was not declared."""
         return list(self._indexed[index].get(value, {}).values())
 
+    def count(self, index: str, value: Hashable) -> int:
+        """How many records index `index` files under `value`; raises KeyError for an index that was not declared."""
+        return len(self._indexed[index].get(value, ()))
+
     def resource_version(self, key: Key) -> int:
         """The version of the cached object; 0 when there is none."""
         return self._versions.get(key, 0) if key in self._records else 0

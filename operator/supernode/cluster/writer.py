@@ -21,9 +21,6 @@ R = TypeVar("R")
 Call = Callable[[Session], Awaitable[R]]
 """A request to make with the session given, such as ``lambda session: session.create(PODS, pod)``."""
 
-OnResult = Callable[[int, R | ApiError], None]
-"""Called with the position of a call and its result as soon as it is known."""
-
 
 class Writer:
     """At most `limit` requests at a time over all jobs; fewer while the server sheds load.
@@ -48,9 +45,7 @@ class Writer:
         """Calls waiting for their turn."""
         return sum(len(queue) for queue in self._queues.values())
 
-    async def run(
-        self, turn: Hashable, calls: Iterable[Call[R]], on_result: OnResult[R] | None = None
-    ) -> list[R | ApiError]:
+    async def run(self, turn: Hashable, calls: Iterable[Call[R]]) -> list[R | ApiError]:
         """Make all `calls`; their results in order, an ApiError in the place of a call that failed.
 
         Calls of the same `turn` (a job's key) are made in order; different turns alternate. Cancelling it cancels what
@@ -63,8 +58,6 @@ class Writer:
         async def one_by_one() -> None:
             for position, call in left:
                 results[position] = await self._call(turn, call)
-                if on_result is not None:
-                    on_result(position, results[position])
 
         async with asyncio.TaskGroup() as group:
             for _ in numbered[: self._most]:  # more could not be under way
@@ -72,24 +65,16 @@ class Writer:
         return [results[position] for position, _ in numbered]
 
     async def create_many(
-        self,
-        turn: Hashable,
-        resource: Resource,
-        objects: Sequence[JsonObject],
-        on_result: OnResult[JsonObject] | None = None,
+        self, turn: Hashable, resource: Resource, objects: Sequence[JsonObject]
     ) -> list[JsonObject | ApiError]:
         """Create `objects`. AlreadyExists is a result: whether that object is ours is for the caller to see."""
-        return await self.run(turn, [_create(resource, obj) for obj in objects], on_result)
+        return await self.run(turn, [_create(resource, obj) for obj in objects])
 
     async def delete_many(
-        self,
-        turn: Hashable,
-        resource: Resource,
-        targets: Sequence[tuple[Key, str | None]],
-        on_result: OnResult[JsonObject] | None = None,
+        self, turn: Hashable, resource: Resource, targets: Sequence[tuple[Key, str | None]]
     ) -> list[JsonObject | ApiError]:
         """Delete the objects of (key, uid) in `targets`; with a uid, another object of that name is left alone."""
-        return await self.run(turn, [_delete(resource, key, uid) for key, uid in targets], on_result)
+        return await self.run(turn, [_delete(resource, key, uid) for key, uid in targets])
 
     async def _call(self, turn: Hashable, call: Call[R]) -> R | ApiError:
         give_up = time.monotonic() + self._patience

@@ -27,14 +27,20 @@ from supernode.control.status import difference
 from supernode.control.turns import Turns
 from supernode.topology.fleet import Member
 from supernode.topology.profile import Profile
-from supernode.workload import DevicesMissing, InvalidSpec, PlacedGroup, render_service
+from supernode.workload import DevicesMissing, InvalidSpec, PlacedGroup, pod_name, render_service
 
 _log = logging.getLogger(__name__)
 
 Job = Custom[TrainingJob]
 
-INTERIM_INTERVAL = 0.5
-"""Seconds between two statuses of a job that only tell how many of its pods run by now."""
+PROGRESS_DELAY = 0.25
+"""Seconds until a job is looked at because pods of it were created, bound or started: so they are seen together."""
+
+DELAY_PER_POD = 0.0002
+"""Seconds longer for each of its pods, all of which a look at a job goes through: a fortieth of the loop's time."""
+
+INTERIM_FACTOR = 2
+"""Such delays between two statuses of a job that only tell how many of its pods run by now."""
 
 
 class JobController:
@@ -68,6 +74,7 @@ class JobController:
         if job is None:
             return None
         view = self._view(job)
+        await asyncio.sleep(0)  # with thousands of pods, this and the next are a slice each
         step = decide(view)
         if step.avoid is not None:
             self._state.node_refuses(step.avoid)
@@ -89,10 +96,14 @@ class JobController:
             await self._create(job, view, step)
         return step.again_after
 
+    def progress_delay(self, key: Key) -> float:
+        """Seconds until a job is to be looked at because some of its pods merely went on their way."""
+        return PROGRESS_DELAY + DELAY_PER_POD * self._caches.pods.store.count("job", key)
+
     def _pause(self, job: Job) -> float:
         """Seconds until an interim status may be written: progress is told of in steps, not pod by pod."""
         now = time.monotonic()
-        return self._interim.setdefault(job.uid, now + INTERIM_INTERVAL) - now
+        return self._interim.setdefault(job.uid, now + INTERIM_FACTOR * self.progress_delay(job.key)) - now
 
     def _view(self, job: Job) -> JobView:
         pods = self._caches.pods.store.by_index("job", job.key)
@@ -106,7 +117,7 @@ class JobController:
             lost=frozenset(m.node for m in members if ("", m.node) not in self._caches.nodes.store),
             obstacle=self._obstacle(job) or (self._claim_obstacle(job) if group is None else None),
             now=datetime.now(UTC),
-            crowded=frozenset(p.pinned for p in pods if p.node is None and p.pinned and self._state.crowded(p.pinned)),
+            crowded=frozenset(p.pinned for p in pods if p.blocked and p.pinned and self._state.crowded(p.pinned)),
             unfit=self._unfit(members, pods),
             later=self._later(members, pods),
         )
@@ -278,7 +289,7 @@ class JobController:
         topology = claim.model.spec.topology if claim and claim.model else None
         placed = PlacedGroup(job.model, group.uid, profile, group.members, topology.blocks if topology else ())
         try:
-            pods, notices = await self._launch.prepare(placed, ranks, view.pods)
+            render, notices = await self._launch.prepare(placed, ranks, view.pods)
         except InvalidSpec as problem:
             self._met(job, problem.reason, str(problem), final=True)
             await self._look_again(job)
@@ -291,19 +302,18 @@ class JobController:
         for notice in notices:
             self._record(job, notice)
 
-        def keep(_: int, result: Any) -> None:
-            if not isinstance(result, ApiError):
-                self._caches.pods.put(result)
+        async def create(rank: int, session: Session) -> None:
+            self._caches.pods.put(await session.create(resources.PODS, render(rank)))
 
-        results = await self._writer.create_many(job.key, resources.PODS, pods, keep)
-        for pod, result in zip(pods, results, strict=True):
+        results = await self._writer.run(job.key, [partial(create, rank) for rank in ranks])
+        for rank, result in zip(ranks, results, strict=True):
             if isinstance(result, Invalid | BadRequest):
                 text = f"the API server refuses the pod template: {result.message}"
                 self._met(job, Reason.POD_REJECTED, text, final=True)
                 await self._look_again(job)
                 return
             if isinstance(result, AlreadyExists):
-                await self._adopt(job, pod["metadata"]["name"])
+                await self._adopt(job, pod_name(job.key[1], rank))
         _raise_first(results, AlreadyExists)
 
     def _profile_of(self, member: Member) -> Profile | None:

@@ -7,7 +7,7 @@ the memory.
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -28,6 +28,7 @@ from supernode.control.job import Notice
 from supernode.control.records import Key, PodRecord
 from supernode.control.slices import Slices
 from supernode.topology.discovery import NodeFacts
+from supernode.topology.profile import DeviceRule
 from supernode.workload import (
     LAUNCHERS,
     AddressesMissing,
@@ -59,31 +60,36 @@ class Launch:
 
     async def prepare(
         self, group: PlacedGroup, ranks: Sequence[int], running: Sequence[PodRecord]
-    ) -> tuple[list[Json], list[Notice]]:
-        """(the pods of these ranks, what the user should know). Everything they mount is there when this returns.
+    ) -> tuple[Callable[[int], Json], list[Notice]]:
+        """(what renders the pod of one of these ranks, what the user should know). All they mount is there on return.
+
+        Thousands of pods are rendered one by one as they are created: all at once would delay the first and fill the
+        memory. What is wrong with a template is wrong for every rank.
 
         running: the group's other pods; the files they have mounted are renewed. Raises ApiError, `InvalidSpec` when
         the template cannot be run, `DevicesMissing` when devices cannot be claimed at the moment, and `NameTaken`.
         """
         key = (group.job.metadata.namespace or "", group.job.metadata.name)
         files, notices = await self._files(group)
-        clock, slices = time.time_ns(), Slices()
-        pods, claims = [], []
-        for rank in ranks:
-            claimed = self._claims(group, rank)
-            claims += claimed
-            pods.append(render_pod(group, rank, files, predicate_time_ns=clock, claims=claimed))
-            await slices.turn()
+        claims, clock, slices = dict[int, list[Json]](), time.time_ns(), Slices()
+        if group.profile.pinning.devices:
+            for rank in ranks:
+                claims[rank] = self._claims(group, rank, group.profile.pinning.devices)
+                await slices.turn()
+
+        def render(rank: int) -> Json:
+            return render_pod(group, rank, files, predicate_time_ns=clock, claims=claims.get(rank, ()))
+
+        render(ranks[0])
         if not running and (names := contradicted(group, files)):
             text = f"the template sets {', '.join(names)} to other values than the group's; the template's count"
             notices.append(Notice(Reason.ENVIRONMENT_OVERRIDDEN, text, warning=True))
         await self._provide(key, group.job, files, running)
-        await self._claim(key, group, claims)
-        return pods, notices
+        await self._claim(key, group, [claim for of_rank in claims.values() for claim in of_rank])
+        return render, notices
 
-    def _claims(self, group: PlacedGroup, rank: int) -> list[Json]:
-        rule = group.profile.pinning.devices
-        return render_claims(group, rank, self._devices.values(group.members[rank].node, rule)) if rule else []
+    def _claims(self, group: PlacedGroup, rank: int, rule: DeviceRule) -> list[Json]:
+        return render_claims(group, rank, self._devices.values(group.members[rank].node, rule))
 
     async def _claim(self, key: Key, group: PlacedGroup, claims: Sequence[Json]) -> None:
         """Create the claims. One of the name that is there already is this group's from before, or a stranger's."""

@@ -26,9 +26,6 @@ _log = logging.getLogger(__name__)
 WORKERS = 16
 """Jobs reconciled side by side; each mostly waits for the API server, whose load the writer bounds."""
 
-PROGRESS_DELAY = 0.25
-"""Seconds until a job is looked at because pods of it were created, bound or started: so they are seen together."""
-
 
 class Leader:
     """Drives groups and jobs by filled caches, whose changes it is told of, until it is cancelled."""
@@ -81,7 +78,7 @@ class Leader:
             if pod is None:
                 continue
             if pod.job is not None and _is_progress(new):
-                self._queue.add_after((pod.key[0], pod.job), PROGRESS_DELAY)
+                self._queue.add_after((pod.key[0], pod.job), self._jobs.progress_delay((pod.key[0], pod.job)))
             elif pod.job is not None:
                 self._queue.add((pod.key[0], pod.job))
             if pod.group_key is not None and (new is None or new.finished):

@@ -13,6 +13,7 @@ from supernode.control.caches import Caches
 from supernode.control.fleet import FleetState
 from supernode.control.groups import now
 from supernode.control.pauses import Pauses
+from supernode.control.slices import Slices
 from supernode.control.writes import deletion, status_patch
 
 _log = logging.getLogger(__name__)
@@ -80,8 +81,9 @@ class Upkeep:
         await self._state.refresh()
         writes: list[tuple[str, Any]] = []
         later = []
-        moment = time.monotonic()
+        moment, slices = time.monotonic(), Slices()
         for name in sorted(self._state.changed):
+            await slices.turn()
             if (due := self._due.get(name, 0.0)) > moment:
                 later.append(due - moment)
                 continue
