@@ -11,7 +11,7 @@ SUPERNODE_WORLD_SIZE
 SUPERNODE_CARDS, SUPERNODE_CARDS_PER_MEMBER
     this member's cards as indices within the node (`0-7`), and how many they are
 SUPERNODE_MASTER_ADDR
-    DNS name of rank 0; `localhost` in a group of one, which needs no Service
+    DNS name of rank 0, from when all members have nodes; `localhost` in a group of one, which needs no Service
 SUPERNODE_DOMAIN_<LEVEL>
     the domain of that level this member lies in: SUPERNODE_DOMAIN_RACK, SUPERNODE_DOMAIN_SUPERNODE
 
