@@ -10,7 +10,8 @@ from supernode.api.conditions import ConditionType, Reason
 from supernode.api.reading import parse
 from supernode.api.trainingjob import TrainingJob
 from supernode.control.conditions import find, is_true, timestamp
-from supernode.control.job import OBSTACLE_INTERVAL, GroupView, JobView, Obstacle, Step, decide
+from supernode.control.job import decide
+from supernode.control.jobview import OBSTACLE_INTERVAL, GroupView, JobView, Obstacle, Step
 from supernode.control.records import Custom, PodRecord
 from supernode.control.refusals import FORGIVEN
 from supernode.topology.fleet import Member

@@ -19,7 +19,8 @@ from supernode.control.allocator import Allocator
 from supernode.control.caches import Caches
 from supernode.control.fleet import FleetState
 from supernode.control.grouping import group_for, profiles_for
-from supernode.control.job import OBSTACLE_INTERVAL, GroupView, JobView, Notice, Obstacle, Step, decide, finished
+from supernode.control.job import decide, finished
+from supernode.control.jobview import OBSTACLE_INTERVAL, GroupView, JobView, Notice, Obstacle, Step
 from supernode.control.launch import Launch, NameTaken
 from supernode.control.observer import Observer
 from supernode.control.records import Custom, Key, PodRecord, convert_pod, parse_time

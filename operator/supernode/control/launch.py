@@ -24,7 +24,7 @@ from supernode.cluster.session import Session
 from supernode.cluster.store import Store
 from supernode.cluster.writer import Writer
 from supernode.control.devices import DeviceState
-from supernode.control.job import Notice
+from supernode.control.jobview import Notice
 from supernode.control.records import Key, PodRecord
 from supernode.control.slices import Slices
 from supernode.topology.discovery import NodeFacts

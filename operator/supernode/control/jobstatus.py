@@ -1,0 +1,118 @@
+"""The statuses of a training job short of running, and the steps that lead there."""
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from supernode.api.conditions import ConditionType, Reason
+from supernode.api.trainingjob import TrainingJobSpec
+from supernode.control.conditions import State, timestamp, updated
+from supernode.control.jobview import GroupView, JobView, Notice, Step
+from supernode.control.records import PodRecord
+
+Json = dict[str, Any]
+
+
+@dataclass(slots=True)
+class Draft:
+    """The status under construction."""
+
+    view: JobView
+    status: Json
+    states: dict[ConditionType, State] = field(default_factory=dict)
+
+    def finish(self, phase: str) -> Json:
+        """The whole status, of this phase. A condition that did not change keeps its time."""
+        job = self.view.job
+        self.status["phase"] = phase
+        self.status["observedGeneration"] = job.generation
+        self.status["conditions"] = updated(
+            job.status.get("conditions", []), self.states, generation=job.generation, now=self.view.now
+        )
+        return self.status
+
+
+def draft_of(view: JobView) -> Draft:
+    """A draft that keeps what the status says, but its conditions."""
+    status = {k: v for k, v in view.job.status.items() if k != "conditions"}
+    status.setdefault("restarts", 0)
+    return Draft(view, status)
+
+
+def stall(view: JobView, reason: Reason, message: str) -> Step:
+    """Say what keeps the job from going on, and do nothing."""
+    draft = draft_of(view)
+    draft.states = {
+        ConditionType.READY: State(False, reason, message),
+        ConditionType.RECONCILING: State(False, reason, message),
+        ConditionType.STALLED: State(True, reason, message),
+    }
+    return Step(status=draft.finish("Stalled"), notices=(Notice(reason, message, warning=True),))
+
+
+def pending(view: JobView, reason: Reason, message: str, *, stalled: bool = False) -> Json:
+    """The status of a job that has no cards; `stalled` when no waiting can help."""
+    draft = draft_of(view)
+    draft.states = {
+        ConditionType.READY: State(False, reason, message),
+        ConditionType.RECONCILING: State(not stalled, reason, message),
+        ConditionType.STALLED: State(stalled, reason, message if stalled else ""),
+        ConditionType.ALLOCATED: State(False, reason, message),
+        ConditionType.RUNNING: State(False, reason),
+    }
+    for name in ("profile", "superNodes", "spans", "minimal", "proven", "estimate", "startTime"):
+        draft.status.pop(name, None)
+    draft.status["pods"] = tally(view.pods)
+    draft.status |= size_of(view.group)
+    return draft.finish("Stalled" if stalled else "Pending")
+
+
+def tear_down(view: JobView, reason: Reason, message: str) -> Step:
+    """Give the cards back and ask again."""
+    return replace(release(view), status=pending(view, reason, message))
+
+
+def release(view: JobView) -> Step:
+    """Pods first go, the group is asked to go; its finalizer keeps the cards booked until the pods are gone."""
+    group = view.group
+    ours = group is not None and group.owner_uid == view.job.uid and not group.deleting
+    return Step(delete_pods=tuple(p for p in view.pods if not p.deleting), delete_group=ours)
+
+
+def end(view: JobView, reason: Reason, message: str, *, succeeded: bool = False) -> Step:
+    """The job ends here, well or not; what it holds is released by the next steps."""
+    draft = draft_of(view)
+    draft.status["completionTime"] = timestamp(view.now)
+    draft.status["pods"] = tally(view.pods)
+    draft.status.pop("replacing", None)
+    draft.states = {
+        ConditionType.READY: State(succeeded, reason, message),
+        ConditionType.RECONCILING: State(False, reason),
+        ConditionType.STALLED: State(not succeeded, reason, "" if succeeded else message),
+        ConditionType.RUNNING: State(False, reason),
+        ConditionType.SUCCEEDED: State(succeeded, reason, message),
+    }
+    notice = Notice(reason, message, warning=not succeeded)
+    return Step(status=draft.finish("Succeeded" if succeeded else "Failed"), notices=(notice,))
+
+
+def size_of(group: GroupView | None) -> Json:
+    """What a status says of the size of the group."""
+    return {"members": group.size, "cards": group.cards} if group else {}
+
+
+def priority_change(spec: TrainingJobSpec, group: GroupView) -> int | None:
+    """The priority that the group should have, ``None`` when it has it."""
+    return spec.priority if spec.priority != group.priority else None
+
+
+def remaining_of(since: datetime, seconds: int | None, now: datetime) -> float | None:
+    """The seconds that are left of `seconds` since then; ``None`` for no limit, not positive when they are over."""
+    return None if seconds is None else (since + timedelta(seconds=seconds) - now).total_seconds()
+
+
+def tally(pods: tuple[PodRecord, ...]) -> Json:
+    """How many pods are in which phase."""
+    phases = Counter(p.phase for p in pods)
+    return {name.lower(): phases[name] for name in ("Pending", "Running", "Succeeded", "Failed")}

@@ -1,0 +1,102 @@
+"""What the decision about a training job reads, and what it says is to be done."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from supernode.api.conditions import Reason
+from supernode.api.trainingjob import TrainingJob
+from supernode.control.records import Custom, PodRecord
+from supernode.topology.fleet import Member
+
+Json = dict[str, Any]
+
+OBSTACLE_INTERVAL = 10.0
+"""Seconds until a job that met an obstacle tries again; what can be seen in a cache wakes it at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupView:
+    """What a job needs to know of its CardGroup.
+
+    ``size`` is the members it asks for and ``cards`` their cards in all. ``members`` is ``None`` until the ledger holds
+    the cards.
+    """
+
+    uid: str
+    owner_uid: str | None
+    deleting: bool
+    priority: int
+    size: int
+    cards: int
+    status: Json
+    members: tuple[Member, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """What keeps a job from its group or its pods; ``final`` when no waiting can help."""
+
+    reason: Reason
+    message: str
+    final: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    """Everything the decision reads.
+
+    ``pods`` are all pods that carry the job's label and are controlled by it; ``lost`` are nodes of its members that do
+    not exist any more, ``crowded`` those that blocked pods wait for while pods of others use cards given away there.
+    ``unfit`` are ranks whose cards do not work or are claimed by others, so that no scheduler will bind their pods.
+    ``later`` are ranks whose pods have to wait until others have been admitted on their nodes.
+    """
+
+    job: Custom[TrainingJob]
+    group: GroupView | None
+    pods: tuple[PodRecord, ...]
+    has_service: bool
+    obstacle: Obstacle | None
+    lost: frozenset[str]
+    now: datetime
+    crowded: frozenset[str] = frozenset()
+    unfit: frozenset[int] = frozenset()
+    later: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """An Event to be recorded on the job."""
+
+    reason: Reason
+    message: str
+    warning: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What to do.
+
+    ``status`` is the whole status the job should have, ``None`` to leave it; one that is only ``interim`` tells of
+    progress and may wait for what comes with the next events. A step that :attr:`removes` something
+    writes the status first, then deletes, then creates, so that a failure is counted exactly once even if the operator
+    ends in between; any other creates at once.
+    """
+
+    status: Json | None = None
+    interim: bool = False
+    delete_pods: tuple[PodRecord, ...] = ()
+    delete_group: bool = False
+    delete_job: bool = False
+    create_group: bool = False
+    set_priority: int | None = None
+    create_service: bool = False
+    create_ranks: tuple[int, ...] = ()
+    avoid: str | None = None
+    notices: tuple[Notice, ...] = ()
+    again_after: float | None = None
+
+    @property
+    def removes(self) -> bool:
+        """Whether the step deletes anything."""
+        return bool(self.delete_pods or self.delete_group or self.delete_job)

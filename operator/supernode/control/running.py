@@ -1,0 +1,232 @@
+"""A training job that has its cards: which pods are to come and to go, and what its status says."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+from supernode.api.conditions import ConditionType, Reason
+from supernode.api.trainingjob import TrainingJobSpec
+from supernode.control.conditions import State, timestamp
+from supernode.control.jobstatus import Draft, draft_of, end, priority_change, remaining_of, size_of, tally, tear_down
+from supernode.control.jobview import OBSTACLE_INTERVAL, GroupView, JobView, Notice, Step
+from supernode.control.records import PodRecord, parse_time
+from supernode.control.refusals import Refusals, is_refused
+from supernode.control.turns import TURN_SECONDS
+from supernode.topology.fleet import Member
+from supernode.topology.ranges import format_nodes, natural_key
+from supernode.workload import LAUNCHERS
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Losses:
+    """What became of pods in their places.
+
+    ``failed`` are to be replaced, ``refused`` are those of them, not counted before, that a kubelet would not take, and
+    ``own`` those that the job's failure policy counts. ``counts`` says whether they are one more restart, ``restarts``
+    how many there were with it.
+    """
+
+    failed: tuple[PodRecord, ...]
+    refused: tuple[PodRecord, ...]
+    own: tuple[PodRecord, ...]
+    refusals: Refusals
+    counts: bool
+    restarts: int
+
+    @classmethod
+    def of(cls, view: JobView, pods: Iterable[PodRecord]) -> Self:
+        """Count the failures among these pods."""
+        failed = tuple(p for p in pods if p.phase == "Failed" and not p.deleting)
+        counted = set(view.job.status.get("replacing", ()))
+        fresh = [p for p in failed if p.uid not in counted]
+        refused = tuple(p for p in fresh if is_refused(p))
+        refusals = Refusals.of(view.job.status)
+        refusals = refusals.once_more(view.now) if refused else refusals
+        own = tuple(p for p in fresh if not (refusals.forgiven and is_refused(p)))
+        counts = bool(_newly_failed(view, own))
+        return cls(failed, refused, own, refusals, counts, view.job.status.get("restarts", 0) + counts)
+
+
+def run(view: JobView, spec: TrainingJobSpec, group: GroupView, members: tuple[Member, ...]) -> Step:
+    """The next step of a job whose group has its cards, on these members in rank order."""
+    seats = {member.rank: member for member in members}
+    current = {p.rank: p for p in view.pods if _in_place(p, group.uid, seats)}
+    if (done := _succeeded(spec, current, len(members))) is not None:
+        return end(view, Reason.ALL_SUCCEEDED, done, succeeded=True)
+    started = parse_time(view.job.status.get("startTime")) or view.now
+    remaining = remaining_of(started, spec.active_deadline_seconds, view.now)
+    if remaining is not None and remaining <= 0:
+        text = f"ran longer than activeDeadlineSeconds={spec.active_deadline_seconds}"
+        return end(view, Reason.DEADLINE_EXCEEDED, text)
+    losses = _Losses.of(view, current.values())
+    if losses.restarts > spec.fault_policy.max_restarts:
+        return end(view, Reason.MAX_RESTARTS_EXCEEDED, _why_given_up(spec, losses.own))
+    blocked = [p for p in current.values() if p.blocked]
+    if (elsewhere := _elsewhere(view, losses, blocked, seats)) is not None:
+        return elsewhere
+
+    draft = draft_of(view)
+    draft.status |= _placement_summary(view, group, members)
+    draft.status["startTime"] = timestamp(started)
+    phase = _running_states(draft, list(current.values()), len(members))
+    refusals = Refusals() if phase == "Running" else losses.refusals
+    _tell_losses(draft, losses, refusals, current.values())
+    wait = refusals.wait(view.now)
+    due, later = _missing(view, members, wait)
+    stale = tuple(p for p in view.pods if not p.deleting and current.get(p.rank) is not p)
+    return Step(
+        status=draft.finish(phase),
+        interim=phase == "Starting" and not losses.failed and not stale and not view.lost,
+        delete_pods=losses.failed + stale,
+        set_priority=priority_change(spec, group),
+        create_service=not view.has_service and len(members) > 1 and not due and _settled(current.values()),
+        create_ranks=due,
+        notices=_failures(losses, wait),
+        again_after=_soonest(
+            remaining, wait or None, OBSTACLE_INTERVAL if blocked else None, TURN_SECONDS if later else None
+        ),
+    )
+
+
+def _elsewhere(
+    view: JobView, losses: _Losses, blocked: Iterable[PodRecord], seats: Mapping[int, Member]
+) -> Step | None:
+    """The step of a group that cannot stay where it was placed; ``None`` for one that can."""
+    if losses.refused and losses.refusals.leaves:
+        return _go_elsewhere(view, losses.refusals, losses.refused[0])
+    if (crowded := next((p for p in blocked if p.place in view.crowded), None)) is not None:
+        text = f"pods of others took cards of {crowded.place} that {crowded.key[1]} was to use"
+        return _place_again(view, Reason.CARDS_TAKEN, text)
+    if unfit := sorted(view.unfit):
+        places = format_nodes(list(dict.fromkeys(seats[rank].node for rank in unfit)))
+        text = f"cards of {places} do not work or were claimed by others before pods could use them"
+        return _place_again(view, Reason.CARDS_FAILED, text)
+    return None
+
+
+def _tell_losses(draft: Draft, losses: _Losses, refusals: Refusals, pods: Iterable[PodRecord]) -> None:
+    """What the status remembers, so that nothing is counted twice."""
+    status = draft.status
+    status["restarts"] = losses.restarts
+    if losses.counts and (times := [p.created for p in pods if p.created is not None]):
+        status["restartOf"] = timestamp(max(times))
+    for name in ("replacing", "refusals", "refusedAt"):
+        status.pop(name, None)
+    if losses.failed:
+        status["replacing"] = sorted(p.uid for p in losses.failed)
+    status |= refusals.fields()
+
+
+def _missing(view: JobView, members: tuple[Member, ...], wait: float) -> tuple[tuple[int, ...], bool]:
+    """(the ranks whose pods are to be created now, whether others have to wait for their turn)."""
+    there = {p.rank for p in view.pods}
+    missing = [m.rank for m in members if m.rank not in there and m.node not in view.lost]
+    if wait:
+        return (), False
+    due = tuple(rank for rank in missing if rank not in view.later)
+    return due, len(due) < len(missing)
+
+
+def _settled(pods: Iterable[PodRecord]) -> bool:
+    """Whether no pod is on its way to a node. What keeps a Service's endpoints looks at all pods for each such step."""
+    return all(pod.node or pod.blocked for pod in pods)
+
+
+def _newly_failed(view: JobView, own: Iterable[PodRecord]) -> list[PodRecord]:
+    """Without the pods that were there when a failure was counted last: a gang that lost one fails one by one."""
+    before = parse_time(view.job.status.get("restartOf"))
+    return [pod for pod in own if before is None or pod.created is None or pod.created > before]
+
+
+def _failures(losses: _Losses, wait: float) -> tuple[Notice, ...]:
+    """Of each kind the first three."""
+    forgiven = [p for p in losses.refused if p not in losses.own]
+    return (
+        *(Notice(Reason.POD_FAILED, f"restarts after: {_failure(p)}", warning=True) for p in losses.own[:3]),
+        *(
+            Notice(Reason.POD_REFUSED, f"tries again in {wait:.0f} s after: {_failure(p)}", warning=True)
+            for p in forgiven[:3]
+        ),
+    )
+
+
+def _go_elsewhere(view: JobView, refusals: Refusals, pod: PodRecord) -> Step:
+    """The node keeps refusing: give the cards back and ask again, for others."""
+    text = f"refused {refusals.count} times, asks for other cards after: {_failure(pod)}"
+    job = replace(view.job, status={**view.job.status, **refusals.fields()})
+    step = tear_down(replace(view, job=job), Reason.POD_REFUSED, text)
+    return replace(step, notices=(Notice(Reason.POD_REFUSED, text, warning=True),), avoid=pod.node)
+
+
+def _place_again(view: JobView, reason: Reason, why: str) -> Step:
+    """Others came first, or cards failed: the next place is free of these, because the snapshot knows of them."""
+    text = f"{why}; the group is placed again"
+    return replace(tear_down(view, reason, text), notices=(Notice(reason, text, warning=True),))
+
+
+def _soonest(*seconds: float | None) -> float | None:
+    return min((given for given in seconds if given is not None), default=None)
+
+
+def _succeeded(spec: TrainingJobSpec, pods: Mapping[int | None, PodRecord], members: int) -> str | None:
+    """Why the job has succeeded, None if it has not."""
+    if LAUNCHERS[spec.runtime].first_decides:
+        first = pods.get(0)
+        return "rank 0 succeeded" if first is not None and first.phase == "Succeeded" else None
+    done = len(pods) == members and all(pod.phase == "Succeeded" for pod in pods.values())
+    return f"all {members} pods succeeded" if done else None
+
+
+def _in_place(pod: PodRecord, group_uid: str, seats: Mapping[int, Member]) -> bool:
+    """Whether a pod belongs to this allocation and uses the cards the ledger has for its rank."""
+    seat = seats.get(pod.rank) if pod.rank is not None else None
+    if seat is None or pod.group_uid != group_uid or pod.cards != seat.cards:
+        return False
+    return pod.node in (None, seat.node)
+
+
+def _running_states(draft: Draft, pods: list[PodRecord], wanted: int) -> str:
+    alive = [p for p in pods if not p.deleting and p.phase in ("Running", "Succeeded")]
+    running = len(alive) == wanted
+    draft.status["pods"] = tally(draft.view.pods)
+    blocked = next((p for p in pods if p.phase == "Pending" and p.reason), None)
+    message = f"{len(alive)} of {wanted} pods run"
+    if blocked is not None and not running:
+        message += f"; {blocked.key[1]}: {blocked.reason}: {blocked.message}"
+    reason = Reason.PODS_RUNNING if running else Reason.PODS_PENDING
+    if lost := draft.view.lost:
+        reason = Reason.NODES_LOST
+        message += (
+            f"; gone: {format_nodes(sorted(lost, key=natural_key))}; bring them back, or suspend and resume the job"
+        )
+    draft.states = {
+        ConditionType.READY: State(running, reason, message),
+        ConditionType.RECONCILING: State(not running, reason, "" if running else message),
+        ConditionType.STALLED: State(False, reason),
+        ConditionType.ALLOCATED: State(True, Reason.ALLOCATED, f"{wanted} members have their cards"),
+        ConditionType.RUNNING: State(running, reason, message),
+    }
+    return "Running" if running else "Starting"
+
+
+def _placement_summary(view: JobView, group: GroupView, members: tuple[Member, ...]) -> Json:
+    summary: Json = {
+        name: group.status[name]
+        for name in ("profile", "spans", "minimal", "proven", "estimate")
+        if name in group.status
+    }
+    summary["group"] = view.job.key[1]
+    summary |= size_of(group)
+    summary["superNodes"] = list(dict.fromkeys(member.supernode for member in members))
+    return summary
+
+
+def _failure(pod: PodRecord) -> str:
+    where = f" on {pod.node}" if pod.node else ""
+    return f"pod {pod.key[1]}{where}: {pod.reason or 'Failed'}{': ' + pod.message if pod.message else ''}"
+
+
+def _why_given_up(spec: TrainingJobSpec, failed: Sequence[PodRecord]) -> str:
+    return f"faultPolicy.maxRestarts={spec.fault_policy.max_restarts} is used up; last: {_failure(failed[0])}"
