@@ -122,15 +122,18 @@ class Stage:
 
     async def lend_reserves(self, api: Api) -> None:
         """Let jobs have every node: no supernode keeps any back. Waits until all are there and nothing is written."""
-        async with asyncio.timeout(300.0):
-            await self.calm()
-            supernodes = await api.every(SUPERNODES)
-            for supernode in supernodes:
-                path = f"{SUPERNODES}/{supernode['metadata']['name']}"
-                await api.request("PATCH", path, {"spec": {"reserve": 0}}, merge=True)
-            await self.calm()
-        if len(supernodes) != self._supernodes:
-            raise TestbedError(f"{len(supernodes)} supernodes were discovered, not {self._supernodes}")
+        supernodes: list[Json] = []
+        try:
+            async with asyncio.timeout(300.0):
+                while len(supernodes) != self._supernodes:
+                    await self.calm()
+                    supernodes = await api.every(SUPERNODES)
+                for supernode in supernodes:
+                    path = f"{SUPERNODES}/{supernode['metadata']['name']}"
+                    await api.request("PATCH", path, {"spec": {"reserve": 0}}, merge=True)
+                await self.calm()
+        except TimeoutError:
+            raise TestbedError(f"{len(supernodes)} supernodes were discovered, not {self._supernodes}") from None
 
     async def calm(self, seconds: float = 2.0) -> None:
         """Wait until the operator writes nothing for so long."""
