@@ -91,7 +91,7 @@ def root_schema(kind: Kind) -> Schema:
             "status": _structural(full["properties"]["status"], definitions, models, in_status=True),
         },
     }
-    # One writer owns a status as a whole: to record it field by field makes each write of it a quarter dearer (ADR 11).
+    # One writer owns a status as a whole: to record it field by field makes each write of it a quarter dearer (ADR 12).
     schema["properties"]["status"]["x-kubernetes-map-type"] = "atomic"
     if kind.initial_status is not None:
         schema["properties"]["status"]["default"] = kind.initial_status

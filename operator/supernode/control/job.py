@@ -64,8 +64,7 @@ def decide(view: JobView) -> Step:
 
 def _ask_for_cards(view: JobView) -> Step:
     status = None if _said_pending(view) else pending(view, Reason.WAITING_FOR_CARDS, "asks for cards")
-    leftovers = tuple(p for p in view.pods if not p.deleting)
-    return Step(status=status, delete_pods=leftovers, create_group=True)
+    return Step(status=status, delete_pods=view.staying, create_group=True)
 
 
 def _wait(view: JobView, spec: TrainingJobSpec, group: GroupView) -> Step:
@@ -82,7 +81,7 @@ def _wait(view: JobView, spec: TrainingJobSpec, group: GroupView) -> Step:
     return Step(
         status=None if undecided else pending(view, reason, message, stalled=stalled),
         set_priority=priority_change(spec, group),
-        delete_pods=tuple(p for p in view.pods if not p.deleting),
+        delete_pods=view.staying,
         again_after=remaining,
     )
 
@@ -109,15 +108,14 @@ def _suspend(view: JobView) -> Step:
         ConditionType.ALLOCATED: State(False, Reason.SUSPENDED, message),
         ConditionType.RUNNING: State(False, Reason.SUSPENDED),
     }
-    for name in ("superNodes", "spans", "minimal", "proven", "estimate", "startTime"):
-        draft.status.pop(name, None)
+    draft.forget_placement()
     draft.status["pods"] = tally(view.pods)
     return replace(release(view), status=draft.finish("Suspended"))
 
 
 def _after_the_end(view: JobView, spec: TrainingJobSpec) -> Step:
     """Running pods go, finished ones stay for their logs; the group goes; the job itself after its time to live."""
-    going = tuple(p for p in view.pods if not p.finished and not p.deleting)
+    going = tuple(p for p in view.staying if not p.finished)
     step = replace(release(view), delete_pods=going, status=_seen(view.job))
     ended = parse_time(view.job.status.get("completionTime")) or view.now
     remaining = remaining_of(ended, spec.ttl_seconds_after_finished, view.now)

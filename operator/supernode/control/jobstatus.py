@@ -22,6 +22,11 @@ class Draft:
     status: Json
     states: dict[ConditionType, State] = field(default_factory=dict)
 
+    def forget_placement(self) -> None:
+        """Say no more where the job runs, how well it was placed and since when."""
+        for name in ("superNodes", "spans", "minimal", "proven", "estimate", "startTime"):
+            self.status.pop(name, None)
+
     def finish(self, phase: str) -> Json:
         """The whole status, of this phase. A condition that did not change keeps its time."""
         job = self.view.job
@@ -61,8 +66,8 @@ def pending(view: JobView, reason: Reason, message: str, *, stalled: bool = Fals
         ConditionType.ALLOCATED: State(False, reason, message),
         ConditionType.RUNNING: State(False, reason),
     }
-    for name in ("profile", "superNodes", "spans", "minimal", "proven", "estimate", "startTime"):
-        draft.status.pop(name, None)
+    draft.forget_placement()
+    draft.status.pop("profile", None)
     draft.status["pods"] = tally(view.pods)
     draft.status |= size_of(view.group)
     return draft.finish("Stalled" if stalled else "Pending")
@@ -77,7 +82,7 @@ def release(view: JobView) -> Step:
     """Pods first go, the group is asked to go; its finalizer keeps the cards booked until the pods are gone."""
     group = view.group
     ours = group is not None and group.owner_uid == view.job.uid and not group.deleting
-    return Step(delete_pods=tuple(p for p in view.pods if not p.deleting), delete_group=ours)
+    return Step(delete_pods=view.staying, delete_group=ours)
 
 
 def end(view: JobView, reason: Reason, message: str, *, succeeded: bool = False) -> Step:

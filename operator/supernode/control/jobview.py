@@ -63,6 +63,11 @@ class JobView:
     unfit: frozenset[int] = frozenset()
     later: frozenset[int] = frozenset()
 
+    @property
+    def staying(self) -> tuple[PodRecord, ...]:
+        """The pods that are not being deleted."""
+        return tuple(pod for pod in self.pods if not pod.deleting)
+
 
 @dataclass(frozen=True, slots=True)
 class Notice:

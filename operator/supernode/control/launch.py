@@ -28,7 +28,6 @@ from supernode.control.jobview import Notice
 from supernode.control.records import Key, PodRecord
 from supernode.control.slices import Slices
 from supernode.topology.discovery import NodeFacts
-from supernode.topology.profile import DeviceRule
 from supernode.workload import (
     LAUNCHERS,
     AddressesMissing,
@@ -72,24 +71,21 @@ class Launch:
         key = (group.job.metadata.namespace or "", group.job.metadata.name)
         files, notices = await self._files(group)
         claims, clock, slices = dict[int, list[Json]](), time.time_ns(), Slices()
-        if group.profile.pinning.devices:
+        if rule := group.profile.pinning.devices:
             for rank in ranks:
-                claims[rank] = self._claims(group, rank, group.profile.pinning.devices)
+                claims[rank] = render_claims(group, rank, self._devices.values(group.members[rank].node, rule))
                 await slices.turn()
 
         def render(rank: int) -> Json:
             return render_pod(group, rank, files, predicate_time_ns=clock, claims=claims.get(rank, ()))
 
-        render(ranks[0])
+        first = render(ranks[0])  # raises; kept, because most jobs of a storm have few pods and many have one
         if not running and (names := contradicted(group, files)):
             text = f"the template sets {', '.join(names)} to other values than the group's; the template's count"
             notices.append(Notice(Reason.ENVIRONMENT_OVERRIDDEN, text, warning=True))
         await self._provide(key, group.job, files, running)
         await self._claim(key, group, [claim for of_rank in claims.values() for claim in of_rank])
-        return render, notices
-
-    def _claims(self, group: PlacedGroup, rank: int, rule: DeviceRule) -> list[Json]:
-        return render_claims(group, rank, self._devices.values(group.members[rank].node, rule))
+        return lambda rank: first if rank == ranks[0] else render(rank), notices
 
     async def _claim(self, key: Key, group: PlacedGroup, claims: Sequence[Json]) -> None:
         """Create the claims. One of the name that is there already is this group's from before, or a stranger's."""

@@ -77,10 +77,12 @@ class Leader:
         for pod in (old, new):
             if pod is None:
                 continue
-            if pod.job is not None and _is_progress(new):
-                self._queue.add_after((pod.key[0], pod.job), self._jobs.progress_delay((pod.key[0], pod.job)))
-            elif pod.job is not None:
-                self._queue.add((pod.key[0], pod.job))
+            if pod.job is not None:
+                job = (pod.key[0], pod.job)
+                if _is_progress(new):
+                    self._queue.add_after(job, self._jobs.progress_delay(job))
+                else:
+                    self._queue.add(job)
             if pod.group_key is not None and (new is None or new.finished):
                 self.allocator.group_touched(pod.group_key)
 

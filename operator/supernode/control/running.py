@@ -75,7 +75,7 @@ def run(view: JobView, spec: TrainingJobSpec, group: GroupView, members: tuple[M
     _tell_losses(draft, losses, refusals, current.values())
     wait = refusals.wait(view.now)
     due, later = _missing(view, members, wait)
-    stale = tuple(p for p in view.pods if not p.deleting and current.get(p.rank) is not p)
+    stale = tuple(p for p in view.staying if current.get(p.rank) is not p)
     return Step(
         status=draft.finish(phase),
         interim=phase == "Starting" and not losses.failed and not stale and not view.lost,
