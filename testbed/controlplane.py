@@ -157,8 +157,9 @@ def _api_server(layout: Layout, options: Options) -> list[str]:
 
 
 def _controller_manager(layout: Layout, options: Options) -> list[str]:
-    # Without leases nobody renews a node, and the controller must not take that for a lost one.
-    grace = "40s" if options.leases else "87600h"
+    # Without leases nobody renews a node, and the controller must not take that for a lost one. Looking at 12,500 nodes
+    # every 2 s takes an eighth of a core; where nothing can be found, its default of 5 s will do.
+    grace, period = ("40s", "2s") if options.leases else ("87600h", "5s")
     return [
         f"--kubeconfig={layout.component_kubeconfig}",
         # The ttl controller writes to every node each time the fleet outgrows a size, for kubelets that are not there.
@@ -170,7 +171,7 @@ def _controller_manager(layout: Layout, options: Options) -> list[str]:
         f"--service-account-private-key-file={layout.certificate.with_suffix('.key')}",
         f"--root-ca-file={layout.certificate}",
         f"--node-monitor-grace-period={grace}",
-        "--node-monitor-period=2s",
+        f"--node-monitor-period={period}",
         "--concurrent-gc-syncs=50",
         "--concurrent-namespace-syncs=50",
     ]
