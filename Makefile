@@ -52,9 +52,10 @@ mutants: install ## Plant faults in the allocator and see its tests notice each 
 	@PYTHONPATH=. $(BIN)/python -m tests.placement.mutants
 
 .PHONY: nightly
-nightly: install ## Every fault at every call, a random walk of 100,000 steps, a soak: hours
+nightly: install ## Every fault at every call, random walks of 100,000 steps together, a soak: hours
 	@$(BIN)/python -m testbed build
-	@$(BIN)/python -m pytest tests/robustness --nightly --numprocesses 1 --dist loadfile --capture=no
+	@$(BIN)/python -m pytest tests/robustness --nightly -k "not long_walk" --capture=no
+	@$(BIN)/python -m pytest tests/robustness/test_walk.py --nightly -k long_walk --numprocesses 4 --dist load -rP
 
 .PHONY: lint
 lint: install ## Format check, lint, types, import direction, generated files

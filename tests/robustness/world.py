@@ -240,7 +240,8 @@ class World:
         for event in await self.history.take():
             self.promises.take(event)
         self.promises.broken = [told for told in self.promises.broken if without not in told]
-        assert self.promises.at_rest() == []
+        told = self.promises.at_rest()
+        assert not told, "\n".join(told)
 
     def _writes(self) -> int:
         return sum(replica.writes for replica in self.replicas)
