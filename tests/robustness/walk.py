@@ -232,14 +232,23 @@ class Walk:
             replica.proxy.heal()
         try:
             await self._world.one_leads()
-            await self._world.wait("every job rests", lambda: not self._restless(), 60)
-            await self._world.settled(within=60)
+            await self._rest()
+            await self._world.judge()
             told = self._waits_although_it_fits()
             assert not told, "\n".join(told)
         except (AssertionError, TimeoutError) as error:
             steps = "\n".join(self.trace[-2 * max(STEPS_BETWEEN_CALMS) :])
             found = f"{str(error) or repr(error)}\nrestless: {self._restless()}\nafter the steps\n{steps}"
             raise AssertionError(f"{found}\n{self._world.history.overview()}") from error
+
+    async def _rest(self) -> None:
+        """Wait until nothing moves and nothing is written; where a job ends, one that waited for cards moves next."""
+        for _ in range(_MOST_JOBS):
+            await self._world.wait("every job rests", lambda: not self._restless(), 60)
+            await self._world.quiet(within=60)
+            if not self._restless():
+                return
+        raise AssertionError("jobs move again and again")
 
     def _restless(self) -> list[str]:
         """Jobs that are between two states or will end by themselves, pods that have to go, nodes not well yet."""

@@ -230,6 +230,11 @@ class World:
 
         Reproaches that contain ``without`` are what the test provoked.
         """
+        await self.quiet(quiet, within=within)
+        await self.judge(without=without)
+
+    async def quiet(self, quiet: float = QUIET_SECONDS, *, within: float = 20.0) -> None:
+        """Wait until the operators write nothing for ``quiet`` seconds, which must come ``within`` some."""
         loop = asyncio.get_running_loop()
         until, since, writes = loop.time() + within, loop.time(), self._writes()
         while loop.time() - since < quiet:
@@ -237,6 +242,9 @@ class World:
             if (now := self._writes()) != writes:
                 assert loop.time() < until, f"still writes after {within} s: {self._last_writes()}"
                 since, writes = loop.time(), now
+
+    async def judge(self, *, without: str = "no such") -> None:
+        """Every promise must hold now and have held at every revision; see ``settled``."""
         for event in await self.history.take():
             self.promises.take(event)
         self.promises.broken = [told for told in self.promises.broken if without not in told]

@@ -23,8 +23,9 @@ from supernode.cluster.session import Session
 from supernode.cluster.writer import Writer
 from supernode.control import status
 from supernode.control.caches import Caches
-from supernode.control.fleet import FleetState, group_text
+from supernode.control.fleet import FleetState
 from supernode.control.groups import Draft, Group, Groups, now
+from supernode.control.ledgers import group_text
 from supernode.control.observer import Observer
 from supernode.control.patience import Patience
 from supernode.control.pauses import Pauses
@@ -263,7 +264,7 @@ class Allocator:
         changes = [
             (group, [f for f in group.finalizers if f != names.FINALIZER_CARDS])
             for group in draft.finalized
-            if not lost & self._state.by_group.get(group_text(group.key), {}).get(group.uid, {}).keys()
+            if not lost & self._state.ledgers.by_group.get(group_text(group.key), {}).get(group.uid, {}).keys()
         ]
         changes += [(group, [*group.finalizers, names.FINALIZER_CARDS]) for group in draft.unprotected]
         calls = [

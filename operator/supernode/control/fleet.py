@@ -8,16 +8,17 @@ from supernode.api.profile import SuperNodeProfile
 from supernode.api.supernode import SuperNode
 from supernode.control.caches import Caches
 from supernode.control.devices import DeviceState, counted
+from supernode.control.dirty import Dirty
 from supernode.control.distrust import Distrust
-from supernode.control.records import Custom, Key, PodRecord, foreign_pod, in_ledger
+from supernode.control.ledgers import Ledgers, group_key
+from supernode.control.records import Custom, PodRecord, foreign_pod, in_ledger
 from supernode.control.slices import Slices
 from supernode.control.supernodes import Ledger, Trouble, facts_of, trouble_of
 from supernode.topology.devices import Claim
 from supernode.topology.discovery import Discovery, Found, NodeFacts, ProblemKind, discover
 from supernode.topology.fleet import Fleet, SuperNodeView
-from supernode.topology.ledger import LedgerEntry
 from supernode.topology.profile import Profile
-from supernode.topology.views import ForeignPod, build_view, named_unhealthy
+from supernode.topology.views import ForeignPod, build_view, held_cards, named_unhealthy, renew_view
 
 
 class FleetState:
@@ -26,8 +27,7 @@ class FleetState:
     The ``*_changed`` methods are cheap and only note what to look at; :meth:`refresh` does the work. ``version`` rises
     with every snapshot. ``rebuilt`` are supernodes that give more or less than before, ``reshaped`` says that profiles,
     supernodes or their nodes came, went or changed their form, ``changed`` are supernodes whose status may have to be
-    written, ``touched`` the groups whose ledger entries were read anew, ``discovered`` says that nodes were sorted
-    anew; who handles them resets them.
+    written, ``discovered`` says that nodes were sorted anew; who handles them resets them.
     """
 
     def __init__(self, caches: Caches, device_grace: float = 0.0) -> None:
@@ -35,13 +35,9 @@ class FleetState:
         self._distrust = Distrust(device_grace)
         self.devices = DeviceState(caches)
         self._rediscover = True
-        self._dirty: set[str] = set()
+        self._dirty = Dirty()
         self._views: dict[str, SuperNodeView] = {}
-        self._holders: dict[str, frozenset[str]] = {}
-        self._abroad: dict[str, dict[str, int]] = {}
-        self._strays: dict[str, dict[str, int]] = {}
-        self.ledgers: dict[str, Ledger] = {}
-        self.by_group: dict[str, dict[str, dict[str, LedgerEntry]]] = {}
+        self.ledgers = Ledgers()
         self.profiles: dict[str, Profile] = {}
         self.troubles: dict[str, Trouble] = {}
         self.conflicts: dict[str, str] = {}
@@ -52,17 +48,20 @@ class FleetState:
         self.reshaped = False
         self.discovered = False
         self.changed: set[str] = set()
-        self.touched: set[Key] = set()
 
     # What the caches report.
 
     def node_changed(self, old: NodeFacts | None, new: NodeFacts | None) -> None:
         """Note a node's change; only a change of labels or of its existence asks for a new discovery."""
-        if old is None or new is None or old.labels != new.labels or old.capacity.keys() != new.capacity.keys():
-            self._rediscover = True
+        moved = old is None or new is None or old.labels != new.labels or old.capacity.keys() != new.capacity.keys()
+        self._rediscover |= moved
         for facts in (old, new):
             if facts is not None and facts.name in self.discovery.assigned:
-                self._dirty.add(self.discovery.assigned[facts.name])
+                home = self.discovery.assigned[facts.name]
+                if moved:
+                    self._dirty.add_whole(home)
+                else:
+                    self._dirty.add(home, facts.name)
         if new is None and old is not None:
             self._distrust.forget(old.name)
 
@@ -74,7 +73,7 @@ class FleetState:
                 continue
             supernode = self.discovery.assigned.get(pod.node)
             if supernode is not None and not self._covered(pod):
-                self._dirty.add(supernode)
+                self._dirty.add(supernode, pod.node)
                 matters = True
         return matters
 
@@ -82,7 +81,7 @@ class FleetState:
         """Note that a kubelet refuses members again and again: for a while the node gets nothing new."""
         self._distrust.refused(node, time.monotonic())
         if node in self.discovery.assigned:
-            self._dirty.add(self.discovery.assigned[node])
+            self._dirty.add(self.discovery.assigned[node], node)
 
     def slices_changed(self, nodes: Iterable[str]) -> None:
         """Note that drivers say something else of these nodes' devices."""
@@ -92,7 +91,7 @@ class FleetState:
             if home is None:
                 self._rediscover = True
             else:
-                self._dirty.add(home)
+                self._dirty.add(home, node)
 
     def claim_changed(self, old: Claim | None, new: Claim | None) -> bool:
         """Note that a claim has other devices; whether it matters, which claims of allocated groups do not."""
@@ -100,8 +99,8 @@ class FleetState:
         for claim in (old, new):
             homes = {self.discovery.assigned.get(node, "") for node in self.devices.nodes_of(claim)} if claim else ()
             for home in homes:
-                if claim is not None and not counted(claim, self._holders.get(home, ())):
-                    self._dirty.add(home)
+                if claim is not None and not counted(claim, self.ledgers.groups_in(home)):
+                    self._dirty.add(home, *self.devices.nodes_of(claim))
                     matters = True
         return matters
 
@@ -109,7 +108,7 @@ class FleetState:
         """Note that drivers may say something else of any node's devices."""
         self.devices.all_changed()
         self._rediscover = True
-        self._dirty.update(name for name, view in self._views.items() if view.profile.pinning.devices)
+        self._dirty.add_whole(*(name for name, view in self._views.items() if view.profile.pinning.devices))
 
     def next_time(self) -> float | None:
         """When (monotonic clock) a node is to be looked at again though no event tells of it."""
@@ -135,31 +134,16 @@ class FleetState:
         known = (found.profile, dict(found.node_selector), found.cordoned, found.reserve)
         return known != (spec.profile, dict(spec.node_selector), spec.cordoned, spec.reserve)
 
-    def groups_on(self, node: str) -> set[Key]:
-        """The groups that ledgers give cards of this node to."""
-        return {
-            group_key(entry.group)
-            for ledger in self.ledgers.values()
-            if node in ledger.booked
-            for entry in ledger.entries
-            if any(seat.node == node for seat in (*entry.seats(), *entry.spare_seats()))
-        }
-
     def booked_on(self, node: str) -> int:
         """The cards (bitmask) of a node that ledgers give to anyone."""
-        home = self.discovery.assigned.get(node)
-        ledgers = self.ledgers.values() if home is None else (self.ledgers[home],) if home in self.ledgers else ()
-        booked = self._strays.get(home or "", {}).get(node, 0)
-        for ledger in ledgers:
-            booked |= ledger.booked.get(node, 0)
-        return booked
+        return self.ledgers.booked_on(node, self.discovery.assigned.get(node))
 
     def crowded(self, node: str) -> bool:
         """Whether pods that no ledger counts use cards of this node that ledgers give to others."""
         view = self._views.get(self.discovery.assigned.get(node, ""))
         if view is None or node not in view.layout.index:
             return False
-        foreign = sum(pod.cards for pod in self._foreign_on(node, view.profile, self._holders[view.name]))
+        foreign = sum(pod.cards for pod in self._foreign_on(node, view.profile, self.ledgers.groups_in(view.name)))
         return foreign + self.booked_on(node).bit_count() > view.node(node).cards
 
     def unfit(self, node: str, cards: int) -> bool:
@@ -169,7 +153,7 @@ class FleetState:
         if view is None or facts is None:
             return False
         rule = view.profile.pinning.devices
-        others = self.devices.foreign(node, rule, self._holders[view.name]) if rule else ()
+        others = self.devices.foreign(node, rule, self.ledgers.groups_in(view.name)) if rule else ()
         ill = named_unhealthy(self.devices.facts(facts), view.profile) or 0
         return any(mask & cards for mask in (ill, *(claim.indices or 0 for claim in others)))
 
@@ -180,17 +164,19 @@ class FleetState:
         if self._rediscover:
             self._rediscover = False
             self._discover()
-        over = (self.discovery.assigned.get(node) for node in self._distrust.over(time.monotonic()))
-        self._dirty.update(name for name in over if name is not None)
-        dirty, self._dirty = self._dirty, set()
+        for node in self._distrust.over(time.monotonic()):
+            if node in self.discovery.assigned:
+                self._dirty.add(self.discovery.assigned[node], node)
+        dirty, self._dirty = self._dirty, Dirty()
         if not dirty:
             return
         for name in dirty:
-            self._read_ledger(name)
-        dirty |= self._find_strays(dirty)
+            dirty.add(name, *self._read_ledger(name))
+        for home, nodes in self.ledgers.find_strays(dirty, self.discovery.assigned).items():
+            dirty.add(home, *nodes)
         built, slices = {}, Slices()
-        for name in sorted(dirty):
-            built[name] = self._build(name)
+        for name in dirty:
+            built[name] = self._look_at(name, dirty.nodes(name))
             await slices.turn()
         rebuilt = {
             name: view for name, view in built.items() if view is not None and _differs(self._views.get(name), view)
@@ -200,11 +186,14 @@ class FleetState:
         self._views |= rebuilt
         for name in gone:
             del self._views[name]
-        self.changed |= dirty
+        self.changed.update(dirty)
         if rebuilt or gone:
             self.rebuilt.update(rebuilt, gone)
             self.version += 1
-            self.fleet = self.fleet.succeeded_by(self._views.values(), self.profiles)
+            if gone or rebuilt.keys() - self.fleet.supernodes.keys():
+                self.fleet = self.fleet.succeeded_by(self._views.values(), self.profiles)
+            else:
+                self.fleet = self.fleet.replace(*rebuilt.values())
 
     def _discover(self) -> None:
         known = self.profiles
@@ -229,68 +218,29 @@ class FleetState:
         stale |= {n for n, found in self.discovery.supernodes.items() if before.supernodes.get(n) != found}
         profiles_changed = {n for n, v in self._views.items() if self.profiles.get(v.profile.name) != v.profile}
         unread = {name for _, name in set(self._caches.supernodes.store.keys()) if name not in self.ledgers}
-        self._dirty |= stale | profiles_changed | unread
+        self._dirty.add_whole(*stale, *profiles_changed, *unread)
 
-    def _read_ledger(self, name: str) -> None:
-        record = self._caches.supernodes.store.get(("", name))
-        old = self.ledgers.get(name)
-        if record is not None and old is not None and old.resource_version == record.resource_version:
-            return
-        ledger = Ledger.of(record, old) if record is not None else None
-        before = {entry.uid: entry for entry in old.entries} if old is not None else {}
-        after = {entry.uid: entry for entry in ledger.entries} if ledger is not None else {}
-        for uid, entry in before.items():
-            if after.get(uid) is not entry:
-                self._unlink(name, entry)
-        for uid, entry in after.items():
-            if before.get(uid) is not entry:
-                self.touched.add(group_key(entry.group))
-                self.by_group.setdefault(entry.group, {}).setdefault(uid, {})[name] = entry
-        if ledger is None:
-            self.ledgers.pop(name, None)
-        else:
-            self.ledgers[name] = ledger
+    def _read_ledger(self, name: str) -> set[str]:
+        """Read a supernode's ledger; the nodes where it says something else than before.
 
-    def _unlink(self, name: str, entry: LedgerEntry) -> None:
-        """A supernode's ledger does not have this entry any more."""
-        self.touched.add(group_key(entry.group))
-        by_uid = self.by_group[entry.group]
-        by_uid[entry.uid].pop(name, None)
-        if not by_uid[entry.uid]:
-            del by_uid[entry.uid]
-        if not by_uid:
-            del self.by_group[entry.group]
-
-    def _find_strays(self, read: Iterable[str]) -> set[str]:
-        """Find cards that one supernode's ledger books on a node that, by its labels, belongs to another one now.
-
-        read: the supernodes whose ledger or nodes may have changed. Returns the supernodes where this is new or over.
+        These are where entries came or went, and where pods of their groups are, which no ledger counts without these.
         """
-        assigned = self.discovery.assigned
-        for name in read:
-            booked = self.ledgers[name].booked if name in self.ledgers else {}
-            self._abroad.pop(name, None)
-            if abroad := {node: cards for node, cards in booked.items() if assigned.get(node) != name}:
-                self._abroad[name] = abroad
-        strays: dict[str, dict[str, int]] = {}
-        for abroad in self._abroad.values():
-            for node, cards in abroad.items():
-                if (home := assigned.get(node)) is not None:
-                    strays.setdefault(home, {})[node] = strays.get(home, {}).get(node, 0) | cards
-        changed = {h for h in strays.keys() | self._strays.keys() if strays.get(h) != self._strays.get(h)}
-        self._strays = strays
-        return changed
+        entries = self.ledgers.read(name, self._caches.supernodes.store.get(("", name)))
+        nodes = set(held_cards(entries))
+        for entry in entries:
+            pods = self._caches.pods.store.by_index("group", group_key(entry.group))
+            nodes.update(pod.node for pod in pods if pod.node is not None)
+        return nodes
 
-    def _build(self, name: str) -> SuperNodeView | None:
+    def _look_at(self, name: str, nodes: set[str] | None) -> SuperNodeView | None:
+        """The view of a supernode of which only these nodes may have changed, or any where they are ``None``."""
         record = self._caches.supernodes.store.get(("", name))
         found = self.discovery.supernodes.get(name)
         if record is None or record.model is None or found is None:
             self.troubles.pop(name, None)
-            self._holders.pop(name, None)
             return None
         profile = self.profiles.get(found.profile)
         ledger = self.ledgers[name]
-        self._holders[name] = frozenset(entry.group for entry in ledger.entries)
         trouble = trouble_of(record, profile, ledger)
         if trouble is not None:
             self.troubles[name] = trouble
@@ -298,25 +248,40 @@ class FleetState:
             self.troubles.pop(name, None)
         if profile is None:
             return None
-        moment, seen = time.monotonic(), (self._caches.nodes.store.get(("", node)) for node in found.nodes)
-        nodes = [self._distrust.facts(self.devices.facts(facts), moment) for facts in seen if facts is not None]
-        return build_view(
-            replace(found, cordoned=found.cordoned or trouble is not None),
+        found = replace(found, cordoned=found.cordoned or trouble is not None)
+        return self._renewed(found, profile, ledger, nodes) or build_view(
+            found,
             profile,
-            nodes,
+            self._facts(found.nodes),
             ledger.entries,
-            self._foreign(found, profile),
-            held_elsewhere=self._strays.get(name),
+            self._foreign(found.nodes, profile, ledger.groups),
+            held_elsewhere=self.ledgers.strays.get(name),
         )
+
+    def _renewed(self, found: Found, profile: Profile, ledger: Ledger, nodes: set[str] | None) -> SuperNodeView | None:
+        """The view as it was but for these nodes; ``None`` where all of it has to be built anew."""
+        view, strays = self._views.get(found.name), self.ledgers.strays.get(found.name, {})
+        if nodes is None or view is None or view.profile != profile or profile.pinning.devices is not None:
+            return None  # who has claimed which device is not known by node
+        facts = self._facts(node for node in nodes if self.discovery.assigned.get(node) == found.name)
+        if len(facts) < len(nodes):
+            return None
+        taken = {node: ledger.booked.get(node, 0) | strays.get(node, 0) for node in nodes}
+        foreign = self._foreign(nodes, profile, ledger.groups)
+        return renew_view(view, facts, taken, ledger.entries, foreign, cordoned=found.cordoned)
+
+    def _facts(self, nodes: Iterable[str]) -> list[NodeFacts]:
+        """These nodes, as far as there are any, as decisions should see them."""
+        moment, seen = time.monotonic(), (self._caches.nodes.store.get(("", node)) for node in nodes)
+        return [self._distrust.facts(self.devices.facts(facts), moment) for facts in seen if facts is not None]
 
     def _covered(self, pod: PodRecord) -> bool:
         """Whether the ledger of the pod's supernode already counts its cards."""
         supernode = self.discovery.assigned.get(pod.node or "")
-        return supernode is not None and in_ledger(pod, self._holders.get(supernode, ()))
+        return supernode is not None and in_ledger(pod, self.ledgers.groups_in(supernode))
 
-    def _foreign(self, found: Found, profile: Profile) -> list[ForeignPod]:
-        holders = self._holders[found.name]
-        return [foreign for node in found.nodes for foreign in self._foreign_on(node, profile, holders)]
+    def _foreign(self, nodes: Iterable[str], profile: Profile, holders: frozenset[str]) -> list[ForeignPod]:
+        return [foreign for node in nodes for foreign in self._foreign_on(node, profile, holders)]
 
     def _foreign_on(self, node: str, profile: Profile, holders: frozenset[str]) -> list[ForeignPod]:
         if profile.pinning.devices is not None:
@@ -329,6 +294,8 @@ def _differs(old: SuperNodeView | None, new: SuperNodeView) -> bool:
     """Whether anything changed: a view that stays the same object keeps what decisions remember of it."""
     if old is None or old.profile != new.profile:
         return True
+    if old is new:
+        return False
     return (old.nodes, old.cordoned, old.reserve, old.ledger) != (new.nodes, new.cordoned, new.reserve, new.ledger)
 
 
@@ -336,17 +303,6 @@ def _reshaped(old: SuperNodeView | None, new: SuperNodeView) -> bool:
     """Whether other nodes, or nodes of another size, make up the supernode."""
     if old is None or old.profile != new.profile or len(old.nodes) != len(new.nodes):
         return True
-    return any(
+    return old.layout is not new.layout and any(
         (a.name, a.cards, a.path) != (b.name, b.cards, b.path) for a, b in zip(old.nodes, new.nodes, strict=True)
     )
-
-
-def group_text(key: Key) -> str:
-    """A group's name as ledgers write it."""
-    return f"{key[0]}/{key[1]}"
-
-
-def group_key(text: str) -> Key:
-    """Inverse of :func:`group_text`."""
-    namespace, _, name = text.partition("/")
-    return (namespace, name)

@@ -17,8 +17,9 @@ from supernode.api.conditions import ConditionType
 from supernode.control import status
 from supernode.control.caches import Caches
 from supernode.control.conditions import is_true
-from supernode.control.fleet import FleetState, group_text
+from supernode.control.fleet import FleetState
 from supernode.control.holds import Holds
+from supernode.control.ledgers import group_text
 from supernode.control.observer import Observer
 from supernode.control.patience import Patience
 from supernode.control.planner import Planner
@@ -167,7 +168,7 @@ class Groups:
     def members_of(self, key: Key, uid: str) -> tuple[Member, ...] | None:
         """The members of a group whose allocation is committed in every ledger it touches, in rank order."""
         record = self._caches.groups.store.get(key)
-        parts = self._state.by_group.get(group_text(key), {}).get(uid)
+        parts = self._state.ledgers.by_group.get(group_text(key), {}).get(uid)
         if parts is None or record is None or record.model is None or record.uid != uid:
             return None
         members = self._seating.members(parts)
@@ -178,8 +179,8 @@ class Groups:
     def draft(self) -> Draft:
         """Decide for every touched group what can be decided without a place for it; the others wait."""
         draft = Draft(self._state.fleet)
-        touched = self._touched | self._state.touched
-        self._touched, self._state.touched = set(), set()
+        touched = self._touched | self._state.ledgers.touched
+        self._touched, self._state.ledgers.touched = set(), set()
         for key in touched:
             if not self._looked_at(key, draft):
                 self._waiting.forget(key)
@@ -202,7 +203,7 @@ class Groups:
     def _look_at(self, key: Key, draft: Draft) -> bool:
         """Whether the group waits for cards."""
         group = self._caches.groups.store.get(key)
-        held = self._state.by_group.get(group_text(key), {})
+        held = self._state.ledgers.by_group.get(group_text(key), {})
         for uid, parts in held.items():
             if (group is None or group.uid != uid) and not self._in_use(key, uid):
                 draft.release(key, parts)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from supernode.control.conditions import timestamp
-from supernode.control.fleet import group_text
+from supernode.control.ledgers import group_text
 from supernode.control.planner import Planner
 from supernode.control.waiting import Head, Turn, waiting_since
 from supernode.placement import Hold, Refusal, hold

@@ -69,7 +69,7 @@ class Leader:
         self.state.node_changed(old, new)
         self.allocator.wake()
         if old is None or new is None:
-            for group in self.state.groups_on(key[1]):
+            for group in self.state.ledgers.groups_on(key[1]):
                 self._queue.add(group)
 
     def pod_changed(self, _key: Key, old: PodRecord | None, new: PodRecord | None) -> None:

@@ -31,7 +31,8 @@ class Ledger:
     """One supernode's ledger as last seen, in which term, which cards of which node it books (bitmasks), and how many
     of these are spares'.
 
-    ``doubled`` are the uids of groups whose entries book cards that an entry before theirs has.
+    ``groups`` are those it names ("namespace/name"), ``doubled`` the uids of those whose entries book cards that an
+    entry before theirs has.
     """
 
     resource_version: str
@@ -39,6 +40,7 @@ class Ledger:
     entries: tuple[LedgerEntry, ...] = ()
     booked: Mapping[str, int] = field(default_factory=dict)
     spare_cards: int = 0
+    groups: frozenset[str] = frozenset()
     doubled: frozenset[str] = frozenset()
     error: str | None = None
 
@@ -53,11 +55,36 @@ class Ledger:
         try:
             texts = record.status.get("ledger", ())
             entries = tuple(known.get(str(text)) or LedgerEntry.from_text(text) for text in texts)
-            booked, doubled = _book(entries)
+            booked, doubled = (before and before._rebooked(entries, known)) or _book(entries)
             spare_cards = sum(seat.cards.bit_count() for entry in entries for seat in entry.spare_seats())
         except RangeError as problem:
             return cls(record.resource_version, term, error=str(problem))
-        return cls(record.resource_version, term, entries, booked, spare_cards, doubled)
+        groups = frozenset(entry.group for entry in entries)
+        return cls(record.resource_version, term, entries, booked, spare_cards, groups, doubled)
+
+    def _rebooked(
+        self, entries: tuple[LedgerEntry, ...], known: Mapping[str, LedgerEntry]
+    ) -> tuple[dict[str, int], frozenset[str]] | None:
+        """What :func:`_book` says of other entries, by those that came and went; ``None`` where cards are given twice.
+
+        known: this ledger's entries by their text.
+        """
+        texts = {entry.text for entry in entries}
+        if self.doubled or len(texts) != len(entries):
+            return None
+        booked = dict(self.booked)
+        for node, cards in held_cards(entry for text, entry in known.items() if text not in texts).items():
+            booked[node] &= ~cards
+            if not booked[node]:
+                del booked[node]
+        for entry in entries:
+            if entry.text in known:
+                continue
+            for node, cards in held_cards([entry]).items():
+                if booked.get(node, 0) & cards:
+                    return None
+                booked[node] = booked.get(node, 0) | cards
+        return booked, frozenset()
 
 
 def _book(entries: Iterable[LedgerEntry]) -> tuple[dict[str, int], frozenset[str]]:

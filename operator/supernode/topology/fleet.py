@@ -274,15 +274,26 @@ class SuperNodeView:
                 held[entry.group] = held.get(entry.group, 0) + count
         return held
 
-    def with_nodes(self, changed: Mapping[str, Node]) -> SuperNodeView:
-        """The same supernode with some nodes in another state; names and paths must not change. O(nodes)."""
+    def with_nodes(
+        self,
+        changed: Mapping[str, Node],
+        *,
+        cordoned: bool | None = None,
+        ledger: tuple[LedgerEntry, ...] | None = None,
+    ) -> SuperNodeView:
+        """The same supernode with some nodes in another state; names and paths must not change. O(nodes).
+
+        cordoned, ledger: absent to keep them.
+        """
         index = self.layout.index
         nodes = list(self.nodes)
         same_size = True
         for name, node in changed.items():
             same_size = same_size and nodes[index[name]].cards == node.cards
             nodes[index[name]] = node
-        view = self._copy(tuple(nodes), self.cordoned)
+        view = self._copy(tuple(nodes), self.cordoned if cordoned is None else cordoned)
+        if ledger is not None:
+            view.ledger = ledger
         if same_size:
             view._empty = self._empty
         if "census" in self.__dict__:

@@ -58,6 +58,40 @@ def build_view(
     return SuperNodeView(found.name, profile, built, cordoned=found.cordoned, reserve=found.reserve, ledger=entries)
 
 
+def renew_view(
+    view: SuperNodeView,
+    nodes: Iterable[NodeFacts],
+    taken: Mapping[str, int],
+    ledger: Iterable[LedgerEntry] = (),
+    foreign: Iterable[ForeignPod] = (),
+    *,
+    cordoned: bool = False,
+) -> SuperNodeView | None:
+    """The view after something changed on these of its nodes and nowhere else; the same object if nothing did.
+
+    taken: node to the cards (bitmask) that ledgers hold on it, of these nodes. foreign: their foreign pods. None when
+    one of them is new, or became another one: the supernode has to be built anew. O(these nodes), but for a copy.
+    """
+    pods: dict[str, list[ForeignPod]] = {}
+    for pod in foreign:
+        pods.setdefault(pod.node, []).append(pod)
+    changed = {}
+    for facts in nodes:
+        at = view.layout.index.get(facts.name)
+        if at is None:
+            return None
+        old = view.nodes[at]
+        new = _node(facts, view.profile, old.path, taken.get(facts.name, 0), pods.get(facts.name, ()))
+        if (new.cards, new.at) != (old.cards, old.at):
+            return None
+        if new != old:
+            changed[facts.name] = new
+    entries = tuple(ledger)
+    if not changed and (view.cordoned, view.ledger) == (cordoned, entries):
+        return view
+    return view.with_nodes(changed, cordoned=cordoned, ledger=entries)
+
+
 def build_fleet(
     discovery: Discovery,
     profiles: Iterable[Profile],

@@ -1,0 +1,315 @@
+"""The snapshot that follows events node by node is the one that is made of the same caches at once."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from kubernetes.client import Configuration
+
+from supernode.cluster.credentials import Credentials
+from supernode.cluster.session import Session
+from supernode.control.caches import Caches
+from supernode.control.fleet import FleetState
+from supernode.control.observer import Observer
+from supernode.topology.fleet import SuperNodeView
+
+CARD = "example.com/card"
+SUPERNODES = ("sn-0", "sn-1")
+NODES = tuple(f"{supernode}-n{number}" for supernode in SUPERNODES for number in range(4))
+GROUPS = ("g0", "g1", "g2")
+
+Json = dict[str, Any]
+
+
+class Follower:
+    """Tells a state of changes as a leader does."""
+
+    def __init__(self, state: FleetState) -> None:
+        self.state = state
+
+    def node_changed(self, _key: Any, old: Any, new: Any) -> None:
+        self.state.node_changed(old, new)
+
+    def pod_changed(self, _key: Any, old: Any, new: Any) -> None:
+        self.state.pod_changed(old, new)
+
+    def profile_changed(self, _key: Any, _old: Any, _new: Any) -> None:
+        self.state.profile_changed()
+
+    def supernode_changed(self, key: Any, _old: Any, _new: Any) -> None:
+        self.state.supernode_changed(key[1])
+
+    def devices_read(self) -> None:
+        self.state.all_devices_changed()
+
+    def _nothing(self, _key: Any, _old: Any, _new: Any) -> None:
+        """Nothing the snapshot is made of."""
+
+    service_changed = group_changed = job_changed = slice_changed = claim_changed = taint_rule_changed = _nothing
+
+
+class Cluster:
+    """Two supernodes of four nodes in two racks, as far as caches know it; nothing here talks to a server."""
+
+    def __init__(self) -> None:
+        self._version = 0
+        session = Session(Credentials(lambda: Configuration(host="http://127.0.0.1:1")))
+        self.caches = Caches(session, Observer())
+        self.state = FleetState(self.caches)
+        self.caches.listener = Follower(self.state)
+        self._refusing: set[str] = set()
+        self._ledgers: dict[str, tuple[Json, list[str]]] = {name: ({}, []) for name in SUPERNODES}
+        levels = [
+            {"name": "node", "fanOut": 4},
+            {"name": "rack", "fanOut": 2, "nodeLabel": "rack"},
+            {"name": "supernode", "fanOut": 2, "nodeLabel": "supernode"},
+        ]
+        spec = {"card": {"resource": CARD, "precisions": ["bf16"]}, "levels": levels, "nodeSelector": {"kind": "p"}}
+        self.caches.profiles.put(self._object("p", "SuperNodeProfile", spec=spec))
+        for name in NODES:
+            self.node(name)
+        for name in SUPERNODES:
+            self.write(name)
+
+    def _object(self, name: str, kind: str, *, namespace: str = "", **parts: Any) -> Json:
+        self._version += 1
+        meta = {"name": name, "uid": f"{kind}-{name}", "resourceVersion": str(self._version), "generation": 1}
+        meta |= {"creationTimestamp": "2026-01-01T00:00:00Z"} | ({"namespace": namespace} if namespace else {})
+        meta |= parts.pop("metadata", {})
+        return {"apiVersion": "supernode.io/v1alpha1", "kind": kind, "metadata": meta, **parts}
+
+    # What happens.
+
+    def node(
+        self,
+        name: str,
+        *,
+        home: str = "",
+        rack: int = 0,
+        capacity: int = 4,
+        usable: int = 4,
+        ill: str = "",
+        **spec: Any,
+    ) -> None:
+        labels = {"kind": "p", "supernode": home or name[:4], "rack": str(rack or int(name[-1]) // 2)}
+        status = {
+            "capacity": {CARD: str(capacity)},
+            "allocatable": {CARD: str(min(capacity, usable))},
+            "conditions": [{"type": "Ready", "status": "True"}],
+        }
+        meta = {"labels": labels, "annotations": {"supernode.io/unhealthy-cards": ill} if ill else {}}
+        self.caches.nodes.put(self._object(name, "Node", metadata=meta, spec=spec, status=status))
+
+    def node_goes(self, name: str) -> None:
+        if self._remove(self.caches.nodes, "Node", name):
+            self._refusing.discard(name)  # one that comes back may be another machine
+
+    def pod(self, name: str, node: str, cards: int, group: str = "", phase: str = "Running", named: str = "") -> None:
+        labels = {"supernode.io/group": group, "supernode.io/rank": "0"} if group else {}
+        meta = {"labels": labels, "annotations": {"supernode.io/cards": named} if named else {}}
+        container = {"name": "c", "resources": {"limits": {CARD: str(cards)}}}
+        spec = {"nodeName": node, "containers": [container]}
+        pod = self._object(name, "Pod", namespace="ml", metadata=meta, spec=spec, status={"phase": phase})
+        self.caches.pods.put(pod)
+
+    def pod_goes(self, name: str) -> None:
+        self._remove(self.caches.pods, "Pod", name, "ml")
+
+    def write(self, supernode: str, *lines: str, **spec: Any) -> None:
+        """A SuperNode is written, its ledger as a whole."""
+        self._ledgers[supernode] = (spec, list(lines))
+        spec = {"profile": "p", "nodeSelector": {"supernode": supernode}, **spec}
+        status = {"ledger": list(lines), "term": 1}
+        self.caches.supernodes.put(self._object(supernode, "SuperNode", spec=spec, status=status))
+
+    def book(self, supernode: str, line: str) -> None:
+        spec, lines = self._ledgers[supernode]
+        self.write(supernode, *lines, line, **spec)
+
+    def give_back(self, supernode: str, number: int) -> None:
+        spec, lines = self._ledgers[supernode]
+        self.write(supernode, *(line for at, line in enumerate(lines) if at != number), **spec)
+
+    def refuse(self, node: str) -> None:
+        self._refusing.add(node)
+        self.state.node_refuses(node)
+
+    def _remove(self, reflector: Any, kind: str, name: str, namespace: str = "") -> bool:
+        there = (namespace, name) in reflector.store
+        if there:
+            reflector.store.observe("DELETED", self._object(name, kind, namespace=namespace))
+        return there
+
+    # What is known.
+
+    async def made_at_once(self) -> FleetState:
+        """The state of an operator that has just started."""
+        state = FleetState(self.caches)
+        await state.refresh()
+        for node in self._refusing:
+            state.node_refuses(node)
+        await state.refresh()
+        return state
+
+
+def told(state: FleetState) -> Json:
+    """Everything a snapshot says, without how it came about."""
+    views = {name: _told_of(view) for name, view in state.fleet.supernodes.items()}
+    return {
+        "views": views,
+        "ledgers": dict(state.ledgers),
+        "troubles": state.troubles,
+        "groups": state.ledgers.by_group,
+    }
+
+
+def _told_of(view: SuperNodeView) -> Json:
+    return {
+        "profile": view.profile,
+        "nodes": view.nodes,
+        "cordoned": view.cordoned,
+        "reserve": view.reserve,
+        "ledger": view.ledger,
+        "census": sorted((kind, count) for kind, count in view.census.counts() if count),
+        "names": view.layout.names,
+        "bounds": view.layout.bounds,
+        "index": view.layout.index,
+        "empty": view.emptied().nodes,
+    }
+
+
+_NODE = st.sampled_from(NODES)
+_SUPERNODE = st.sampled_from(SUPERNODES)
+_CARDS = st.sampled_from(("0", "1", "0-1", "2-3", "0-3"))
+_POD = st.sampled_from(("a", "b", "c", "d"))
+
+
+def _action(name: str, *positional: st.SearchStrategy[Any], **named: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.tuples(st.just(name), st.tuples(*positional), st.fixed_dictionaries({}, optional=named))
+
+
+_LINE = st.builds(
+    "ml/{} {} {}@{}:{}".format,
+    st.sampled_from(GROUPS),
+    st.sampled_from(("uid-0", "uid-1", "uid-2", "uid-3")),
+    st.sampled_from(("0", "0", "0", "0-1")),  # the last counts more ranks than there are: an unreadable ledger
+    st.sampled_from((*NODES, "sn-0-n0", "sn-0-n0", "sn-0-n0", "nowhere")),  # so that cards are given twice
+    _CARDS,
+)
+_ACTIONS = st.one_of(
+    _action(
+        "pod",
+        _POD,
+        _NODE,
+        st.integers(1, 4),
+        group=st.sampled_from(GROUPS),
+        phase=st.sampled_from(("Pending", "Running", "Succeeded")),
+        named=_CARDS,
+    ),
+    _action("pod_goes", _POD),
+    _action("book", _SUPERNODE, _LINE),
+    _action("book", _SUPERNODE, _LINE),
+    _action("give_back", _SUPERNODE, st.integers(0, 3)),
+    _action("write", _SUPERNODE, cordoned=st.booleans(), reserve=st.integers(0, 2)),
+    _action(
+        "node",
+        _NODE,
+        usable=st.integers(0, 4),
+        capacity=st.integers(2, 4),
+        ill=st.sampled_from(("1", "0-1", "x")),
+        unschedulable=st.booleans(),
+    ),
+    _action("node", _NODE, home=_SUPERNODE, rack=st.integers(0, 1)),
+    _action("node_goes", _NODE),
+    _action("refuse", _NODE),
+)
+
+
+@given(st.lists(st.lists(_ACTIONS, max_size=4), max_size=12))
+@settings(max_examples=200)
+def test_what_is_followed_is_what_is_there(rounds: list[list[tuple[str, tuple[Any, ...], Json]]]) -> None:
+    async def follow() -> None:
+        cluster = Cluster()
+        await cluster.state.refresh()
+        for actions in rounds:
+            for name, positional, named in actions:
+                getattr(cluster, name)(*positional, **named)
+            await cluster.state.refresh()
+            assert told(cluster.state) == told(await cluster.made_at_once())
+
+    asyncio.run(follow())
+
+
+CHANGES: dict[str, Callable[[Cluster], None]] = {
+    "a foreign pod": lambda cluster: cluster.pod("a", "sn-0-n1", 2),
+    "a ledger's line": lambda cluster: cluster.book("sn-0", "ml/g0 uid-0 0@sn-0-n1:0-3"),
+    "a cordoned node": lambda cluster: cluster.node("sn-0-n1", unschedulable=True),
+    "a broken card": lambda cluster: cluster.node("sn-0-n1", ill="2"),
+    "a cordoned supernode": lambda cluster: cluster.write("sn-0", cordoned=True),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+async def test_what_did_not_change_is_kept(change: str) -> None:
+    """Other supernodes as they are, and of this one how its nodes are grouped, unless its spec was edited."""
+    cluster = Cluster()
+    await cluster.state.refresh()
+    before = cluster.state.fleet.supernodes
+    CHANGES[change](cluster)
+    await cluster.state.refresh()
+    after = cluster.state.fleet.supernodes
+    assert after["sn-1"] is before["sn-1"]
+    assert after["sn-0"] is not before["sn-0"]
+    assert (after["sn-0"].layout is before["sn-0"].layout) == (change != "a cordoned supernode")
+
+
+async def test_pods_count_once_their_group_is_in_a_ledger_wherever_they_are() -> None:
+    cluster = Cluster()
+    cluster.pod("a", "sn-0-n3", 4, group="g0")
+    await cluster.state.refresh()
+    assert cluster.state.fleet.supernodes["sn-0"].free_cards == 12
+    cluster.book("sn-0", "ml/g0 uid-0 0@sn-0-n1:0-1")
+    await cluster.state.refresh()
+    assert cluster.state.fleet.supernodes["sn-0"].free_cards == 14
+    cluster.give_back("sn-0", 0)
+    await cluster.state.refresh()
+    assert cluster.state.fleet.supernodes["sn-0"].free_cards == 12
+
+
+async def test_a_card_given_twice_stays_given_when_one_gives_it_back() -> None:
+    cluster = Cluster()
+    cluster.book("sn-0", "ml/g0 uid-0 0@sn-0-n1:0-1")
+    cluster.book("sn-0", "ml/g1 uid-1 0@sn-0-n1:1-2")
+    await cluster.state.refresh()
+    assert cluster.state.ledgers["sn-0"].doubled == {"uid-1"}
+    cluster.give_back("sn-0", 1)
+    await cluster.state.refresh()
+    assert cluster.state.ledgers["sn-0"].booked == {"sn-0-n1": 0b11}
+    assert cluster.state.fleet.supernodes["sn-0"].free_cards == 14
+
+
+async def test_a_node_of_another_size_is_another_shape() -> None:
+    """Who was refused by what an empty supernode could hold has to look again."""
+    cluster = Cluster()
+    await cluster.state.refresh()
+    for capacity, reshaped in ((4, False), (3, True)):
+        cluster.state.reshaped = False
+        cluster.node("sn-0-n1", capacity=capacity, usable=3)
+        await cluster.state.refresh()
+        assert cluster.state.reshaped is reshaped
+
+
+async def test_what_says_the_same_again_changes_nothing() -> None:
+    cluster = Cluster()
+    cluster.book("sn-0", "ml/g0 uid-0 0@sn-0-n1:0-3")
+    await cluster.state.refresh()
+    fleet, version = cluster.state.fleet, cluster.state.version
+    cluster.pod("a", "sn-0-n1", 4, group="g0")
+    cluster.pod("b", "sn-0-n2", 2, phase="Succeeded")
+    cluster.node("sn-0-n1", usable=4)
+    cluster.write("sn-0", "ml/g0 uid-0 0@sn-0-n1:0-3")
+    await cluster.state.refresh()
+    assert (cluster.state.fleet, cluster.state.version) == (fleet, version)
