@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 
 from bench.figures import Figure
 from bench.load import BOUND_WITHIN, Table, carry, clean, pairs, say
@@ -19,9 +20,16 @@ PEERS = own_profile("peers", cards=8, racks=3, nodes=16)
 
 WAITING = 5000
 REST_SECONDS = 30.0
+FOREIGN_PAUSE = 0.02
+"""Seconds between two pods of others that come."""
+
 STEPS = {1008: 21, 3024: 63, 6000: 125, 12528: 261}
 """Nodes of the growing fleet, and how many supernodes of 48 nodes they are."""
 
+OTHERS = "default"
+"""Namespace of pods that no job has."""
+
+Json = dict[str, Any]
 Load = Callable[[Stage, Api, str, "Extent"], Awaitable[list[Figure]]]
 
 
@@ -47,6 +55,7 @@ FLEETS = {
     "dense": Fleet((DENSE,), (10,), (2,)),
     "peers-1536": Fleet((PEERS,), (32,), (8,)),
     "peers-6240": Fleet((PEERS,), (130,), (8,)),
+    "meshes": Fleet((A960,), (6,), (1,)),
     "growing": Fleet((A3,), (0,), (0,)),
 }
 
@@ -224,6 +233,52 @@ async def peers(stage: Stage, api: Api, name: str, extent: Extent) -> list[Figur
     return table.figures
 
 
+async def meshes(stage: Stage, api: Api, name: str, extent: Extent) -> list[Figure]:
+    """Jobs of one node in supernodes of 1 936 nodes; then pods of others come and go on nodes beside them."""
+    table, work = Table(name), Work(100 if extent.quick else 600, 1, A960, 8)
+    await stage.start_operator()
+    await stage.lend_reserves(api)
+    await stage.calm()
+    took = await carry(stage, api, work)
+    took.tell(name, work)
+    table.add("jobs bound a second", work.jobs / took.bound)
+    table.add("loop lag p99, ms", took.lag_ms)
+    table.add("loop lag p99 without waits for a core, ms", took.busy_ms)
+    table.add("writes a minute, converged", took.quiet_writes)
+    others = await _foreign_pods(api, work.jobs // 2)
+    before, spent = await stage.metrics(), stage.seconds()["operator"]
+    for pod in others:
+        await api.request("POST", within(PODS, OTHERS), pod)
+        await asyncio.sleep(FOREIGN_PAUSE)
+    await stage.calm()
+    await api.delete_all(within(PODS, OTHERS))
+    await stage.calm()
+    after, spent = await stage.metrics(), stage.seconds()["operator"] - spent
+    lag, busy = after.lag_ms(before), after.busy_ms(before)
+    each = spent / len(others) * 1e3
+    say(f"{name}: pods of others: operator {each:.1f} ms each; lag p99 {lag:.0f} ms, {busy:.0f} its own")
+    table.add("operator, processor ms a pod of others", each)
+    table.add("pods of others: loop lag p99, ms", lag)
+    table.add("pods of others: loop lag p99 without waits for a core, ms", busy)
+    table.add("seconds to clean", await clean(api), "s")
+    await stage.stop_operator()
+    return table.figures
+
+
+async def _foreign_pods(api: Api, number: int) -> list[Json]:
+    """Pods that take a card each, bound by somebody else to nodes where nothing runs."""
+    used = {pod["spec"].get("nodeName") for pod in await api.every(within(PODS))}
+    names = [node["metadata"]["name"] for node in await api.every("/api/v1/nodes")]
+    container = {"name": "serve", "image": "example.com/serve:1", "resources": {"limits": {A960.resource: "1"}}}
+    return [
+        {
+            "metadata": {"name": f"other-{index}"},
+            "spec": {"nodeName": node, "terminationGracePeriodSeconds": 0, "containers": [container]},
+        }
+        for index, node in enumerate([name for name in names if name not in used][:number])
+    ]
+
+
 async def growth(stage: Stage, api: Api, name: str, extent: Extent) -> list[Figure]:
     """Start, memory and a job of 480 pods, from 1 008 to 12 528 nodes full of pods."""
     table, pods = Table(name), 0
@@ -262,6 +317,7 @@ LOADS: dict[str, tuple[str, Load]] = {
     "waiting": ("peers-1536", waiting),
     "peers-1536": ("peers-1536", peers),
     "peers-6240": ("peers-6240", peers),
+    "meshes": ("meshes", meshes),
     "growth": ("growing", growth),
 }
 QUICK = ("start", "job-1000", "storm-200")
