@@ -279,6 +279,21 @@ async def test_pods_count_once_their_group_is_in_a_ledger_wherever_they_are() ->
     assert cluster.state.fleet.supernodes["sn-0"].free_cards == 12
 
 
+async def test_what_a_group_of_two_supernodes_gives_back_is_no_new_form() -> None:
+    cluster = Cluster()
+    for supernode in SUPERNODES:
+        cluster.book(supernode, f"ml/g0 uid-0 0@{supernode}-n1:0-3")
+        cluster.pod(f"pod-of-{supernode}", f"{supernode}-n1", 4, group="g0", phase="Succeeded")
+    await cluster.state.refresh()
+    before = cluster.state.fleet.supernodes
+    for supernode in SUPERNODES:
+        cluster.give_back(supernode, 0)
+    await cluster.state.refresh()
+    after = cluster.state.fleet.supernodes
+    assert [after[supernode].free_cards for supernode in SUPERNODES] == [16, 16]
+    assert all(after[supernode].layout is before[supernode].layout for supernode in SUPERNODES)
+
+
 async def test_a_card_given_twice_stays_given_when_one_gives_it_back() -> None:
     cluster = Cluster()
     cluster.book("sn-0", "ml/g0 uid-0 0@sn-0-n1:0-1")

@@ -170,10 +170,7 @@ class FleetState:
         dirty, self._dirty = self._dirty, Dirty()
         if not dirty:
             return
-        for name in dirty:
-            dirty.add(name, *self._read_ledger(name))
-        for home, nodes in self.ledgers.find_strays(dirty, self.discovery.assigned).items():
-            dirty.add(home, *nodes)
+        self._read_ledgers(dirty)
         built, slices = {}, Slices()
         for name in dirty:
             built[name] = self._look_at(name, dirty.nodes(name))
@@ -220,17 +217,24 @@ class FleetState:
         unread = {name for _, name in set(self._caches.supernodes.store.keys()) if name not in self.ledgers}
         self._dirty.add_whole(*stale, *profiles_changed, *unread)
 
-    def _read_ledger(self, name: str) -> set[str]:
-        """Read a supernode's ledger; the nodes where it says something else than before.
+    def _read_ledgers(self, dirty: Dirty) -> None:
+        """Read the ledgers of these supernodes, and add the nodes for which they say something else than before.
 
         These are where entries came or went, and where pods of their groups are, which no ledger counts without these.
         """
-        entries = self.ledgers.read(name, self._caches.supernodes.store.get(("", name)))
-        nodes = set(held_cards(entries))
-        for entry in entries:
-            pods = self._caches.pods.store.by_index("group", group_key(entry.group))
-            nodes.update(pod.node for pod in pods if pod.node is not None)
-        return nodes
+        homes: dict[str, set[str]] = {}
+        for name in dirty:
+            entries = self.ledgers.read(name, self._caches.supernodes.store.get(("", name)))
+            dirty.add(name, *held_cards(entries))
+            for entry in entries:
+                homes.setdefault(entry.group, set()).add(name)
+        for group, supernodes in homes.items():
+            pods = self._caches.pods.store.by_index("group", group_key(group))
+            for node in {pod.node for pod in pods if pod.node is not None}:
+                if (home := self.discovery.assigned.get(node)) in supernodes:
+                    dirty.add(home, node)
+        for home, nodes in self.ledgers.find_strays(dirty, self.discovery.assigned).items():
+            dirty.add(home, *nodes)
 
     def _look_at(self, name: str, nodes: set[str] | None) -> SuperNodeView | None:
         """The view of a supernode of which only these nodes may have changed, or any where they are ``None``."""
