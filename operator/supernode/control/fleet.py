@@ -1,4 +1,4 @@
-"""The fleet as the caches know it, kept as one snapshot: only the supernodes that changed are built anew."""
+"""The fleet as the caches know it, kept as one snapshot: it is followed node by node, and built anew where need be."""
 
 import time
 from collections.abc import Iterable
@@ -100,7 +100,7 @@ class FleetState:
             homes = {self.discovery.assigned.get(node, "") for node in self.devices.nodes_of(claim)} if claim else ()
             for home in homes:
                 if claim is not None and not counted(claim, self.ledgers.groups_in(home)):
-                    self._dirty.add(home, *self.devices.nodes_of(claim))
+                    self._dirty.add_whole(home)
                     matters = True
         return matters
 
