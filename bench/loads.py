@@ -238,7 +238,6 @@ async def meshes(stage: Stage, api: Api, name: str, extent: Extent) -> list[Figu
     table, work = Table(name), Work(100 if extent.quick else 600, 1, A960, 8)
     await stage.start_operator()
     await stage.lend_reserves(api)
-    await stage.calm()
     took = await carry(stage, api, work)
     took.tell(name, work)
     table.add("jobs bound a second", work.jobs / took.bound)

@@ -56,12 +56,8 @@ class FleetState:
         moved = old is None or new is None or old.labels != new.labels or old.capacity.keys() != new.capacity.keys()
         self._rediscover |= moved
         for facts in (old, new):
-            if facts is not None and facts.name in self.discovery.assigned:
-                home = self.discovery.assigned[facts.name]
-                if moved:
-                    self._dirty.add_whole(home)
-                else:
-                    self._dirty.add(home, facts.name)
+            if facts is not None:
+                self._note(facts.name, whole=moved)
         if new is None and old is not None:
             self._distrust.forget(old.name)
 
@@ -80,8 +76,7 @@ class FleetState:
     def node_refuses(self, node: str) -> None:
         """Note that a kubelet refuses members again and again: for a while the node gets nothing new."""
         self._distrust.refused(node, time.monotonic())
-        if node in self.discovery.assigned:
-            self._dirty.add(self.discovery.assigned[node], node)
+        self._note(node)
 
     def slices_changed(self, nodes: Iterable[str]) -> None:
         """Note that drivers say something else of these nodes' devices."""
@@ -109,6 +104,14 @@ class FleetState:
         self.devices.all_changed()
         self._rediscover = True
         self._dirty.add_whole(*(name for name, view in self._views.items() if view.profile.pinning.devices))
+
+    def _note(self, node: str, *, whole: bool = False) -> None:
+        """Note that something changed on a node, or may have changed its supernode as a whole."""
+        home = self.discovery.assigned.get(node)
+        if home is not None and whole:
+            self._dirty.add_whole(home)
+        elif home is not None:
+            self._dirty.add(home, node)
 
     def next_time(self) -> float | None:
         """When (monotonic clock) a node is to be looked at again though no event tells of it."""
@@ -165,8 +168,7 @@ class FleetState:
             self._rediscover = False
             self._discover()
         for node in self._distrust.over(time.monotonic()):
-            if node in self.discovery.assigned:
-                self._dirty.add(self.discovery.assigned[node], node)
+            self._note(node)
         dirty, self._dirty = self._dirty, Dirty()
         if not dirty:
             return
@@ -298,8 +300,6 @@ def _differs(old: SuperNodeView | None, new: SuperNodeView) -> bool:
     """Whether anything changed: a view that stays the same object keeps what decisions remember of it."""
     if old is None or old.profile != new.profile:
         return True
-    if old is new:
-        return False
     return (old.nodes, old.cordoned, old.reserve, old.ledger) != (new.nodes, new.cordoned, new.reserve, new.ledger)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from supernode.api.supernode import SuperNode
 from supernode.control.records import Custom, Key
-from supernode.control.supernodes import Ledger
+from supernode.control.supernodes import Ledger, changes
 from supernode.topology.ledger import LedgerEntry
 
 
@@ -49,7 +49,8 @@ class Ledgers(Mapping[str, Ledger]):
             if before.get(uid) is not entry:
                 self.touched.add(group_key(entry.group))
                 self.by_group.setdefault(entry.group, {}).setdefault(uid, {})[supernode] = entry
-        return _differing(old, new)
+        gone, came = changes(old.entries if old else (), new.entries if new else ())
+        return gone + came
 
     def _unlink(self, supernode: str, entry: LedgerEntry) -> None:
         """A supernode's ledger does not have this entry any more."""
@@ -108,13 +109,6 @@ class Ledgers(Mapping[str, Ledger]):
         for ledger in ledgers:
             booked |= ledger.booked.get(node, 0)
         return booked
-
-
-def _differing(old: Ledger | None, new: Ledger | None) -> list[LedgerEntry]:
-    """The entries that only one of two ledgers has."""
-    before, after = ({entry.text: entry for entry in ledger.entries} if ledger else {} for ledger in (old, new))
-    came = [entry for text, entry in after.items() if text not in before]
-    return came + [entry for text, entry in before.items() if text not in after]
 
 
 def group_text(key: Key) -> str:

@@ -55,40 +55,27 @@ class Ledger:
         try:
             texts = record.status.get("ledger", ())
             entries = tuple(known.get(str(text)) or LedgerEntry.from_text(text) for text in texts)
-            booked, doubled = (before and before._rebooked(entries, known)) or _book(entries)
+            booked, doubled = before._rebooked(entries) if before is not None else _book(entries, {})
             spare_cards = sum(seat.cards.bit_count() for entry in entries for seat in entry.spare_seats())
         except RangeError as problem:
             return cls(record.resource_version, term, error=str(problem))
         groups = frozenset(entry.group for entry in entries)
         return cls(record.resource_version, term, entries, booked, spare_cards, groups, doubled)
 
-    def _rebooked(
-        self, entries: tuple[LedgerEntry, ...], known: Mapping[str, LedgerEntry]
-    ) -> tuple[dict[str, int], frozenset[str]] | None:
-        """What :func:`_book` says of other entries, by those that came and went; ``None`` where cards are given twice.
-
-        known: this ledger's entries by their text.
-        """
-        texts = {entry.text for entry in entries}
-        if self.doubled or len(texts) != len(entries):
-            return None
-        booked = dict(self.booked)
-        for node, cards in held_cards(entry for text, entry in known.items() if text not in texts).items():
-            booked[node] &= ~cards
-            if not booked[node]:
-                del booked[node]
-        for entry in entries:
-            if entry.text in known:
-                continue
-            for node, cards in held_cards([entry]).items():
-                if booked.get(node, 0) & cards:
-                    return None
-                booked[node] = booked.get(node, 0) | cards
-        return booked, frozenset()
+    def _rebooked(self, entries: tuple[LedgerEntry, ...]) -> tuple[dict[str, int], frozenset[str]]:
+        """What :func:`_book` says of other entries, by those that came and went unless cards are given twice."""
+        if not self.doubled and len({entry.text for entry in entries}) == len(entries):
+            gone, came = changes(self.entries, entries)
+            freed = held_cards(gone)
+            kept = {node: left for node, cards in self.booked.items() if (left := cards & ~freed.get(node, 0))}
+            booked, doubled = _book(came, kept)
+            if not doubled:
+                return booked, doubled
+        return _book(entries, {})
 
 
-def _book(entries: Iterable[LedgerEntry]) -> tuple[dict[str, int], frozenset[str]]:
-    booked: dict[str, int] = {}
+def _book(entries: Iterable[LedgerEntry], booked: dict[str, int]) -> tuple[dict[str, int], frozenset[str]]:
+    """Add what entries hold to what is ``booked``; the uids of those whose cards somebody had before."""
     doubled = set()
     for entry in entries:
         for node, cards in held_cards([entry]).items():
@@ -96,6 +83,13 @@ def _book(entries: Iterable[LedgerEntry]) -> tuple[dict[str, int], frozenset[str
                 doubled.add(entry.uid)
             booked[node] = booked.get(node, 0) | cards
     return booked, frozenset(doubled)
+
+
+def changes(before: Iterable[LedgerEntry], after: Iterable[LedgerEntry]) -> tuple[list[LedgerEntry], list[LedgerEntry]]:
+    """The entries that went and those that came from one reading of a ledger to the next."""
+    old, new = ({entry.text: entry for entry in entries} for entries in (before, after))
+    gone = [entry for text, entry in old.items() if text not in new]
+    return gone, [entry for text, entry in new.items() if text not in old]
 
 
 def shape_of(profile: Profile) -> str:

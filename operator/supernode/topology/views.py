@@ -46,10 +46,7 @@ def build_view(
     for name, mask in (held_elsewhere or {}).items():
         if name in own:
             taken[name] = taken.get(name, 0) | mask
-    pods: dict[str, list[ForeignPod]] = {}
-    for pod in foreign:
-        if pod.node in own:
-            pods.setdefault(pod.node, []).append(pod)
+    pods = _by_node(foreign)
     facts = [node for node in nodes if node.name in own]
     paths = domain_paths(profile, found.name, facts)
     built = [_node(node, profile, paths[node.name], taken.get(node.name, 0), pods.get(node.name, ())) for node in facts]
@@ -72,10 +69,7 @@ def renew_view(
     taken: node to the cards (bitmask) that ledgers hold on it, of these nodes. foreign: their foreign pods. None when
     one of them is new, or became another one: the supernode has to be built anew. O(these nodes), but for a copy.
     """
-    pods: dict[str, list[ForeignPod]] = {}
-    for pod in foreign:
-        pods.setdefault(pod.node, []).append(pod)
-    changed = {}
+    pods, changed = _by_node(foreign), {}
     for facts in nodes:
         at = view.layout.index.get(facts.name)
         if at is None:
@@ -187,6 +181,13 @@ def _node(facts: NodeFacts, profile: Profile, path: tuple[str, ...], taken: int,
     taken = _with_foreign(profile, full, healthy, taken, pods)
     schedulable = facts.schedulable and unhealthy is not None
     return Node(facts.name, cards, healthy, taken, schedulable, path, positions(profile, facts))
+
+
+def _by_node(foreign: Iterable[ForeignPod]) -> dict[str, list[ForeignPod]]:
+    pods: dict[str, list[ForeignPod]] = {}
+    for pod in foreign:
+        pods.setdefault(pod.node, []).append(pod)
+    return pods
 
 
 def _with_foreign(profile: Profile, full: int, healthy: int, taken: int, pods: Iterable[ForeignPod]) -> int:
