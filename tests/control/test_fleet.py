@@ -125,9 +125,9 @@ class Cluster:
         status = {"ledger": list(lines), "term": 1}
         self.caches.supernodes.put(self._object(supernode, "SuperNode", spec=spec, status=status))
 
-    def book(self, supernode: str, line: str) -> None:
+    def book(self, supernode: str, line: str, *, first: bool = False) -> None:
         spec, lines = self._ledgers[supernode]
-        self.write(supernode, *lines, line, **spec)
+        self.write(supernode, *((line, *lines) if first else (*lines, line)), **spec)
 
     def give_back(self, supernode: str, number: int) -> None:
         spec, lines = self._ledgers[supernode]
@@ -211,7 +211,7 @@ _ACTIONS = st.one_of(
     ),
     _action("pod_goes", _POD),
     _action("book", _SUPERNODE, _LINE),
-    _action("book", _SUPERNODE, _LINE),
+    _action("book", _SUPERNODE, _LINE, first=st.booleans()),
     _action("give_back", _SUPERNODE, st.integers(0, 3)),
     _action("write", _SUPERNODE, cordoned=st.booleans(), reserve=st.integers(0, 2)),
     _action(
@@ -304,6 +304,16 @@ async def test_a_card_given_twice_stays_given_when_one_gives_it_back() -> None:
     await cluster.state.refresh()
     assert cluster.state.ledgers["sn-0"].booked == {"sn-0-n1": 0b11}
     assert cluster.state.fleet.supernodes["sn-0"].free_cards == 14
+
+
+async def test_of_two_lines_that_book_a_card_the_later_is_doubled() -> None:
+    """Also where the line that came is not the last."""
+    cluster = Cluster()
+    cluster.book("sn-0", "ml/g0 uid-0 0@sn-0-n1:0-1")
+    await cluster.state.refresh()
+    cluster.book("sn-0", "ml/g1 uid-1 0@sn-0-n1:1-2", first=True)
+    await cluster.state.refresh()
+    assert cluster.state.ledgers["sn-0"].doubled == {"uid-0"}
 
 
 async def test_a_node_of_another_size_is_another_shape() -> None:
