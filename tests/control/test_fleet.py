@@ -17,6 +17,7 @@ from supernode.control.observer import Observer
 from supernode.topology.fleet import SuperNodeView
 
 CARD = "example.com/card"
+DRIVER = "card.example.com"
 SUPERNODES = ("sn-0", "sn-1")
 NODES = tuple(f"{supernode}-n{number}" for supernode in SUPERNODES for number in range(4))
 GROUPS = ("g0", "g1", "g2")
@@ -42,19 +43,31 @@ class Follower:
     def supernode_changed(self, key: Any, _old: Any, _new: Any) -> None:
         self.state.supernode_changed(key[1])
 
+    def slice_changed(self, _key: Any, old: Any, new: Any) -> None:
+        self.state.slices_changed({part.node for part in (old, new) if part is not None})
+
+    def claim_changed(self, _key: Any, old: Any, new: Any) -> None:
+        self.state.claim_changed(old, new)
+
+    def taint_rule_changed(self, _key: Any, _old: Any, _new: Any) -> None:
+        self.state.all_devices_changed()
+
     def devices_read(self) -> None:
         self.state.all_devices_changed()
 
     def _nothing(self, _key: Any, _old: Any, _new: Any) -> None:
         """Nothing the snapshot is made of."""
 
-    service_changed = group_changed = job_changed = slice_changed = claim_changed = taint_rule_changed = _nothing
+    service_changed = group_changed = job_changed = _nothing
 
 
 class Cluster:
-    """Two supernodes of four nodes in two racks, as far as caches know it; nothing here talks to a server."""
+    """Two supernodes of four nodes in two racks, as far as caches know it; nothing here talks to a server.
 
-    def __init__(self) -> None:
+    claimed: cards are devices that drivers publish and pods claim.
+    """
+
+    def __init__(self, *, claimed: bool = False) -> None:
         self._version = 0
         session = Session(Credentials(lambda: Configuration(host="http://127.0.0.1:1")))
         self.caches = Caches(session, Observer())
@@ -67,10 +80,18 @@ class Cluster:
             {"name": "rack", "fanOut": 2, "nodeLabel": "rack"},
             {"name": "supernode", "fanOut": 2, "nodeLabel": "supernode"},
         ]
-        spec = {"card": {"resource": CARD, "precisions": ["bf16"]}, "levels": levels, "nodeSelector": {"kind": "p"}}
+        spec: Json = {"card": {"resource": CARD, "precisions": ["bf16"]}, "levels": levels}
+        spec["nodeSelector"] = {"kind": "p"}
+        if claimed:
+            devices = {"driver": DRIVER, "deviceClass": "card", "indexAttribute": f"{DRIVER}/index"}
+            spec["pinning"] = {"mode": "dra", "devices": devices}
+            self.caches.slices.synced.set()
+            self.caches.claims.synced.set()
         self.caches.profiles.put(self._object("p", "SuperNodeProfile", spec=spec))
         for name in NODES:
             self.node(name)
+            if claimed:
+                self.slice(name)
         for name in SUPERNODES:
             self.write(name)
 
@@ -117,6 +138,51 @@ class Cluster:
 
     def pod_goes(self, name: str) -> None:
         self._remove(self.caches.pods, "Pod", name, "ml")
+
+    def slice(
+        self, node: str, *, pool: str = "", generation: int = 1, devices: int = 4, tainted: int = -1, of: str = ""
+    ) -> None:
+        """What the driver publishes of a node. of: the node that the pool's devices are on, if another."""
+        found = [
+            {
+                "name": f"card-{index}",
+                "attributes": {"index": {"int": index}},
+                "taints": [{"key": "ill", "effect": "NoSchedule"}] if index == tainted else [],
+            }
+            for index in range(devices)
+        ]
+        spec = {
+            "nodeName": of or node,
+            "driver": DRIVER,
+            "pool": {"name": pool or node, "generation": generation, "resourceSliceCount": 1},
+            "devices": found,
+        }
+        self.caches.slices.put(self._object(node, "ResourceSlice", spec=spec))
+
+    def slice_goes(self, node: str) -> None:
+        self._remove(self.caches.slices, "ResourceSlice", node)
+
+    def claim(self, name: str, node: str, *indices: int, group: str = "", also: str = "") -> None:
+        """Somebody has claimed devices of a node. also: of another node, too."""
+        results = [
+            {"driver": DRIVER, "pool": pool, "device": f"card-{index}"}
+            for pool in filter(None, (node, also))
+            for index in indices
+        ]
+        meta = {"labels": {"supernode.io/group": group} if group else {}}
+        status = {"allocation": {"devices": {"results": results}}}
+        self.caches.claims.put(self._object(name, "ResourceClaim", namespace="ml", metadata=meta, status=status))
+
+    def claim_goes(self, name: str) -> None:
+        self._remove(self.caches.claims, "ResourceClaim", name, "ml")
+
+    def taint(self, node: str, device: int) -> None:
+        selector = {"pool": node, "device": f"card-{device}"}
+        spec = {"deviceSelector": selector, "taint": {"key": "ill", "effect": "NoExecute"}}
+        self.caches.taint_rules.put(self._object("rule", "DeviceTaintRule", spec=spec))
+
+    def taint_goes(self) -> None:
+        self._remove(self.caches.taint_rules, "DeviceTaintRule", "rule")
 
     def write(self, supernode: str, *lines: str, **spec: Any) -> None:
         """A SuperNode is written, its ledger as a whole."""
@@ -199,7 +265,7 @@ _LINE = st.builds(
     st.sampled_from((*NODES, "sn-0-n0", "sn-0-n0", "sn-0-n0", "nowhere")),  # so that cards are given twice
     _CARDS,
 )
-_ACTIONS = st.one_of(
+_ACTIONS = (
     _action(
         "pod",
         _POD,
@@ -228,11 +294,46 @@ _ACTIONS = st.one_of(
 )
 
 
-@given(st.lists(st.lists(_ACTIONS, max_size=4), max_size=12))
+_INDEX = st.integers(0, 3)
+_OF_DEVICES = (
+    _action(
+        "slice",
+        _NODE,
+        devices=st.integers(0, 4),
+        tainted=_INDEX,
+        generation=st.integers(1, 2),
+        pool=_NODE,
+        of=_NODE,
+    ),
+    _action("slice_goes", _NODE),
+    _action("claim", _POD, _NODE, _INDEX, _INDEX, group=st.sampled_from(GROUPS), also=_NODE),
+    _action("claim_goes", _POD),
+    _action("taint", _NODE, _INDEX),
+    _action("taint_goes"),
+)
+
+Rounds = list[list[tuple[str, tuple[Any, ...], Json]]]
+
+
+def _rounds(*actions: st.SearchStrategy[Any]) -> st.SearchStrategy[Rounds]:
+    return st.lists(st.lists(st.one_of(*actions), max_size=4), max_size=12)
+
+
+@given(_rounds(*_ACTIONS))
 @settings(max_examples=200)
-def test_what_is_followed_is_what_is_there(rounds: list[list[tuple[str, tuple[Any, ...], Json]]]) -> None:
+def test_what_is_followed_is_what_is_there(rounds: Rounds) -> None:
+    _follow(rounds, claimed=False)
+
+
+@given(_rounds(*_ACTIONS, *_OF_DEVICES))
+@settings(max_examples=200)
+def test_what_is_claimed_is_followed_too(rounds: Rounds) -> None:
+    _follow(rounds, claimed=True)
+
+
+def _follow(rounds: Rounds, *, claimed: bool) -> None:
     async def follow() -> None:
-        cluster = Cluster()
+        cluster = Cluster(claimed=claimed)
         await cluster.state.refresh()
         for actions in rounds:
             for name, positional, named in actions:
@@ -266,9 +367,13 @@ async def test_what_did_not_change_is_kept(change: str) -> None:
     assert (after["sn-0"].layout is before["sn-0"].layout) == (change != "a cordoned supernode")
 
 
-async def test_pods_count_once_their_group_is_in_a_ledger_wherever_they_are() -> None:
-    cluster = Cluster()
-    cluster.pod("a", "sn-0-n3", 4, group="g0")
+@pytest.mark.parametrize("claimed", [False, True], ids=["pods", "claims"])
+async def test_what_a_group_has_counts_once_it_is_in_a_ledger_wherever_that_is(claimed: bool) -> None:
+    cluster = Cluster(claimed=claimed)
+    if claimed:
+        cluster.claim("a", "sn-0-n3", *range(4), group="g0")
+    else:
+        cluster.pod("a", "sn-0-n3", 4, group="g0")
     await cluster.state.refresh()
     assert cluster.state.fleet.supernodes["sn-0"].free_cards == 12
     cluster.book("sn-0", "ml/g0 uid-0 0@sn-0-n1:0-1")

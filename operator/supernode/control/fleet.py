@@ -91,11 +91,11 @@ class FleetState:
     def claim_changed(self, old: Claim | None, new: Claim | None) -> bool:
         """Note that a claim has other devices; whether it matters, which claims of allocated groups do not."""
         matters = False
-        for claim in (old, new):
-            homes = {self.discovery.assigned.get(node, "") for node in self.devices.nodes_of(claim)} if claim else ()
-            for home in homes:
-                if claim is not None and not counted(claim, self.ledgers.groups_in(home)):
-                    self._dirty.add_whole(home)
+        for claim in filter(None, (old, new)):
+            for node in self.devices.nodes_of(claim):
+                home = self.discovery.assigned.get(node)
+                if home is not None and not counted(claim, self.ledgers.groups_in(home)):
+                    self._dirty.add(home, node)
                     matters = True
         return matters
 
@@ -222,7 +222,8 @@ class FleetState:
     def _read_ledgers(self, dirty: Dirty) -> None:
         """Read the ledgers of these supernodes, and add the nodes for which they say something else than before.
 
-        These are where entries came or went, and where pods of their groups are, which no ledger counts without these.
+        These are where entries came or went, and where pods and claims of their groups are, which no ledger counts
+        without these.
         """
         homes: dict[str, set[str]] = {}
         for name in dirty:
@@ -231,8 +232,10 @@ class FleetState:
             for entry in entries:
                 homes.setdefault(entry.group, set()).add(name)
         for group, supernodes in homes.items():
-            pods = self._caches.pods.store.by_index("group", group_key(group))
-            for node in {pod.node for pod in pods if pod.node is not None}:
+            key = group_key(group)
+            nodes = {pod.node for pod in self._caches.pods.store.by_index("group", key) if pod.node is not None}
+            nodes.update(*map(self.devices.nodes_of, self._caches.claims.store.by_index("group", key)))
+            for node in nodes:
                 if (home := self.discovery.assigned.get(node)) in supernodes:
                     dirty.add(home, node)
         for home, nodes in self.ledgers.find_strays(dirty, self.discovery.assigned).items():
@@ -267,8 +270,8 @@ class FleetState:
     def _renewed(self, found: Found, profile: Profile, ledger: Ledger, nodes: set[str] | None) -> SuperNodeView | None:
         """The view as it was but for these nodes; ``None`` where all of it has to be built anew."""
         view, strays = self._views.get(found.name), self.ledgers.strays.get(found.name, {})
-        if nodes is None or view is None or view.profile != profile or profile.pinning.devices is not None:
-            return None  # who has claimed which device is not known by node
+        if nodes is None or view is None or view.profile != profile:
+            return None
         facts = self._facts(node for node in nodes if self.discovery.assigned.get(node) == found.name)
         if len(facts) < len(nodes):
             return None

@@ -321,7 +321,7 @@ class SuperNodeView:
         if keep_reserve not in self._empty:
             nodes = (
                 node
-                if node.wholly_free
+                if node.wholly_free and not node.taken  # a ledger may book cards that a node has no longer
                 else replace(node, healthy=node.all_cards, taken=0, schedulable=True, held=False)
                 for node in self.nodes
             )
