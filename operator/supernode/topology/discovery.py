@@ -122,12 +122,16 @@ def discover(
     problems: list[Problem] = []
     profile_of = _match_profiles(known, facts, problems)
     claimed = _claim(known, facts, profile_of, existing, problems)
+    members: dict[str, list[str]] = {}
+    for node in facts:
+        if (owner := claimed.get(node.name)) is not None:
+            members.setdefault(owner, []).append(node.name)
     found = [
         Found(
             sn.name,
             sn.profile,
             sn.node_selector,
-            tuple(node.name for node in facts if claimed.get(node.name) == sn.name),
+            tuple(members.get(sn.name, ())),
             existing=True,
             cordoned=sn.cordoned,
             reserve=sn.reserve,
