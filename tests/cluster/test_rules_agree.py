@@ -153,7 +153,11 @@ GROUPS = st.builds(
     lambda spec, topology, name: document("CardGroup", "default", spec | topology, name),
     st.fixed_dictionaries(
         {"members": st.sampled_from([0, 1, 2, 4, 12, 16])},
-        optional={"cardsPerMember": st.sampled_from([0, 1, 8, 1024])},
+        optional={
+            "cardsPerMember": st.sampled_from([0, 1, 8, 1024]),
+            "profile": st.just("p"),
+            "resource": st.sampled_from(["v.com/card", "card"]),
+        },
     ),
     maybe(topology=TOPOLOGY),
     st.sampled_from(["any", "a.b", "x" * 63, "x" * 64]),

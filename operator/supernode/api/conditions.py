@@ -116,7 +116,8 @@ class Reason(StrEnum):
     UNKNOWN_PROFILE = (
         "UnknownProfile",
         ReasonKind.STALLED,
-        "The request names a profile that does not exist; create it or name one that the message lists.",
+        "The request names a profile that does not exist, or a resource that none counts cards by; create it or name "
+        "one that the message lists.",
     )
     UNKNOWN_LEVEL = (
         "UnknownLevel",

@@ -16,6 +16,7 @@ from supernode.api.base import (
     ObjectMeta,
     Precision,
     Quantity,
+    ResourceName,
     Rule,
     StatusModel,
     Unique,
@@ -52,10 +53,7 @@ class RankTableFormat(StrEnum):
 class Card(ApiModel):
     """One schedulable device: what the node's extended resource counts."""
 
-    resource: Annotated[
-        str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$")
-    ] = Field(
-        max_length=253,
+    resource: ResourceName = Field(
         description="Extended resource of the node that counts the cards, such as nvidia.com/gpu. With pinning by "
         "claims nodes need not have it; templates still say by it which container gets the cards.",
     )

@@ -127,7 +127,8 @@ class TrainingJobSpec(ApiModel):
     profile: ObjectName | None = Field(
         default=None,
         min_length=1,
-        description="Name of the SuperNodeProfile to use. Absent: any that can hold the job.",
+        description="Name of the SuperNodeProfile to use. Absent: any that can hold the job; where the template names "
+        "the resource of profiles, one of these.",
     )
     precision: Precision | None = Field(
         default=None, description="Number format the cards must compute in, such as fp8."

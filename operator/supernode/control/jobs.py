@@ -18,7 +18,7 @@ from supernode.cluster.writer import Writer
 from supernode.control.allocator import Allocator
 from supernode.control.caches import Caches
 from supernode.control.fleet import FleetState
-from supernode.control.grouping import group_for, profiles_for
+from supernode.control.grouping import group_for
 from supernode.control.job import decide, finished
 from supernode.control.jobview import OBSTACLE_INTERVAL, GroupView, JobView, Notice, Obstacle, Step
 from supernode.control.launch import Launch, NameTaken
@@ -174,8 +174,8 @@ class JobController:
         return None
 
     def _claim(self, job: TrainingJob) -> dict[str, Any]:
-        """The CardGroup the job asks for, on the profile it names or on those that have supernodes."""
-        return group_for(job, profiles_for(job, self._state.fleet, self._state.profiles))
+        """The CardGroup the job asks for."""
+        return group_for(job, self._state.fleet)
 
     def forget(self, uid: str) -> None:
         """A job is gone: forget what was learnt of it."""
