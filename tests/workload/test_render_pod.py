@@ -114,6 +114,24 @@ def test_variables_of_the_machine_stand_back_behind_all_others(job, profile):
     assert (found["NCCL_CROSS_NIC"], found["NCCL_DEBUG"], found["MASTER_PORT"]) == ("0", "INFO", "29500")
 
 
+@pytest.mark.parametrize(
+    ("pinning", "cards", "told"),
+    [
+        ({"mode": "none"}, 0b1100, None),
+        ({"mode": "none"}, 0xFF, "0-7"),
+        ({"mode": "annotation", "key": "example.com/cards"}, 0b1100, "2-3"),
+        ({"mode": "env", "key": "VISIBLE"}, 0b1100, "2-3"),
+        ({"mode": "dra", "devices": {"driver": "d.io", "deviceClass": "c", "indexAttribute": "i"}}, 0b1100, "2-3"),
+    ],
+)
+def test_a_worker_is_told_its_cards_where_it_surely_gets_them(job, profile, pinning, cards, told):
+    pod = render(job(cards=4 * cards.bit_count()), profile("nvidia-hgx8", pinning=pinning), cards=cards)
+    env = {variable["name"]: variable["value"] for variable in pod["spec"]["containers"][0]["env"]}
+    assert env.get("SUPERNODE_CARDS") == told
+    assert env["SUPERNODE_CARDS_PER_MEMBER"] == str(cards.bit_count())
+    assert pod["metadata"]["annotations"]["supernode.io/cards"] == (told or "2-3"), "the books are kept all the same"
+
+
 def test_the_pinning_variable_is_not_the_users_to_set(job, profile):
     env = [{"name": "VISIBLE", "value": "all"}]
     machine = profile("ascend-950", pinning={"mode": "env", "key": "VISIBLE"})
