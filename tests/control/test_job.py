@@ -244,6 +244,14 @@ def test_an_mpi_job_ends_with_its_first_rank() -> None:
     assert status_of(step)["phase"] == "Succeeded"
 
 
+def test_the_start_is_when_the_job_has_its_cards() -> None:
+    assert "startTime" not in status_of(look(job(), group()))
+    assert status_of(look(job(), group(MEMBERS)))["startTime"] == timestamp(NOW), "no pod is there yet"
+    before = timestamp(NOW - timedelta(seconds=90))
+    assert status_of(look(job({"startTime": before}), group(MEMBERS), pod(0)))["startTime"] == before
+    assert "startTime" not in status_of(look(job({"startTime": before}, suspend=True)))
+
+
 def test_the_running_deadline_counts_from_the_start() -> None:
     started = {"startTime": timestamp(NOW - timedelta(seconds=90))}
     step = look(job(started, activeDeadlineSeconds=60), group(MEMBERS), pod(0), pod(1))

@@ -207,7 +207,11 @@ class Reason(StrEnum):
         ReasonKind.FAILED,
         "The job failed more often than faultPolicy.maxRestarts allows.",
     )
-    DEADLINE_EXCEEDED = "DeadlineExceeded", ReasonKind.FAILED, "The job ran longer than activeDeadlineSeconds."
+    DEADLINE_EXCEEDED = (
+        "DeadlineExceeded",
+        ReasonKind.FAILED,
+        "The job had not ended activeDeadlineSeconds after its start.",
+    )
     QUEUE_DEADLINE_EXCEEDED = (
         "QueueDeadlineExceeded",
         ReasonKind.FAILED,

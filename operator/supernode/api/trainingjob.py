@@ -151,7 +151,8 @@ class TrainingJobSpec(ApiModel):
     fault_policy: FaultPolicy = Field(default_factory=FaultPolicy, description="What happens when pods fail.")
     suspend: bool = Field(default=False, description="Give the cards back and run no pods until it is false again.")
     active_deadline_seconds: Annotated[int, Field(ge=1, le=2147483647)] | None = Field(
-        default=None, description="Seconds the job may run, restarts included, before it fails."
+        default=None,
+        description="Seconds from status.startTime, the pulling of images and restarts included, before the job fails.",
     )
     queue_deadline_seconds: Annotated[int, Field(ge=1, le=2147483647)] | None = Field(
         default=None, description="Seconds the job may wait for cards before it fails."
@@ -270,7 +271,10 @@ class TrainingJobStatus(StatusModel):
         default=None, description="When they last did.", json_schema_extra={"format": "date-time"}
     )
     start_time: str | None = Field(
-        default=None, description="When the first pod ran.", json_schema_extra={"format": "date-time"}
+        default=None,
+        description="When the job got its cards and its pods were first created; anew after it was suspended or placed "
+        "again.",
+        json_schema_extra={"format": "date-time"},
     )
     completion_time: str | None = Field(
         default=None, description="When the job succeeded or failed.", json_schema_extra={"format": "date-time"}

@@ -58,7 +58,7 @@ def run(view: JobView, spec: TrainingJobSpec, group: GroupView, members: tuple[M
     started = parse_time(view.job.status.get("startTime")) or view.now
     remaining = remaining_of(started, spec.active_deadline_seconds, view.now)
     if remaining is not None and remaining <= 0:
-        text = f"ran longer than activeDeadlineSeconds={spec.active_deadline_seconds}"
+        text = f"had not ended after activeDeadlineSeconds={spec.active_deadline_seconds}"
         return end(view, Reason.DEADLINE_EXCEEDED, text)
     losses = _Losses.of(view, current.values())
     if losses.restarts > spec.fault_policy.max_restarts:
