@@ -1,6 +1,5 @@
 """What the statuses of CardGroups and SuperNodes say: pure functions from records and decisions to status documents."""
 
-from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
@@ -159,7 +158,7 @@ def profile_status(record: Custom[SuperNodeProfile], state: FleetState, now: dat
     message = "; ".join(problems)
     if record.model is None:
         ready = State(False, Reason.INVALID_SPEC, record.error or "the spec cannot be read")
-    elif name not in discovery.profile_of.values():
+    elif name not in discovery.matching:
         ready = State(True, Reason.NO_NODES, "no node matches it here")
     else:
         ready = State(True, Reason.DISCOVERED, message)
@@ -169,12 +168,11 @@ def profile_status(record: Custom[SuperNodeProfile], state: FleetState, now: dat
         ConditionType.RECONCILING: State(False, ready.reason),
         ConditionType.STALLED: stalled,
     }
-    matching = Counter(discovery.profile_of.values())[name]
     unassigned = len(discovery.unassigned.get(name, ()))
     return {
         "observedGeneration": record.generation,
-        "superNodes": sum(found.profile == name for found in discovery.supernodes.values()),
-        "nodes": matching - unassigned,
+        "superNodes": discovery.formed.get(name, 0),
+        "nodes": discovery.matching.get(name, 0) - unassigned,
         "unassignedNodes": unassigned,
         "conditions": updated(record.status.get("conditions", []), states, generation=record.generation, now=now),
     }
