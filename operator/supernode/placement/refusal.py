@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -12,6 +12,7 @@ import numpy as np
 from supernode.api.conditions import Reason
 from supernode.placement.change import Change, smallest_change
 from supernode.placement.ground import Ground
+from supernode.placement.obstacles import count_in_the_way, in_the_way, obstacles, summed
 from supernode.placement.result import Opening, Refusal
 from supernode.placement.shape import Task
 from supernode.placement.shortfall import Shortfall
@@ -23,17 +24,6 @@ SHOWN = 3
 
 ASKED = 8
 """Supernodes whose ledgers are read for who holds the cards; with more, a message only counts them."""
-
-
-@dataclass(frozen=True, slots=True)
-class _InTheWay:
-    """How many nodes are used, cordoned or not ready, with unhealthy cards, and held; and tainted by taints."""
-
-    used: int
-    closed: int
-    ill: int
-    held: int
-    tainted: Tainted
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +106,10 @@ def _too_few(prices: Shortfall, task: Task, room: int) -> _Cause:
     views = [view for view in prices.views if prices.empty or not view.cordoned]
     reserved = sum(min(view.reserve, len(view.nodes)) for view in views)
     supernodes = "1 supernode" if len(views) == 1 else f"{len(views)} supernodes together"
-    way = _together(() if prices.empty else map(_in_the_way, views))
+    way = summed(() if prices.empty else map(in_the_way, views))
     text = (
         f"needs {_units(task, task.request.members)}{_spares(task)}; {supernodes} can give {room}"
-        f"{_obstacles(way, reserved, sum(len(view.nodes) for view in views))}"
+        f"{obstacles(way, reserved, sum(len(view.nodes) for view in views))}"
     )
     cards = sum(view.memo("outside the reserve", partial(_free_cards, view)) for view in views)
     if prices.empty or cards < task.request.cards + task.shape.spares * task.shape.cards:
@@ -151,9 +141,9 @@ def _too_scattered(prices: Shortfall, task: Task) -> _Cause:
     whole = index == len(profile.levels) - 1 and task.most_supernodes == 1
     together = request.members if whole else task.shape.steps[index]
     reserved = min(best.view.reserve, len(best.view.nodes))
-    way = _together(() if prices.empty else [_count_in_the_way(best.view, best.start, best.end)])
+    way = summed(() if prices.empty else [count_in_the_way(best.view, best.start, best.end)])
     has = (
-        f"the best, {best.domain}, has {best.members} healthy and free{_obstacles(way, reserved, len(best.view.nodes))}"
+        f"the best, {best.domain}, has {best.members} healthy and free{obstacles(way, reserved, len(best.view.nodes))}"
     )
     if together < request.members:
         text = f"needs {request.members // together} times {_units(task, together)} in one {name}{_spares(task)}; {has}"
@@ -194,54 +184,6 @@ def _limits(task: Task) -> str:
     if task.most_supernodes is not None:
         limits.append(f"{task.most_supernodes} {task.profile.outermost.name} domains")
     return " and ".join(limits) + " (maxSpan)"
-
-
-# What stands in the way.
-
-
-def _in_the_way(view: SuperNodeView) -> _InTheWay:
-    return view.memo("in the way", partial(_count_in_the_way, view, 0, len(view.nodes)))
-
-
-def _count_in_the_way(view: SuperNodeView, start: int, end: int) -> _InTheWay:
-    """What is in the way on the nodes from index start up to end."""
-    census = view.census.part(start, end)
-    counts = census.counts()
-    closed = np.flatnonzero(np.array([kind.closed for kind in census.kinds], np.bool_)[census.each])
-    tainted = Counter(taints for at in closed.tolist() if (taints := view.nodes[start + at].taints))
-    return _InTheWay(
-        used=sum(count for kind, count in counts if kind.used),
-        closed=len(closed) - tainted.total(),
-        ill=sum(count for kind, count in counts if kind.ill),
-        held=sum(count for kind, count in counts if kind.held),
-        tainted=tainted,
-    )
-
-
-def _together(ways: Iterable[_InTheWay]) -> _InTheWay:
-    used = closed = ill = held = 0
-    tainted: Tainted = Counter()
-    for way in ways:
-        used, closed, ill, held = used + way.used, closed + way.closed, ill + way.ill, held + way.held
-        tainted.update(way.tainted)
-    return _InTheWay(used, closed, ill, held, tainted)
-
-
-def _obstacles(way: _InTheWay, reserved: int, of: int) -> str:
-    """What stands in the way, each part only if there is any."""
-    parts = [
-        f", {reserved} of {of} are reserved" if reserved else "",
-        f", {way.used} {_are(way.used)} in use" if way.used else "",
-        f", {way.closed} {_are(way.closed)} cordoned or not ready" if way.closed else "",
-        *(f", {count} {_are(count)} {what}" for count, what in described(way.tainted)),
-        f", {way.ill} {'has' if way.ill == 1 else 'have'} unhealthy cards" if way.ill else "",
-        f", {way.held} {_are(way.held)} held for groups that come first" if way.held else "",
-    ]
-    return "".join(parts)
-
-
-def _are(count: int) -> str:
-    return "is" if count == 1 else "are"
 
 
 # What would help.
