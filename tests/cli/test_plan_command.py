@@ -169,6 +169,37 @@ def test_finished_pods_hold_nothing(plan: Plan) -> None:
     assert plan([small.group(members=4)], [*FLEET, *pods])[0] == 0
 
 
+@pytest.mark.parametrize(
+    ("spec", "tolerations", "free"),
+    [
+        (small.taints("example.com/card=present:NoSchedule"), [], True),
+        (small.taints("example.com/card=present:NoExecute"), [], False),
+        (small.taints("gpu=team-a:NoSchedule"), [], False),
+        (small.taints("gpu=team-a:NoSchedule"), [{"key": "gpu", "value": "team-a", "effect": "NoSchedule"}], True),
+        (small.taints("gpu=team-a:NoSchedule"), [{"key": "gpu", "value": "team-b"}], False),
+        (small.taints("node.kubernetes.io/disk-pressure=:NoSchedule"), [{"operator": "Exists"}], False),
+        ({"unschedulable": True}, [{"operator": "Exists"}], False),
+    ],
+)
+def test_tainted_nodes_give_cards_where_the_profile_tolerates_it(
+    plan: Plan, spec: Json, tolerations: list[Json], free: bool
+) -> None:
+    nodes = [node | {"spec": spec} for node in small.nodes("a")]
+    code, [result] = plan([small.group()], [small.profile(tolerations=tolerations), *nodes])
+    assert (code == 0) == free
+    if not free and "gpu=team-a" in json.dumps(result):
+        assert "4 are tainted gpu=team-a:NoSchedule" in result["message"]
+        assert "add gpu=team-a:NoSchedule to tolerations of profile box" in result["message"]
+
+
+def test_tolerations_of_a_jobs_own_open_no_node(plan: Plan) -> None:
+    job = small.job(cards=4)
+    job["spec"]["workers"]["template"]["spec"]["tolerations"] = [{"operator": "Exists"}]
+    nodes = [node | {"spec": small.taints("gpu=team-a:NoSchedule")} for node in small.nodes("a")]
+    code, [result] = plan([job], [small.profile(), *nodes])
+    assert (code, result["reason"]) == (3, "InsufficientCards")
+
+
 def test_an_impossible_pod_holds_no_more_than_its_node(plan: Plan) -> None:
     fleet = [*FLEET, small.pod("huge", "a-n0", 10**17)]
     assert plan([small.group(members=3)], fleet)[0] == 0

@@ -88,6 +88,15 @@ def grid(size: int) -> st.SearchStrategy[dict[str, Any]]:
 ENVIRONMENT = st.dictionaries(
     st.sampled_from(["A", "NCCL_IB_HCA", "a-b", "1A", "SUPERNODE_X", ""]), st.text(max_size=3), max_size=2
 )
+TOLERATIONS = st.lists(
+    maybe(
+        key=st.sampled_from(["a", "b.c/d", "node.kubernetes.io/not-ready", "karpenter.sh/disrupted", "a b", ""]),
+        operator=st.sampled_from(["Equal", "Exists"]),
+        value=st.sampled_from(["x", "", "x y"]),
+        effect=st.sampled_from(["NoSchedule", "NoExecute", "PreferNoSchedule", ""]),
+    ),
+    max_size=2,
+)
 DEVICES = st.fixed_dictionaries(
     {"driver": st.just("a.b"), "deviceClass": st.just("c")},
     optional={
@@ -131,6 +140,8 @@ def profiles(draw: st.DrawFn) -> dict[str, Any]:
         "pinning": draw(pinning),
         "environment": draw(ENVIRONMENT),
     }
+    if draw(st.integers(0, 3)) == 0:
+        spec["tolerations"] = draw(TOLERATIONS)
     return document("SuperNodeProfile", None, spec)
 
 

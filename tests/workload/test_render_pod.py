@@ -14,16 +14,16 @@ from supernode.topology.profile import Profile
 from supernode.workload import InvalidSpec, PlacedGroup, render_claims, render_files, render_pod, render_service
 
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.yaml"))
-PLAIN = Profile.from_spec(
-    "any",
-    parse(
-        "SuperNodeProfile",
-        {
-            "metadata": {"name": "any"},
-            "spec": {"card": {"resource": "example.com/card"}, "levels": [{"name": "node", "fanOut": 8}]},
-        },
-    ).spec,
-)
+
+
+def plain(**spec):
+    """A machine of nodes of eight cards, which differs in `spec`."""
+    shape = {"card": {"resource": "example.com/card"}, "levels": [{"name": "node", "fanOut": 8}]}
+    parsed = parse("SuperNodeProfile", {"metadata": {"name": "any"}, "spec": {**shape, **spec}})
+    return Profile.from_spec("any", parsed.spec)
+
+
+PLAIN = plain()
 
 
 def render(job, profile=PLAIN, *, cards=0xFF):
@@ -152,6 +152,52 @@ def test_a_term_that_matches_nothing_still_matches_nothing(job):
     assert terms == [{}, {"matchExpressions": [{"key": "zone", "operator": "Exists"}], "matchFields": here}]
 
 
+OF_THE_RESOURCE = {"key": "example.com/card", "operator": "Exists", "effect": "NoSchedule"}
+OF_A_TEAM = {"key": "team", "operator": "Equal", "value": "a", "effect": "NoSchedule"}
+
+
+@pytest.mark.parametrize(
+    ("own", "of_profile", "rendered"),
+    [
+        (None, [], [OF_THE_RESOURCE]),
+        ([], [OF_A_TEAM], [OF_THE_RESOURCE, OF_A_TEAM]),
+        ([{"key": "mine", "value": "x"}], [], [{"key": "mine", "value": "x"}, OF_THE_RESOURCE]),
+        ([OF_THE_RESOURCE], [], [OF_THE_RESOURCE]),
+        ([], [OF_THE_RESOURCE], [OF_THE_RESOURCE]),
+        (
+            [{"key": "team", "value": "a", "effect": "NoSchedule"}],
+            [OF_A_TEAM],
+            [{"key": "team", "value": "a", "effect": "NoSchedule"}, OF_THE_RESOURCE],
+        ),
+        (
+            [{"key": "k", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 60}],
+            [{"key": "k", "operator": "Exists", "effect": "NoExecute"}],
+            [{"key": "k", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 60}, OF_THE_RESOURCE],
+        ),
+        (
+            [{"key": "k", "operator": "Exists", "effect": "NoExecute"}],
+            [{"key": "k", "operator": "Exists"}],
+            [
+                {"key": "k", "operator": "Exists", "effect": "NoExecute"},
+                OF_THE_RESOURCE,
+                {"key": "k", "operator": "Exists"},
+            ],
+        ),
+        ([], [{"operator": "Exists"}], [OF_THE_RESOURCE, {"operator": "Exists"}]),
+        ([], [{"key": "k"}], [OF_THE_RESOURCE, {"key": "k", "operator": "Equal"}]),
+    ],
+)
+def test_a_pod_tolerates_what_its_template_and_its_profile_say(job, own, of_profile, rendered):
+    pod = render(job({"tolerations": own}, cards=32), plain(tolerations=of_profile))
+    assert pod["spec"]["tolerations"] == rendered
+
+
+def test_a_pod_with_claims_tolerates_the_taint_that_no_admission_plugin_would(job):
+    devices = {"driver": "card.example.com", "deviceClass": "card", "indexAttribute": "index"}
+    pod = render(job(cards=32), plain(pinning={"mode": "dra", "devices": devices}))
+    assert pod["spec"]["tolerations"] == [OF_THE_RESOURCE]
+
+
 OURS = {"containers", "initContainers", "volumes", "restartPolicy", "affinity", "hostname", "subdomain"}
 RUNS = ("env", "resources", "volumeMounts", "command", "args")
 texts = st.text("abc./-", max_size=6)
@@ -215,6 +261,7 @@ def test_what_the_user_wrote_survives(job, pod, workers, inits, labels, runtime)
     base["spec"]["workers"]["template"] = {"metadata": {"labels": labels}, "spec": template}
     rendered = render(parse("TrainingJob", base))
     theirs = {key: value for key, value in pod.items() if key != "volumes"}
+    theirs["tolerations"] = [*theirs.get("tolerations", ()), OF_THE_RESOURCE]
     assert {key: value for key, value in rendered["spec"].items() if key not in OURS} == theirs
     volumes = pod.get("volumes", [])
     assert rendered["spec"]["volumes"][: len(volumes)] == volumes

@@ -7,8 +7,9 @@ from typing import Any, Generic, TypeVar
 
 from supernode.api import names
 from supernode.api.errors import SupernodeError
-from supernode.topology.discovery import NodeFacts, Taint
+from supernode.topology.discovery import NodeFacts
 from supernode.topology.ranges import RangeError, parse_cards
+from supernode.topology.taints import Taint
 from supernode.topology.views import ForeignPod
 from supernode.workload import published
 

@@ -16,6 +16,7 @@ from hashlib import sha256
 from supernode.topology.positions import known_value, misplaced
 from supernode.topology.profile import Profile
 from supernode.topology.ranges import format_nodes, natural_key
+from supernode.topology.taints import Taint
 
 HOSTNAME_LABEL = "kubernetes.io/hostname"
 
@@ -23,13 +24,6 @@ _NAME = re.compile(r"[a-z]([-a-z0-9.]*[a-z0-9])?")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _MAX_NAME = 63
 _SHOWN = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Taint:
-    key: str
-    value: str = ""
-    effect: str = "NoSchedule"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +46,9 @@ class NodeFacts:
     tells_addresses: bool = False
 
     @property
-    def schedulable(self) -> bool:
-        """Whether new pods may be put here: ready, not cordoned, no NoSchedule or NoExecute taint."""
-        barred = any(taint.effect in ("NoSchedule", "NoExecute") for taint in self.taints)
-        return self.ready and not self.unschedulable and not barred
+    def open(self) -> bool:
+        """Whether new pods that tolerate its taints may be put here: ready and not cordoned."""
+        return self.ready and not self.unschedulable
 
 
 @dataclass(frozen=True, slots=True)

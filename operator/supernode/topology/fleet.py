@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from supernode.topology.ledger import LedgerEntry
 from supernode.topology.profile import Profile
 from supernode.topology.ranges import natural_key
+from supernode.topology.taints import Taint
 
 T = TypeVar("T")
 
@@ -32,10 +33,11 @@ class Node:
     """One Kubernetes node.
 
     cards: how many cards it has; healthy, taken: bitmasks over node card indices. schedulable: whether new cards may be
-    given on it (ready, not cordoned, no NoSchedule or NoExecute taint). path: names of its domains above the node,
+    given on it (ready, not cordoned, no taint that bars it). path: names of its domains above the node,
     outer to inner, the first being its supernode; empty when the node is its own supernode. at: for each of these, the
     row-major position of the node's child in its ring or torus, -1 where it has none; may be empty when all are -1.
-    held: what is free of it is kept for another request.
+    held: what is free of it is kept for another request. taints: why it is not schedulable, if it is only because its
+    profile does not tolerate these.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Node:
     path: tuple[str, ...] = ()
     at: tuple[int, ...] = ()
     held: bool = False
+    taints: tuple[Taint, ...] = ()
 
     @property
     def free(self) -> int:
@@ -322,7 +325,7 @@ class SuperNodeView:
             nodes = (
                 node
                 if node.wholly_free and not node.taken  # a ledger may book cards that a node has no longer
-                else replace(node, healthy=node.all_cards, taken=0, schedulable=True, held=False)
+                else replace(node, healthy=node.all_cards, taken=0, schedulable=True, held=False, taints=())
                 for node in self.nodes
             )
             view = self._copy(tuple(nodes), cordoned=False)

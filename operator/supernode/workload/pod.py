@@ -20,6 +20,7 @@ from supernode.workload.ranktable import RANK_TABLE, Server, rank_table
 from supernode.workload.runtimes import LAUNCHERS
 from supernode.workload.ssh import mount_ssh
 from supernode.workload.template import PATH, all_containers, card_container, pod_template
+from supernode.workload.tolerations import tolerations
 
 Json = dict[str, Any]
 
@@ -74,6 +75,7 @@ def render_pod(
     if launcher.ssh:
         mount_ssh(spec, job)
     spec["affinity"] = on_node(spec.get("affinity"), member.node)
+    spec["tolerations"] = tolerations(spec.get("tolerations") or (), group.profile.tolerated)
     spec["hostname"], spec["subdomain"] = name, job.metadata.name
     annotations = {names.ANNOTATION_GROUP_UID: group.uid, names.ANNOTATION_CARDS: format_cards(member.cards)}
     if files.names:
