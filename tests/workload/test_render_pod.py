@@ -94,6 +94,20 @@ def test_a_worker_that_never_ends_is_refused(job):
         render(job({"restartPolicy": "Always"}, cards=32))
 
 
+@pytest.mark.parametrize(
+    ("network", "policy"),
+    [
+        ({}, None),
+        ({"hostNetwork": False}, None),
+        ({"hostNetwork": True}, "ClusterFirstWithHostNet"),
+        ({"hostNetwork": True, "dnsPolicy": "None"}, "None"),
+        ({"dnsPolicy": "Default"}, "Default"),
+    ],
+)
+def test_members_find_each_other_by_name_from_the_nodes_network_too(job, network, policy):
+    assert render(job(network, cards=32))["spec"].get("dnsPolicy") == policy
+
+
 def test_a_value_of_the_users_wins_over_ours(job):
     env = [{"name": "SUPERNODE_RANK", "value": "mine"}, {"name": "MASTER_PORT", "valueFrom": {"fieldRef": {}}}]
     containers = [{"name": "main", "image": "i", "env": env}]
@@ -134,7 +148,7 @@ def test_a_term_that_matches_nothing_still_matches_nothing(job):
     assert terms == [{}, {"matchExpressions": [{"key": "zone", "operator": "Exists"}], "matchFields": here}]
 
 
-OURS = {"containers", "initContainers", "volumes", "restartPolicy", "affinity", "hostname", "subdomain"}
+OURS = {"containers", "initContainers", "volumes", "restartPolicy", "affinity", "hostname", "subdomain", "dnsPolicy"}
 RUNS = ("env", "resources", "volumeMounts", "command", "args")
 texts = st.text("abc./-", max_size=6)
 words = st.text("abcXYZ", min_size=1, max_size=5)

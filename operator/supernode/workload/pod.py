@@ -58,6 +58,7 @@ def render_pod(
     spec: Json = template["spec"]
     name = pod_name(job.metadata.name, rank)
     _set_restart_policy(spec)
+    _set_dns_policy(spec)
     container = card_container(spec, group.profile.resource)
     _give_cards(container, group.profile, member.cards)
     if claims:
@@ -106,6 +107,12 @@ def _set_restart_policy(spec: Json) -> None:
             f"{PATH}.spec.restartPolicy",
             f"is {spec['restartPolicy']!r}: a worker that is restarted for ever never ends; use Never or OnFailure",
         )
+
+
+def _set_dns_policy(spec: Json) -> None:
+    """On the node's network a pod would ask the node's resolver, which knows no Service and so none of the members."""
+    if spec.get("hostNetwork"):
+        spec.setdefault("dnsPolicy", "ClusterFirstWithHostNet")
 
 
 def _give_cards(container: Json, profile: Profile, cards: int) -> None:
