@@ -30,6 +30,7 @@ PART_BYTES = 700 * 1024
 VOLUME = "supernode-group"
 UNPACKED_VOLUME = "supernode-unpacked"
 UNPACKER = "supernode-unpack"
+_OF_EVERY_NODE = ("cpu", "memory", "ephemeral-storage")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +85,10 @@ class GroupFiles:
         }
         return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, **content}
 
-    def mount(self, spec: Json, image: str) -> None:
+    def mount(self, spec: Json, container: Json) -> None:
         """Add volumes and mounts to a pod spec, and the unpacker if there is something to unpack.
 
-        image: of the container that unpacks; it needs sh, cat and gzip.
+        container: the one of the pod whose image unpacks; it needs sh, cat and gzip.
         """
         sources = [{"configMap": {"name": name}} for name in self.objects]
         volumes: list[Json] = [{"name": VOLUME, "projected": {"sources": sources}}]
@@ -97,11 +98,12 @@ class GroupFiles:
             mounts.append({"name": UNPACKED_VOLUME, "mountPath": UNPACKED_DIRECTORY})
         mount(spec, volumes, mounts)
         if self.packed:
-            unpack = [
-                f"cat {GROUP_DIRECTORY}/{name}.gz.* | gzip -dc > {UNPACKED_DIRECTORY}/{name}" for name in self.packed
-            ]
-            unpacker = {"name": UNPACKER, "image": image, "command": ["sh", "-ec", "\n".join(unpack)]}
-            spec["initContainers"] = [{**unpacker, "volumeMounts": mounts}, *(spec.get("initContainers") or ())]
+            unpacker = {**_beside(container), "command": self._unpack(), "volumeMounts": mounts}
+            spec["initContainers"] = [unpacker, *(spec.get("initContainers") or ())]
+
+    def _unpack(self) -> list[str]:
+        lines = [f"cat {GROUP_DIRECTORY}/{name}.gz.* | gzip -dc > {UNPACKED_DIRECTORY}/{name}" for name in self.packed]
+        return ["sh", "-ec", "\n".join(lines)]
 
 
 def object_name(job: TrainingJob, digest: str) -> str:
@@ -119,6 +121,23 @@ def mount(spec: Json, volumes: list[Json], mounts: list[Json]) -> None:
         own = container.get("volumeMounts") or ()
         taken = {each.get("mountPath") for each in own}
         container["volumeMounts"] = [*own, *(each for each in mounts if each["mountPath"] not in taken)]
+
+
+def _beside(container: Json) -> Json:
+    """A container of the same image that a namespace admits wherever it admits the given one.
+
+    Pod Security looks at every container's security context, and a quota wants limits of every container. Cards stay
+    the other's, which is why only what every node has is asked for.
+    """
+    same: Json = {
+        name: container[name] for name in ("image", "imagePullPolicy", "securityContext") if name in container
+    }
+    resources = container.get("resources") or {}
+    amounts = {
+        part: {name: amount for name, amount in (resources.get(part) or {}).items() if name in _OF_EVERY_NODE}
+        for part in ("requests", "limits")
+    }
+    return {"name": UNPACKER, **same, "resources": {part: given for part, given in amounts.items() if given}}
 
 
 def _parts(text: str) -> tuple[bytes, ...]:

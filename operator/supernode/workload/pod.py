@@ -71,7 +71,7 @@ def render_pod(
     for _, each in all_containers(spec):
         each["env"] = merge_env(each.get("env") or (), before=before, after=after)
     if files.names:
-        files.mount(spec, container["image"])
+        files.mount(spec, container)
     if launcher.ssh:
         mount_ssh(spec, job)
     spec["affinity"] = on_node(spec.get("affinity"), member.node)
