@@ -165,7 +165,6 @@ pods = st.fixed_dictionaries(
         "nodeSelector": st.dictionaries(words, texts, max_size=2),
         "securityContext": structs,
         "schedulerName": texts,
-        "nodeName": texts,
         "hostNetwork": st.booleans(),
         "terminationGracePeriodSeconds": st.integers(0, 60),
         "aFieldOfTomorrow": values,
