@@ -47,6 +47,7 @@ def test_open_mpi_starts_over_ssh_on_every_slot(cluster: RealCluster, namespace:
     pods = cluster.wait("all its workers", lambda: len(found := cluster.pods("solver", namespace)) == 8 and found)
     logs = cluster.succeeded("solver", namespace, 120)
     total = sum(range(1, 33))
+    assert cluster.job("solver", namespace)["status"]["restarts"] == 0, "mpirun found every worker at once"
     assert results(logs[:1], "mpi") == [(number, 32, number // 4, total) for number in range(32)]
     assert nodes_of(pods) == ["rack-0"] * 4 + ["rack-1"] * 4
 
