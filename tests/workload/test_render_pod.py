@@ -219,7 +219,8 @@ def test_what_the_user_wrote_survives(job, pod, workers, inits, labels, runtime)
     )
     assert rendered["metadata"]["labels"]["supernode.io/rank"] == "3"
     for kind in ("containers", "initContainers"):
-        for wrote, got in zip(template[kind], rendered["spec"][kind], strict=True):
+        theirs_last = rendered["spec"][kind][len(rendered["spec"][kind]) - len(template[kind]) :]
+        for wrote, got in zip(template[kind], theirs_last, strict=True):
             assert {k: v for k, v in got.items() if k not in RUNS} == {k: v for k, v in wrote.items() if k not in RUNS}
             assert got["volumeMounts"][: len(wrote.get("volumeMounts", []))] == wrote.get("volumeMounts", [])
             if runtime != "mpi" or kind == "initContainers" or got is not rendered["spec"]["containers"][0]:

@@ -15,9 +15,9 @@ from typing import Any
 
 from supernode.api import names
 from supernode.api.trainingjob import TrainingJob
+from supernode.workload.additions import mount, prepare
 from supernode.workload.identity import owner_reference
 from supernode.workload.layout import GROUP_DIRECTORY, UNPACKED_DIRECTORY
-from supernode.workload.template import all_containers
 
 Json = dict[str, Any]
 
@@ -30,7 +30,6 @@ PART_BYTES = 700 * 1024
 VOLUME = "supernode-group"
 UNPACKED_VOLUME = "supernode-unpacked"
 UNPACKER = "supernode-unpack"
-_OF_EVERY_NODE = ("cpu", "memory", "ephemeral-storage")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +97,10 @@ class GroupFiles:
             mounts.append({"name": UNPACKED_VOLUME, "mountPath": UNPACKED_DIRECTORY})
         mount(spec, volumes, mounts)
         if self.packed:
-            unpacker = {**_beside(container), "command": self._unpack(), "volumeMounts": mounts}
-            spec["initContainers"] = [unpacker, *(spec.get("initContainers") or ())]
-
-    def _unpack(self) -> list[str]:
-        lines = [f"cat {GROUP_DIRECTORY}/{name}.gz.* | gzip -dc > {UNPACKED_DIRECTORY}/{name}" for name in self.packed]
-        return ["sh", "-ec", "\n".join(lines)]
+            unpack = [
+                f"cat {GROUP_DIRECTORY}/{name}.gz.* | gzip -dc > {UNPACKED_DIRECTORY}/{name}" for name in self.packed
+            ]
+            prepare(spec, container, UNPACKER, "\n".join(unpack), mounts)
 
 
 def object_name(job: TrainingJob, digest: str) -> str:
@@ -112,32 +109,6 @@ def object_name(job: TrainingJob, digest: str) -> str:
     What was packed cannot be renewed for a pod that runs; the texts can, by patching this one.
     """
     return f"{job.metadata.name}-{digest}"
-
-
-def mount(spec: Json, volumes: list[Json], mounts: list[Json]) -> None:
-    """Add volumes to a pod spec and mount them in every container, except where the user mounts something there."""
-    spec["volumes"] = [*(spec.get("volumes") or ()), *volumes]
-    for _, container in all_containers(spec):
-        own = container.get("volumeMounts") or ()
-        taken = {each.get("mountPath") for each in own}
-        container["volumeMounts"] = [*own, *(each for each in mounts if each["mountPath"] not in taken)]
-
-
-def _beside(container: Json) -> Json:
-    """A container of the same image that a namespace admits wherever it admits the given one.
-
-    Pod Security looks at every container's security context, and a quota wants limits of every container. Cards stay
-    the other's, which is why only what every node has is asked for.
-    """
-    same: Json = {
-        name: container[name] for name in ("image", "imagePullPolicy", "securityContext") if name in container
-    }
-    resources = container.get("resources") or {}
-    amounts = {
-        part: {name: amount for name, amount in (resources.get(part) or {}).items() if name in _OF_EVERY_NODE}
-        for part in ("requests", "limits")
-    }
-    return {"name": UNPACKER, **same, "resources": {part: given for part, given in amounts.items() if given}}
 
 
 def _parts(text: str) -> tuple[bytes, ...]:

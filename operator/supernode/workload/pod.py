@@ -73,7 +73,7 @@ def render_pod(
     if files.names:
         files.mount(spec, container)
     if launcher.ssh:
-        mount_ssh(spec, job)
+        mount_ssh(spec, container, job)
     spec["affinity"] = on_node(spec.get("affinity"), member.node)
     spec["hostname"], spec["subdomain"] = name, job.metadata.name
     annotations = {names.ANNOTATION_GROUP_UID: group.uid, names.ANNOTATION_CARDS: format_cards(member.cards)}
