@@ -15,7 +15,11 @@ from supernode.workload.runtimes.launcher import Launcher
 
 SSH_PORT = 2222
 
-_CLIENT = f"""Host *
+# ssh tries again where it cannot connect, but not where it finds no name; a name comes a moment after its pod runs.
+_AWAIT_NAME = "n=0; while getent hosts %h >/dev/null; [ $? = 2 ] && [ $n -lt 60 ]; do n=$((n+1)); sleep 1; done"
+
+_CLIENT = f"""Match exec "{_AWAIT_NAME}"
+Host *
   Port {SSH_PORT}
   IdentityFile {SSH_DIRECTORY}/id_ed25519
   IdentitiesOnly yes
