@@ -87,6 +87,32 @@ def test_mpi_workers_share_a_key_that_outlives_their_pods(cluster: Cluster, name
     assert same["data"] == secret["data"]
 
 
+def test_what_is_added_to_a_worker_is_admitted_where_the_worker_is(cluster: Cluster, namespace: str) -> None:
+    """By Pod Security at its strictest, and by a quota that wants limits of every container."""
+    cluster.kubectl("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
+    quota = {"limits.cpu": "4", "limits.memory": "4Gi"}
+    cluster.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "ResourceQuota",
+            "metadata": {"name": "all", "namespace": namespace},
+            "spec": {"hard": quota},
+        }
+    )
+    cluster.wait(
+        "the quota counts", lambda: (cluster.get("quota", "all", namespace) or {}).get("status", {}).get("hard")
+    )
+    job = training_job("strict", namespace, runtime="mpi")
+    pod = job["spec"]["workers"]["template"]["spec"]
+    pod["securityContext"] = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    pod["containers"][0] |= {
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+        "resources": {"limits": {"cpu": "2", "memory": "2Gi"}},
+    }
+    cluster.apply(job)
+    cluster.wait_phase("strict", namespace, "Running")
+
+
 def test_the_first_rank_of_mpi_comes_when_the_others_run(cluster: Cluster, namespace: str) -> None:
     """All on one node, where they start one after the other; none is bound before the node is opened."""
     job = training_job("patient", namespace, replicas=4, cards=4, runtime="mpi")
