@@ -195,7 +195,9 @@ SPLIT = maybe(
 @st.composite
 def jobs(draw: st.DrawFn) -> dict[str, Any]:
     """Jobs with one or two of the parts that rules are about."""
-    workers = draw(WORKERS) | {"template": {"spec": {"containers": draw(st.lists(CONTAINER, min_size=1, max_size=2))}}}
+    pod = draw(maybe(nodeName=st.sampled_from(["", "n1"]), hostNetwork=st.booleans()))
+    pod["containers"] = draw(st.lists(CONTAINER, min_size=1, max_size=2))
+    workers = draw(WORKERS) | {"template": {"spec": pod}}
     spec: dict[str, Any] = {"workers": workers}
     if "replicas" not in workers or draw(st.integers(0, 9)) == 0:
         spec["cards"] = draw(st.sampled_from([8, 12, 16]))

@@ -252,6 +252,72 @@ def test_the_start_is_when_the_job_has_its_cards() -> None:
     assert "startTime" not in status_of(look(job({"startTime": before}, suspend=True)))
 
 
+MPI = {"runtime": "mpi"}
+FOUR = tuple(Member(rank, "sn-0", f"n{rank}", 0xFFFF, {"node": f"n{rank}"}) for rank in range(4))
+OTHERS = (pod(1), pod(2), pod(3))
+
+
+@pytest.mark.parametrize(
+    ("there", "has_service", "created"),
+    [
+        ((), False, (1, 2, 3)),
+        ((pod(1), pod(2, "Pending")), True, (3,)),
+        ((pod(1), pod(2), pod(3, "Pending")), True, ()),
+        (OTHERS, False, ()),
+        (OTHERS, True, (0,)),
+        ((pod(1), pod(2), pod(3, deleting=True)), True, ()),
+        ((pod(1), pod(2), pod(3, "Failed")), True, ()),
+        ((pod(1), pod(2), pod(3, group_uid="old")), True, ()),
+        ((pod(0), pod(1), pod(2)), True, (3,)),
+    ],
+    ids=[
+        "none is there",
+        "one is missing",
+        "one starts",
+        "none has a name",
+        "all run and have names",
+        "one is being deleted",
+        "one failed",
+        "one is of another allocation",
+        "it is there, and one was lost",
+    ],
+)
+def test_the_first_rank_of_an_mpi_job_comes_once_the_others_run_and_have_names(
+    there: tuple[PodRecord, ...], has_service: bool, created: tuple[int, ...]
+) -> None:
+    step = look(job(**MPI), group(FOUR), *there, has_service=has_service)
+    assert step.create_ranks == created
+
+
+def test_a_rank_that_is_held_back_is_told_of_and_keeps_nobody_awake() -> None:
+    starting = (pod(1), pod(2), pod(3, "Pending"))
+    step = look(job(**MPI), group(FOUR), *starting)
+    said = find(status_of(step), ConditionType.READY)["message"]
+    assert said == "2 of 4 pods run; rank 0 comes once the others run and have names"
+    assert (status_of(step)["phase"], step.again_after) == ("Starting", None)
+    assert look(job(status_of(step), **MPI), group(FOUR), *starting).status == step.status, "nothing new to say"
+    assert "rank 0" not in find(status_of(look(job(**MPI), group(FOUR), *OTHERS)), ConditionType.READY)["message"]
+
+
+def test_the_service_of_an_mpi_job_does_not_wait_for_its_first_rank() -> None:
+    assert not look(job(**MPI), group(FOUR), pod(1), pod(2), pod(3, **WAITS), has_service=False).create_service
+    step = look(job(**MPI), group(FOUR), pod(1), pod(2), pod(3, "Pending"), has_service=False)
+    assert step.create_service
+    assert step.again_after == OBSTACLE_INTERVAL, "another's Service of its name may go unseen"
+
+
+def test_the_first_rank_of_an_mpi_job_is_replaced_when_those_it_needs_run_again() -> None:
+    lost = look(job(**MPI), group(FOUR), pod(0, "Failed"), pod(1, "Failed"), pod(2), pod(3))
+    assert (status_of(lost)["restarts"], len(lost.delete_pods)) == (1, 2)
+    both_gone = look(job(status_of(lost), **MPI), group(FOUR), pod(2), pod(3))
+    assert both_gone.create_ranks == (1,)
+    assert look(job(status_of(both_gone), **MPI), group(FOUR), *OTHERS).create_ranks == (0,)
+
+
+def test_the_only_rank_of_an_mpi_job_waits_for_nobody() -> None:
+    assert look(job(**MPI), group(MEMBERS[:1]), has_service=False).create_ranks == (0,)
+
+
 def test_the_running_deadline_counts_from_the_start() -> None:
     started = {"startTime": timestamp(NOW - timedelta(seconds=90))}
     step = look(job(started, activeDeadlineSeconds=60), group(MEMBERS), pod(0), pod(1))

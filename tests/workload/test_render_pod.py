@@ -94,6 +94,20 @@ def test_a_worker_that_never_ends_is_refused(job):
         render(job({"restartPolicy": "Always"}, cards=32))
 
 
+@pytest.mark.parametrize(
+    ("network", "policy"),
+    [
+        ({}, None),
+        ({"hostNetwork": False}, None),
+        ({"hostNetwork": True}, "ClusterFirstWithHostNet"),
+        ({"hostNetwork": True, "dnsPolicy": "None"}, "None"),
+        ({"dnsPolicy": "Default"}, "Default"),
+    ],
+)
+def test_members_find_each_other_by_name_from_the_nodes_network_too(job, network, policy):
+    assert render(job(network, cards=32))["spec"].get("dnsPolicy") == policy
+
+
 def test_a_value_of_the_users_wins_over_ours(job):
     env = [{"name": "SUPERNODE_RANK", "value": "mine"}, {"name": "MASTER_PORT", "valueFrom": {"fieldRef": {}}}]
     containers = [{"name": "main", "image": "i", "env": env}]
@@ -198,7 +212,7 @@ def test_a_pod_with_claims_tolerates_the_taint_that_no_admission_plugin_would(jo
     assert pod["spec"]["tolerations"] == [OF_THE_RESOURCE]
 
 
-OURS = {"containers", "initContainers", "volumes", "restartPolicy", "affinity", "hostname", "subdomain"}
+OURS = {"containers", "initContainers", "volumes", "restartPolicy", "affinity", "hostname", "subdomain", "dnsPolicy"}
 RUNS = ("env", "resources", "volumeMounts", "command", "args")
 texts = st.text("abc./-", max_size=6)
 words = st.text("abcXYZ", min_size=1, max_size=5)
@@ -215,7 +229,6 @@ pods = st.fixed_dictionaries(
         "nodeSelector": st.dictionaries(words, texts, max_size=2),
         "securityContext": structs,
         "schedulerName": texts,
-        "nodeName": texts,
         "hostNetwork": st.booleans(),
         "terminationGracePeriodSeconds": st.integers(0, 60),
         "aFieldOfTomorrow": values,
@@ -271,7 +284,8 @@ def test_what_the_user_wrote_survives(job, pod, workers, inits, labels, runtime)
     )
     assert rendered["metadata"]["labels"]["supernode.io/rank"] == "3"
     for kind in ("containers", "initContainers"):
-        for wrote, got in zip(template[kind], rendered["spec"][kind], strict=True):
+        theirs_last = rendered["spec"][kind][len(rendered["spec"][kind]) - len(template[kind]) :]
+        for wrote, got in zip(template[kind], theirs_last, strict=True):
             assert {k: v for k, v in got.items() if k not in RUNS} == {k: v for k, v in wrote.items() if k not in RUNS}
             assert got["volumeMounts"][: len(wrote.get("volumeMounts", []))] == wrote.get("volumeMounts", [])
             if runtime != "mpi" or kind == "initContainers" or got is not rendered["spec"]["containers"][0]:

@@ -28,7 +28,7 @@ from supernode.control.status import difference
 from supernode.control.turns import Turns
 from supernode.topology.fleet import Member
 from supernode.topology.profile import Profile
-from supernode.workload import DevicesMissing, InvalidSpec, PlacedGroup, pod_name, render_service
+from supernode.workload import LAUNCHERS, DevicesMissing, InvalidSpec, PlacedGroup, pod_name, render_service
 
 _log = logging.getLogger(__name__)
 
@@ -120,15 +120,18 @@ class JobController:
             now=datetime.now(UTC),
             crowded=frozenset(p.pinned for p in pods if p.blocked and p.pinned and self._state.crowded(p.pinned)),
             unfit=self._unfit(members, pods),
-            later=self._later(members, pods),
+            later=self._later(job, members, pods),
         )
 
-    def _later(self, members: Sequence[Member], pods: Sequence[PodRecord]) -> frozenset[int]:
+    def _later(self, job: Job, members: Sequence[Member], pods: Sequence[PodRecord]) -> frozenset[int]:
         """Ranks without a pod that have to wait for pods on their way, where a device plugin could confuse the two."""
         if not self._by_turns(members):
             return frozenset()
         there = {pod.rank for pod in pods}
-        return self._turns.later(member for member in members if member.rank not in there)
+        missing = [member for member in members if member.rank not in there]
+        if job.model is not None and LAUNCHERS[job.model.spec.runtime].first_decides:
+            missing.sort(key=lambda member: member.rank == 0)  # it waits for the others, so none may wait for it
+        return self._turns.later(missing)
 
     def _confusable(self, group: GroupView, step: Step) -> list[Member]:
         """The members whose pods a step creates, where a device plugin could confuse them with others."""

@@ -70,11 +70,12 @@ def run(view: JobView, spec: TrainingJobSpec, group: GroupView, members: tuple[M
     draft = draft_of(view)
     draft.status |= _placement_summary(view, group, members)
     draft.status["startTime"] = timestamp(started)
-    phase = _running_states(draft, list(current.values()), len(members))
+    held = _first_waits(view, spec, current, len(members))
+    phase = _running_states(draft, list(current.values()), len(members), held=held)
     refusals = Refusals() if phase == "Running" else losses.refusals
     _tell_losses(draft, losses, refusals, current.values())
     wait = refusals.wait(view.now)
-    due, later = _missing(view, members, wait)
+    due, later = _missing(view, members, wait, held=held)
     stale = tuple(p for p in view.staying if current.get(p.rank) is not p)
     return Step(
         status=draft.finish(phase),
@@ -85,7 +86,10 @@ def run(view: JobView, spec: TrainingJobSpec, group: GroupView, members: tuple[M
         create_ranks=due,
         notices=_failures(losses, wait),
         again_after=_soonest(
-            remaining, wait or None, OBSTACLE_INTERVAL if blocked else None, TURN_SECONDS if later else None
+            remaining,
+            wait or None,
+            OBSTACLE_INTERVAL if blocked or (held and not view.has_service) else None,
+            TURN_SECONDS if later else None,
         ),
     )
 
@@ -119,9 +123,17 @@ def _tell_losses(draft: Draft, losses: _Losses, refusals: Refusals, pods: Iterab
     status |= refusals.fields()
 
 
-def _missing(view: JobView, members: tuple[Member, ...], wait: float) -> tuple[tuple[int, ...], bool]:
-    """(the ranks whose pods are to be created now, whether others have to wait for their turn)."""
-    there = {p.rank for p in view.pods}
+def _first_waits(view: JobView, spec: TrainingJobSpec, pods: Mapping[int | None, PodRecord], members: int) -> bool:
+    """Whether rank 0 is not to come yet: where it starts the others' work it fails while one of them does not run or
+    has no name."""
+    if not LAUNCHERS[spec.runtime].first_decides or members == 1 or 0 in pods:
+        return False
+    return not view.has_service or sum(_alive(pod) for pod in pods.values()) < members - 1
+
+
+def _missing(view: JobView, members: tuple[Member, ...], wait: float, *, held: bool) -> tuple[tuple[int, ...], bool]:
+    """(the ranks whose pods are to be created now, whether others have to wait for their turn). held: not rank 0."""
+    there = {p.rank for p in view.pods} | ({0} if held else set())
     missing = [m.rank for m in members if m.rank not in there and m.node not in view.lost]
     if wait:
         return (), False
@@ -187,12 +199,18 @@ def _in_place(pod: PodRecord, group_uid: str, seats: Mapping[int, Member]) -> bo
     return pod.node in (None, seat.node)
 
 
-def _running_states(draft: Draft, pods: list[PodRecord], wanted: int) -> str:
-    alive = [p for p in pods if not p.deleting and p.phase in ("Running", "Succeeded")]
+def _alive(pod: PodRecord) -> bool:
+    return not pod.deleting and pod.phase in ("Running", "Succeeded")
+
+
+def _running_states(draft: Draft, pods: list[PodRecord], wanted: int, *, held: bool) -> str:
+    alive = [pod for pod in pods if _alive(pod)]
     running = len(alive) == wanted
     draft.status["pods"] = tally(draft.view.pods)
     blocked = next((p for p in pods if p.phase == "Pending" and p.reason), None)
     message = f"{len(alive)} of {wanted} pods run"
+    if held:
+        message += "; rank 0 comes once the others run and have names"
     if blocked is not None and not running:
         message += f"; {blocked.key[1]}: {blocked.reason}: {blocked.message}"
     reason = Reason.PODS_RUNNING if running else Reason.PODS_PENDING
