@@ -230,6 +230,15 @@ def test_restarts_run_out() -> None:
     assert step.delete_pods == ()
 
 
+@pytest.mark.parametrize("pods", [[pod(0), pod(1)], [pod(0)]], ids=["healthy", "one is missing"])
+def test_only_another_failure_ends_a_job_whose_restarts_were_lowered(pods: list[PodRecord]) -> None:
+    lowered = job({"restarts": 3}, faultPolicy={"maxRestarts": 2})
+    step = look(lowered, group(MEMBERS), *pods)
+    assert status_of(step)["phase"] == ("Running" if len(pods) == 2 else "Starting")
+    failed = look(lowered, group(MEMBERS), pod(0), pod(1, "Failed", reason="Error"))
+    assert reason(failed, ConditionType.SUCCEEDED) == Reason.MAX_RESTARTS_EXCEEDED
+
+
 def test_success_needs_every_rank() -> None:
     assert status_of(look(job(), group(MEMBERS), pod(0, "Succeeded"), pod(1)))["phase"] == "Running"
     step = look(job(), group(MEMBERS), pod(0, "Succeeded"), pod(1, "Succeeded"))

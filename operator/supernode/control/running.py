@@ -61,7 +61,7 @@ def run(view: JobView, spec: TrainingJobSpec, group: GroupView, members: tuple[M
         text = f"ran longer than activeDeadlineSeconds={spec.active_deadline_seconds}"
         return end(view, Reason.DEADLINE_EXCEEDED, text)
     losses = _Losses.of(view, current.values())
-    if losses.restarts > spec.fault_policy.max_restarts:
+    if losses.counts and losses.restarts > spec.fault_policy.max_restarts:  # no edit of the limit ends a healthy job
         return end(view, Reason.MAX_RESTARTS_EXCEEDED, _why_given_up(spec, losses.own))
     blocked = [p for p in current.values() if p.blocked]
     if (elsewhere := _elsewhere(view, losses, blocked, seats)) is not None:
