@@ -4,7 +4,7 @@ import json
 import time
 
 import pytest
-from cluster_view import Cluster, condition, training_job
+from cluster_view import Cluster, Json, condition, training_job
 
 pytestmark = pytest.mark.cluster
 
@@ -166,6 +166,23 @@ def test_a_profile_deleted_in_use_leaves_jobs_running(cluster: Cluster, namespac
     assert cluster.job("holder", namespace)["status"]["phase"] == "Running"
 
 
+def test_a_pod_lost_while_the_profile_is_away_comes_when_it_is_back(cluster: Cluster, namespace: str) -> None:
+    cluster.apply(training_job("holder", namespace, replicas=2))
+    cluster.wait_phase("holder", namespace, "Running")
+    profile = cluster.get("snp", "ascend-a3-384")
+    assert profile is not None
+    cluster.delete("snp", "ascend-a3-384")
+    try:
+        cluster.delete("pod", "holder-1", namespace=namespace)
+        stalled = condition(cluster.wait_phase("holder", namespace, "Stalled"), "Stalled")
+        assert stalled["reason"] == "ProfileMissing"
+    finally:
+        profile["metadata"] = {"name": "ascend-a3-384"}
+        profile.pop("status", None)
+        cluster.apply(profile)
+    cluster.wait_phase("holder", namespace, "Running", seconds=60)
+
+
 def test_a_pod_of_the_jobs_name_that_is_not_its_own_is_reported(cluster: Cluster, namespace: str) -> None:
     other = {
         "apiVersion": "v1",
@@ -180,3 +197,27 @@ def test_a_pod_of_the_jobs_name_that_is_not_its_own_is_reported(cluster: Cluster
     assert "taken-1" in stalled["message"]
     cluster.delete("pod", "taken-1", namespace=namespace)
     cluster.wait_phase("taken", namespace, "Running", seconds=60)
+
+
+def _quota(namespace: str, pods: int) -> Json:
+    meta = {"name": "team", "namespace": namespace}
+    return {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": meta, "spec": {"hard": {"pods": str(pods)}}}
+
+
+def test_a_job_over_its_quota_says_so_and_goes_on_once_there_is_room(cluster: Cluster, namespace: str) -> None:
+    cluster.apply(_quota(namespace, 2))
+    cluster.wait(
+        "the quota counts",
+        lambda: (cluster.get("resourcequota", "team", namespace) or {}).get("status", {}).get("used"),
+    )
+    cluster.apply(training_job("over", namespace, replicas=3))
+    stalled = condition(cluster.wait_phase("over", namespace, "Stalled"), "Stalled")
+    assert stalled["reason"] == "CreationForbidden"
+    assert "exceeded quota: team" in stalled["message"]
+    assert len(cluster.pods("over", namespace)) == 2
+    assert f"{namespace}/over" in cluster.holders(), "what runs keeps its cards, and so does what is to come"
+    events = [e for e in cluster.every("events", namespace) if e["reason"] == "CreationForbidden"]
+    assert [e["type"] for e in events] == ["Warning"]
+    cluster.apply(_quota(namespace, 3))
+    cluster.wait_phase("over", namespace, "Running")
+    assert cluster.job("over", namespace)["status"]["restarts"] == 0

@@ -163,7 +163,11 @@ class Reason(StrEnum):
         ReasonKind.STALLED,
         "The profile gives no natural worker for this number of cards; set workers.cardsPerWorker or profile.",
     )
-    PROFILE_MISSING = "ProfileMissing", ReasonKind.STALLED, "The supernode's profile does not exist; create it."
+    PROFILE_MISSING = (
+        "ProfileMissing",
+        ReasonKind.STALLED,
+        "The profile of the supernode, or of the one the job lies in, does not exist; create it.",
+    )
     PROFILE_CHANGED_IN_USE = (
         "ProfileChangedInUse",
         ReasonKind.STALLED,
@@ -183,6 +187,12 @@ class Reason(StrEnum):
         "PodRejected",
         ReasonKind.STALLED,
         "The API server refused a pod of the job; correct the pod template.",
+    )
+    CREATION_FORBIDDEN = (
+        "CreationForbidden",
+        ReasonKind.STALLED,
+        "A quota, an admission policy or missing rights forbid what the job needs, such as a pod: make room or allow "
+        "it. The job keeps its cards and tries again every ten seconds.",
     )
 
     ENVIRONMENT_OVERRIDDEN = (

@@ -121,7 +121,9 @@ def _after_the_end(view: JobView, spec: TrainingJobSpec) -> Step:
     remaining = remaining_of(ended, spec.ttl_seconds_after_finished, view.now)
     if remaining is None:
         return step
-    return replace(step, delete_job=remaining <= 0, again_after=max(remaining, 0.0))
+    if remaining <= 0:
+        return replace(step, delete_job=True, again_after=OBSTACLE_INTERVAL)  # its end comes as an event before that
+    return replace(step, again_after=remaining)
 
 
 def _seen(job: Custom[TrainingJob]) -> Json | None:
