@@ -166,6 +166,28 @@ def test_a_profile_deleted_in_use_leaves_jobs_running(cluster: Cluster, namespac
     assert cluster.job("holder", namespace)["status"]["phase"] == "Running"
 
 
+def test_what_a_person_set_on_a_supernode_outlasts_its_nodes(cluster: Cluster) -> None:
+    first, second = cluster.every("supernodes")
+    name = first["metadata"]["name"]
+    _patch(cluster, "sn", name, cordoned=True)
+    _patch(cluster, "sn", second["metadata"]["name"], reserve=None)
+    profile = cluster.get("snp", "ascend-a3-384")
+    assert profile is not None
+    cluster.delete("snp", "ascend-a3-384")
+    try:
+        cluster.wait("the other one goes, of which nothing was set", lambda: len(cluster.every("supernodes")) == 1)
+    finally:
+        profile["metadata"] = {"name": "ascend-a3-384"}
+        profile.pop("status", None)
+        cluster.apply(profile)
+    cluster.wait("it is back", lambda: len(cluster.every("supernodes")) == 2)
+    kept = cluster.get("sn", name)
+    assert kept is not None
+    assert (kept["metadata"]["uid"], kept["spec"]["cordoned"]) == (first["metadata"]["uid"], True)
+    _patch(cluster, "sn", name, cordoned=False)
+    cluster.lend_reserves()
+
+
 def test_a_pod_lost_while_the_profile_is_away_comes_when_it_is_back(cluster: Cluster, namespace: str) -> None:
     cluster.apply(training_job("holder", namespace, replicas=2))
     cluster.wait_phase("holder", namespace, "Running")
