@@ -90,8 +90,9 @@ def look(
     crowded: frozenset[str] = frozenset(),
     unfit: frozenset[int] = frozenset(),
     later: frozenset[int] = frozenset(),
+    stranded: tuple[PodRecord, ...] = (),
 ) -> Step:
-    return decide(JobView(of, its_group, pods, has_service, obstacle, lost, now, crowded, unfit, later))
+    return decide(JobView(of, its_group, pods, has_service, obstacle, lost, now, crowded, unfit, later, stranded))
 
 
 def status_of(step: Step) -> dict[str, Any]:
@@ -290,6 +291,21 @@ def test_suspending_takes_pods_and_group() -> None:
     assert step.delete_group
     assert step.delete_pods == (pod(0),)
     assert status_of(step)["phase"] == "Suspended"
+
+
+@pytest.mark.parametrize(
+    ("of", "its_group"),
+    [(job(suspend=True), group(MEMBERS)), (job(), group(MEMBERS, deleting=True)), (job(), group(MEMBERS))],
+    ids=["suspended", "released", "replaced"],
+)
+def test_a_pod_that_cannot_end_is_named_with_its_node_and_the_remedy(
+    of: Custom[TrainingJob], its_group: GroupView
+) -> None:
+    going = pod(1, deleting=True)
+    message = find(status_of(look(of, its_group, pod(0), going, stranded=(going,))), ConditionType.READY)["message"]
+    assert "j-1 cannot end on n1, not ready" in message
+    assert "node.kubernetes.io/out-of-service" in message
+    assert "cannot end" not in str(status_of(look(of, its_group, pod(0), going)))
 
 
 def test_a_group_on_its_way_out_takes_the_pods_along_and_is_not_asked_for_again_before() -> None:

@@ -9,8 +9,8 @@ from cluster_view import Cluster, Json, condition, training_job
 pytestmark = pytest.mark.cluster
 
 
-def _patch(cluster: Cluster, kind: str, name: str, **spec: object) -> None:
-    cluster.kubectl("patch", kind, name, "--type=merge", "-p", json.dumps({"spec": spec}))
+def _patch(cluster: Cluster, kind: str, name: str, *scope: str, **spec: object) -> None:
+    cluster.kubectl("patch", kind, name, *scope, "--type=merge", "-p", json.dumps({"spec": spec}))
 
 
 def _free(cluster: Cluster) -> int:
@@ -219,6 +219,41 @@ def test_a_pod_of_the_jobs_name_that_is_not_its_own_is_reported(cluster: Cluster
     assert "taken-1" in stalled["message"]
     cluster.delete("pod", "taken-1", namespace=namespace)
     cluster.wait_phase("taken", namespace, "Running", seconds=60)
+
+
+def test_pods_that_cannot_end_are_named_until_they_are_gone(cluster: Cluster, namespace: str) -> None:
+    cluster.apply(training_job("held", namespace, replicas=2))
+    cluster.wait_phase("held", namespace, "Running")
+    node = cluster.pods("held", namespace)[1]["spec"]["nodeName"]
+
+    def hold(*finalizers: str) -> None:
+        """As long as a kubelet is silent nobody ends its pods; here it is a finalizer that keeps one."""
+        patch = json.dumps({"metadata": {"finalizers": finalizers}})
+        cluster.kubectl("patch", "pod", "held-1", "-n", namespace, "--type=merge", "-p", patch)
+
+    hold("example.com/kubelet")
+    _patch(cluster, "tj", "held", "-n", namespace, suspend=True)
+    cluster.wait("its group is on its way out", lambda: _group_phase(cluster, namespace) == "Releasing")
+    cluster.kubectl("annotate", "node", node, "testbed.supernode.io/ready=Unknown")
+    try:
+        for kind in ("tj", "cg"):
+            cluster.wait(
+                f"{kind} names the pod and its node",
+                lambda kind=kind: f"held-1 cannot end on {node}" in _ready(cluster, kind, namespace),
+            )
+    finally:
+        cluster.kubectl("annotate", "node", node, "testbed.supernode.io/ready-")
+    cluster.wait("there is hope again", lambda: "cannot end" not in _ready(cluster, "tj", namespace))
+    hold()
+    cluster.wait("the group is gone", lambda: cluster.get("cg", "held", namespace) is None)
+
+
+def _group_phase(cluster: Cluster, namespace: str) -> str:
+    return str((cluster.get("cg", "held", namespace) or {}).get("status", {}).get("phase"))
+
+
+def _ready(cluster: Cluster, kind: str, namespace: str) -> str:
+    return str(condition(cluster.get(kind, "held", namespace) or {}, "Ready")["message"])
 
 
 def _quota(namespace: str, pods: int) -> Json:

@@ -173,6 +173,12 @@ class FleetState:
         settled = facts.name in view.layout.index and view.node(facts.name).healthy.bit_count() <= offered
         return settled and 0 < offered < self.booked_on(facts.name).bit_count()
 
+    def stranded(self, pods: Iterable[PodRecord]) -> tuple[PodRecord, ...]:
+        """Those of these pods that are being deleted, while no kubelet of their node says that it has ended them."""
+        nodes = self._caches.nodes.store
+        going = ((pod, nodes.get(("", pod.node))) for pod in pods if pod.deleting and pod.node and not pod.finished)
+        return tuple(pod for pod, facts in going if facts is not None and not facts.ready)
+
     # The snapshot.
 
     async def refresh(self) -> None:

@@ -26,6 +26,7 @@ from supernode.control.jobstatus import (
 from supernode.control.jobview import OBSTACLE_INTERVAL, GroupView, JobView, Step
 from supernode.control.records import Custom, parse_time
 from supernode.control.running import run
+from supernode.control.wording import stranded_text
 
 Json = dict[str, Any]
 
@@ -54,9 +55,8 @@ def decide(view: JobView) -> Step:
         message = f"CardGroup {job.key[1]} exists and is not this job's; rename the job or delete the group"
         return stall(view, Reason.NAME_CONFLICT, message)
     if group.deleting:
-        return tear_down(
-            view, Reason.RELEASED, "its card group is being deleted; it asks again once the cards are free"
-        )
+        text = "its card group is being deleted; it asks again once the cards are free"
+        return tear_down(view, Reason.RELEASED, text + stranded_text(view.stranded))
     if group.members is None:
         return Step() if _ledger_lost(view, group) else _wait(view, spec, group)
     return run(view, spec, group, group.members)
@@ -99,7 +99,7 @@ def _ledger_lost(view: JobView, group: GroupView) -> bool:
 
 
 def _suspend(view: JobView) -> Step:
-    message = "spec.suspend is true; cards and pods are released"
+    message = f"spec.suspend is true; cards and pods are released{stranded_text(view.stranded)}"
     draft = draft_of(view)
     draft.states = {
         ConditionType.READY: State(False, Reason.SUSPENDED, message),

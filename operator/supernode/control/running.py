@@ -12,6 +12,7 @@ from supernode.control.jobview import OBSTACLE_INTERVAL, GroupView, JobView, Not
 from supernode.control.records import PodRecord, parse_time
 from supernode.control.refusals import Refusals, is_refused
 from supernode.control.turns import TURN_SECONDS
+from supernode.control.wording import stranded_text
 from supernode.topology.fleet import Member
 from supernode.topology.ranges import format_nodes, natural_key
 from supernode.workload import LAUNCHERS
@@ -195,6 +196,7 @@ def _running_states(draft: Draft, pods: list[PodRecord], wanted: int) -> str:
     message = f"{len(alive)} of {wanted} pods run"
     if blocked is not None and not running:
         message += f"; {blocked.key[1]}: {blocked.reason}: {blocked.message}"
+    message += stranded_text(draft.view.stranded)
     reason = Reason.PODS_RUNNING if running else Reason.PODS_PENDING
     if lost := draft.view.lost:
         reason = Reason.NODES_LOST
