@@ -95,6 +95,12 @@ class Reason(StrEnum):
         ReasonKind.WAITING,
         "A kubelet did not admit a pod; it is made again later and, if refusals go on, elsewhere. Not a restart.",
     )
+    POD_UNSCHEDULABLE = (
+        "PodUnschedulable",
+        ReasonKind.WAITING,
+        "The scheduler could not bind a pod to its node for a while, for want of cpu or memory or because of what the "
+        "template asks of nodes; the group is placed again, at first without that node.",
+    )
     CARDS_TAKEN = (
         "CardsTaken",
         ReasonKind.WAITING,

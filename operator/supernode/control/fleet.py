@@ -173,6 +173,14 @@ class FleetState:
         settled = facts.name in view.layout.index and view.node(facts.name).healthy.bit_count() <= offered
         return settled and 0 < offered < self.booked_on(facts.name).bit_count()
 
+    def offers_none(self, node: str) -> bool:
+        """Whether a node of a supernode offers no card at all: its device plugin is away, and will be back."""
+        view = self._views.get(self.discovery.assigned.get(node, ""))
+        facts = self._caches.nodes.store.get(("", node))
+        if view is None or facts is None:
+            return False
+        return not self.devices.facts(facts).allocatable.get(view.profile.counted, 0)
+
     def stranded(self, pods: Iterable[PodRecord]) -> tuple[PodRecord, ...]:
         """Those of these pods that are being deleted, while no kubelet of their node says that it has ended them."""
         nodes = self._caches.nodes.store

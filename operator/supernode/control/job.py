@@ -11,7 +11,7 @@ from typing import Any
 
 from supernode.api.conditions import ConditionType, Reason
 from supernode.api.trainingjob import TrainingJob, TrainingJobSpec
-from supernode.control.conditions import State, find, is_true
+from supernode.control.conditions import State, find, is_true, timestamp
 from supernode.control.jobstatus import (
     draft_of,
     end,
@@ -25,6 +25,7 @@ from supernode.control.jobstatus import (
 )
 from supernode.control.jobview import OBSTACLE_INTERVAL, GroupView, JobView, Step
 from supernode.control.records import Custom, parse_time
+from supernode.control.refusals import Refusals
 from supernode.control.running import run
 from supernode.control.wording import stranded_text
 
@@ -71,6 +72,9 @@ def _wait(view: JobView, spec: TrainingJobSpec, group: GroupView) -> Step:
     condition = find(group.status, ConditionType.ALLOCATED)
     reason = _reason(condition.get("reason"), Reason.WAITING_FOR_CARDS)
     message = condition.get("message") or "waits for its card group to be decided"
+    if (refusals := Refusals.of(view.job.status)).last is not None:
+        row = f"{refusals.count} in a row, last {timestamp(refusals.last)}"
+        message += f"; nodes did not take its pods before ({row}): see its Events"
     waiting_since = parse_time(group.status.get("waitingSince")) or view.now
     remaining = remaining_of(waiting_since, spec.queue_deadline_seconds, view.now)
     if remaining is not None and remaining <= 0:

@@ -141,6 +141,7 @@ class JobController:
             crowded=frozenset(p.pinned for p in pods if p.blocked and p.pinned and self._state.crowded(p.pinned)),
             unfit=self._unfit(members, pods),
             later=self._later(members, pods),
+            away=frozenset(p.pinned for p in pods if p.blocked and p.pinned and self._state.offers_none(p.pinned)),
             stranded=self._state.stranded(pod for pod in pods if pod.owner_uid == job.uid),
         )
 

@@ -104,6 +104,11 @@ def _elsewhere(
         places = format_nodes(list(dict.fromkeys(seats[rank].node for rank in unfit)))
         text = f"cards of {places} do not work or were claimed by others before pods could use them"
         return _place_again(view, Reason.CARDS_FAILED, text)
+    waits = (p for p in blocked if p.place not in view.lost | view.away)
+    if (unbound := next((p for p in waits if losses.refusals.unbound_too_long(p, view.now)), None)) is not None:
+        text = f"pod {unbound.key[1]} cannot be bound to {unbound.place}, asks for other cards: {unbound.message}"
+        refusals = losses.refusals if losses.refused else losses.refusals.once_more(view.now)
+        return _avoid(view, Reason.POD_UNSCHEDULABLE, text, refusals, unbound)
     return None
 
 
@@ -156,9 +161,14 @@ def _failures(losses: _Losses, wait: float) -> tuple[Notice, ...]:
 def _go_elsewhere(view: JobView, refusals: Refusals, pod: PodRecord) -> Step:
     """The node keeps refusing: give the cards back and ask again, for others."""
     text = f"refused {refusals.count} times, asks for other cards after: {_failure(pod)}"
+    return _avoid(view, Reason.POD_REFUSED, text, refusals, pod)
+
+
+def _avoid(view: JobView, reason: Reason, text: str, refusals: Refusals, pod: PodRecord) -> Step:
+    """Give the cards back, remember the refusals, and take nothing new of the pod's node for a while."""
     job = replace(view.job, status={**view.job.status, **refusals.fields()})
-    step = tear_down(replace(view, job=job), Reason.POD_REFUSED, text)
-    return replace(step, notices=(Notice(Reason.POD_REFUSED, text, warning=True),), avoid=pod.node)
+    step = tear_down(replace(view, job=job), reason, text)
+    return replace(step, notices=(Notice(reason, text, warning=True),), avoid=pod.place)
 
 
 def _place_again(view: JobView, reason: Reason, why: str) -> Step:
