@@ -275,7 +275,8 @@ def test_time_to_live_deletes_an_ended_job() -> None:
     done = status_of(look(job(), group(MEMBERS), pod(0, "Succeeded"), pod(1, "Succeeded")))
     early = look(job(done, ttlSecondsAfterFinished=30), now=NOW + timedelta(seconds=10))
     assert (early.delete_job, early.again_after) == (False, 20)
-    assert look(job(done, ttlSecondsAfterFinished=30), now=NOW + timedelta(seconds=30)).delete_job
+    late = look(job(done, ttlSecondsAfterFinished=30), now=NOW + timedelta(seconds=30))
+    assert (late.delete_job, late.again_after) == (True, OBSTACLE_INTERVAL), "its end is told before that"
 
 
 def test_an_ended_job_that_is_edited_says_that_this_was_seen() -> None:

@@ -35,7 +35,7 @@ def stranded_text(pods: Sequence[PodRecord]) -> str:
     if not pods:
         return ""
     nodes = format_nodes(sorted({pod.node for pod in pods if pod.node}, key=natural_key))
-    more = f" and {len(pods) - 1} more pods" if len(pods) > 1 else ""
+    more = f" and {len(pods) - 1} more" if len(pods) > 1 else ""
     return (
         f"; {pods[0].key[1]}{more} cannot end on {nodes}, not ready: delete the node, or taint it "
         "node.kubernetes.io/out-of-service once its machine is off"
