@@ -13,7 +13,7 @@ from supernode.control.conditions import find, is_true, timestamp
 from supernode.control.job import decide
 from supernode.control.jobview import OBSTACLE_INTERVAL, GroupView, JobView, Obstacle, Step
 from supernode.control.records import Custom, PodRecord
-from supernode.control.refusals import FORGIVEN
+from supernode.control.refusals import FORGIVEN, UNBOUND_SECONDS
 from supernode.topology.fleet import Member
 
 NOW = datetime(2026, 11, 1, 12, 0, 0, tzinfo=UTC)
@@ -90,8 +90,10 @@ def look(
     crowded: frozenset[str] = frozenset(),
     unfit: frozenset[int] = frozenset(),
     later: frozenset[int] = frozenset(),
+    stranded: tuple[PodRecord, ...] = (),
+    away: frozenset[str] = frozenset(),
 ) -> Step:
-    return decide(JobView(of, its_group, pods, has_service, obstacle, lost, now, crowded, unfit, later))
+    return decide(JobView(of, its_group, pods, has_service, obstacle, lost, now, crowded, unfit, later, stranded, away))
 
 
 def status_of(step: Step) -> dict[str, Any]:
@@ -230,6 +232,15 @@ def test_restarts_run_out() -> None:
     assert step.delete_pods == ()
 
 
+@pytest.mark.parametrize("pods", [[pod(0), pod(1)], [pod(0)]], ids=["healthy", "one is missing"])
+def test_only_another_failure_ends_a_job_whose_restarts_were_lowered(pods: list[PodRecord]) -> None:
+    lowered = job({"restarts": 3}, faultPolicy={"maxRestarts": 2})
+    step = look(lowered, group(MEMBERS), *pods)
+    assert status_of(step)["phase"] == ("Running" if len(pods) == 2 else "Starting")
+    failed = look(lowered, group(MEMBERS), pod(0), pod(1, "Failed", reason="Error"))
+    assert reason(failed, ConditionType.SUCCEEDED) == Reason.MAX_RESTARTS_EXCEEDED
+
+
 def test_success_needs_every_rank() -> None:
     assert status_of(look(job(), group(MEMBERS), pod(0, "Succeeded"), pod(1)))["phase"] == "Running"
     step = look(job(), group(MEMBERS), pod(0, "Succeeded"), pod(1, "Succeeded"))
@@ -338,7 +349,8 @@ def test_time_to_live_deletes_an_ended_job() -> None:
     done = status_of(look(job(), group(MEMBERS), pod(0, "Succeeded"), pod(1, "Succeeded")))
     early = look(job(done, ttlSecondsAfterFinished=30), now=NOW + timedelta(seconds=10))
     assert (early.delete_job, early.again_after) == (False, 20)
-    assert look(job(done, ttlSecondsAfterFinished=30), now=NOW + timedelta(seconds=30)).delete_job
+    late = look(job(done, ttlSecondsAfterFinished=30), now=NOW + timedelta(seconds=30))
+    assert (late.delete_job, late.again_after) == (True, OBSTACLE_INTERVAL), "its end is told before that"
 
 
 def test_an_ended_job_that_is_edited_says_that_this_was_seen() -> None:
@@ -355,6 +367,21 @@ def test_suspending_takes_pods_and_group() -> None:
     assert step.delete_group
     assert step.delete_pods == (pod(0),)
     assert status_of(step)["phase"] == "Suspended"
+
+
+@pytest.mark.parametrize(
+    ("of", "its_group"),
+    [(job(suspend=True), group(MEMBERS)), (job(), group(MEMBERS, deleting=True)), (job(), group(MEMBERS))],
+    ids=["suspended", "released", "replaced"],
+)
+def test_a_pod_that_cannot_end_is_named_with_its_node_and_the_remedy(
+    of: Custom[TrainingJob], its_group: GroupView
+) -> None:
+    going = pod(1, deleting=True)
+    message = find(status_of(look(of, its_group, pod(0), going, stranded=(going,))), ConditionType.READY)["message"]
+    assert "j-1 cannot end on n1, not ready" in message
+    assert "node.kubernetes.io/out-of-service" in message
+    assert "cannot end" not in str(status_of(look(of, its_group, pod(0), going)))
 
 
 def test_a_group_on_its_way_out_takes_the_pods_along_and_is_not_asked_for_again_before() -> None:
@@ -466,6 +493,72 @@ def test_refusals_are_forgotten_once_all_pods_run() -> None:
     step = look(job({"refusals": 3, "refusedAt": timestamp(NOW)}), group(MEMBERS), pod(0), pod(1))
     assert "refusals" not in status_of(step)
     assert "refusedAt" not in status_of(step)
+
+
+UNBOUND: dict[str, Any] = {
+    "phase": "Pending",
+    "node": None,
+    "pinned": "n0",
+    "reason": "Unschedulable",
+    "message": "1 Insufficient cpu",
+}
+
+
+def test_a_node_that_cannot_take_a_pod_is_left_after_a_while() -> None:
+    stuck = pod(0, unbound_since=NOW, **UNBOUND)
+    early = look(job(), group(MEMBERS), stuck, pod(1), now=NOW + timedelta(seconds=UNBOUND_SECONDS - 1))
+    assert not early.delete_group
+    assert early.again_after is not None
+    late = NOW + timedelta(seconds=UNBOUND_SECONDS)
+    step = look(job(faultPolicy={"maxRestarts": 0}), group(MEMBERS), stuck, pod(1), now=late)
+    assert (step.delete_group, step.avoid) == (True, "n0")
+    assert {p.key[1] for p in step.delete_pods} == {"j-0", "j-1"}
+    assert reason(step, ConditionType.READY) == Reason.POD_UNSCHEDULABLE
+    assert "j-0 cannot be bound to n0" in step.notices[0].message
+    assert "Insufficient cpu" in step.notices[0].message
+    assert status_of(step)["restarts"] == 0
+    refused = {"type": "Allocated", "status": "False", "reason": "InsufficientCards", "message": "needs 32 cards"}
+    waiting = look(job(status_of(step)), group(status={"conditions": [refused]}), now=late)
+    assert (
+        "needs 32 cards; nodes did not take its pods before (1 in a row"
+        in find(status_of(waiting), ConditionType.READY)["message"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("known", "reason_given"),
+    [
+        ({"lost": frozenset({"n0"})}, Reason.NODES_LOST),
+        ({"away": frozenset({"n0"})}, Reason.PODS_PENDING),
+        ({"crowded": frozenset({"n0"})}, Reason.CARDS_TAKEN),
+        ({"unfit": frozenset({0})}, Reason.CARDS_FAILED),
+    ],
+    ids=["gone", "without its device plugin", "crowded", "with broken cards"],
+)
+def test_what_is_known_of_a_node_says_more_than_that_it_takes_no_pod(
+    known: dict[str, Any], reason_given: Reason
+) -> None:
+    late = NOW + timedelta(seconds=UNBOUND_SECONDS)
+    step = look(job(), group(MEMBERS), pod(0, unbound_since=NOW, **UNBOUND), pod(1), now=late, **known)
+    assert reason(step, ConditionType.READY) == reason_given
+    assert step.avoid is None
+
+
+def test_a_job_that_no_node_takes_comes_to_wait_at_one() -> None:
+    status: dict[str, Any] = {}
+    stays, now = [], NOW
+    for number in range(8):
+        came = now
+        stuck = pod(0, uid=f"pod-{number}", unbound_since=came, **UNBOUND)
+        while not (step := look(job(status), group(MEMBERS), stuck, pod(1), now=now)).delete_group:
+            assert step.again_after is not None
+            assert 0 < step.again_after <= OBSTACLE_INTERVAL
+            assert "Insufficient cpu" in find(status_of(step), ConditionType.READY)["message"]
+            now += timedelta(seconds=step.again_after)
+        stays.append((now - came).total_seconds())
+        status = status_of(step)
+    assert stays == pytest.approx([60, 120, 240, 480, 960, 1920, 3600, 3600], abs=OBSTACLE_INTERVAL)
+    assert status["phase"] == "Pending", "it does not fail: what it needs may come"
 
 
 def test_a_group_whose_cards_others_took_is_placed_again() -> None:

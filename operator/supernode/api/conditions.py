@@ -95,6 +95,12 @@ class Reason(StrEnum):
         ReasonKind.WAITING,
         "A kubelet did not admit a pod; it is made again later and, if refusals go on, elsewhere. Not a restart.",
     )
+    POD_UNSCHEDULABLE = (
+        "PodUnschedulable",
+        ReasonKind.WAITING,
+        "The scheduler could not bind a pod to its node for a while, for want of cpu or memory or because of what the "
+        "template asks of nodes; the group is placed again, at first without that node.",
+    )
     CARDS_TAKEN = (
         "CardsTaken",
         ReasonKind.WAITING,
@@ -164,7 +170,11 @@ class Reason(StrEnum):
         ReasonKind.STALLED,
         "The profile gives no natural worker for this number of cards; set workers.cardsPerWorker or profile.",
     )
-    PROFILE_MISSING = "ProfileMissing", ReasonKind.STALLED, "The supernode's profile does not exist; create it."
+    PROFILE_MISSING = (
+        "ProfileMissing",
+        ReasonKind.STALLED,
+        "The profile of the supernode, or of the one the job lies in, does not exist; create it.",
+    )
     PROFILE_CHANGED_IN_USE = (
         "ProfileChangedInUse",
         ReasonKind.STALLED,
@@ -184,6 +194,12 @@ class Reason(StrEnum):
         "PodRejected",
         ReasonKind.STALLED,
         "The API server refused a pod of the job; correct the pod template.",
+    )
+    CREATION_FORBIDDEN = (
+        "CreationForbidden",
+        ReasonKind.STALLED,
+        "A quota, an admission policy or missing rights forbid what the job needs, such as a pod: make room or allow "
+        "it. The job keeps its cards and tries again every ten seconds.",
     )
 
     ENVIRONMENT_OVERRIDDEN = (

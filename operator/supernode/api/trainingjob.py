@@ -265,10 +265,12 @@ class TrainingJobStatus(StatusModel):
         default=(), description="uids of failed pods that are counted in restarts and about to be replaced."
     )
     refusals: int | None = Field(
-        default=None, description="How often in a row kubelets refused pods of the job; gone once all of them run."
+        default=None,
+        description="How often in a row nodes did not take pods of the job: kubelets refused them, or the scheduler "
+        "could not bind them for a while; gone once all of them run.",
     )
     refused_at: str | None = Field(
-        default=None, description="When they last did.", json_schema_extra={"format": "date-time"}
+        default=None, description="When that was last.", json_schema_extra={"format": "date-time"}
     )
     start_time: str | None = Field(
         default=None,

@@ -148,7 +148,9 @@ class FleetState:
         return foreign + self.booked_on(node).bit_count() > view.node(node).cards
 
     def unfit(self, node: str, cards: int) -> bool:
-        """Whether some of a node's cards (bitmask) are known not to work, or others are known to have claimed some."""
+        """Whether some of a node's cards (bitmask) are known not to work, or others are known to have claimed some; or
+        whether fewer of them work than ledgers give away there.
+        """
         view = self._views.get(self.discovery.assigned.get(node, ""))
         facts = self._caches.nodes.store.get(("", node))
         if view is None or facts is None:
@@ -156,7 +158,32 @@ class FleetState:
         rule = view.profile.pinning.devices
         others = self.devices.foreign(node, rule, self.ledgers.groups_in(view.name)) if rule else ()
         ill = named_unhealthy(self.devices.facts(facts), view.profile) or 0
-        return any(mask & cards for mask in (ill, *(claim.indices or 0 for claim in others)))
+        return any(mask & cards for mask in (ill, *(claim.indices or 0 for claim in others))) or (
+            rule is None and self._overbooked(facts, view)
+        )
+
+    def _overbooked(self, facts: NodeFacts, view: SuperNodeView) -> bool:
+        """Whether a node offers fewer cards than ledgers give away there, and not only for a moment.
+
+        A device plugin says how many cards are left, not which. One that offers none at all is away.
+        """
+        offered = facts.allocatable.get(view.profile.counted, 0)
+        settled = facts.name in view.layout.index and view.node(facts.name).healthy.bit_count() <= offered
+        return settled and 0 < offered < self.booked_on(facts.name).bit_count()
+
+    def offers_none(self, node: str) -> bool:
+        """Whether a node of a supernode offers no card at all: its device plugin is away, and will be back."""
+        view = self._views.get(self.discovery.assigned.get(node, ""))
+        facts = self._caches.nodes.store.get(("", node))
+        if view is None or facts is None:
+            return False
+        return not self.devices.facts(facts).allocatable.get(view.profile.counted, 0)
+
+    def stranded(self, pods: Iterable[PodRecord]) -> tuple[PodRecord, ...]:
+        """Those of these pods that are being deleted, while no kubelet of their node says that it has ended them."""
+        nodes = self._caches.nodes.store
+        going = ((pod, nodes.get(("", pod.node))) for pod in pods if pod.deleting and pod.node and not pod.finished)
+        return tuple(pod for pod, facts in going if facts is not None and not facts.ready)
 
     # The snapshot.
 

@@ -12,6 +12,7 @@ from supernode.control.jobview import OBSTACLE_INTERVAL, GroupView, JobView, Not
 from supernode.control.records import PodRecord, parse_time
 from supernode.control.refusals import Refusals, is_refused
 from supernode.control.turns import TURN_SECONDS
+from supernode.control.wording import stranded_text
 from supernode.topology.fleet import Member
 from supernode.topology.ranges import format_nodes, natural_key
 from supernode.workload import LAUNCHERS
@@ -61,7 +62,7 @@ def run(view: JobView, spec: TrainingJobSpec, group: GroupView, members: tuple[M
         text = f"had not ended after activeDeadlineSeconds={spec.active_deadline_seconds}"
         return end(view, Reason.DEADLINE_EXCEEDED, text)
     losses = _Losses.of(view, current.values())
-    if losses.restarts > spec.fault_policy.max_restarts:
+    if losses.counts and losses.restarts > spec.fault_policy.max_restarts:  # no edit of the limit ends a healthy job
         return end(view, Reason.MAX_RESTARTS_EXCEEDED, _why_given_up(spec, losses.own))
     blocked = [p for p in current.values() if p.blocked]
     if (elsewhere := _elsewhere(view, losses, blocked, seats)) is not None:
@@ -107,6 +108,11 @@ def _elsewhere(
         places = format_nodes(list(dict.fromkeys(seats[rank].node for rank in unfit)))
         text = f"cards of {places} do not work or were claimed by others before pods could use them"
         return _place_again(view, Reason.CARDS_FAILED, text)
+    waits = (p for p in blocked if p.place not in view.lost | view.away)
+    if (unbound := next((p for p in waits if losses.refusals.unbound_too_long(p, view.now)), None)) is not None:
+        text = f"pod {unbound.key[1]} cannot be bound to {unbound.place}, asks for other cards: {unbound.message}"
+        refusals = losses.refusals if losses.refused else losses.refusals.once_more(view.now)
+        return _avoid(view, Reason.POD_UNSCHEDULABLE, text, refusals, unbound)
     return None
 
 
@@ -167,9 +173,14 @@ def _failures(losses: _Losses, wait: float) -> tuple[Notice, ...]:
 def _go_elsewhere(view: JobView, refusals: Refusals, pod: PodRecord) -> Step:
     """The node keeps refusing: give the cards back and ask again, for others."""
     text = f"refused {refusals.count} times, asks for other cards after: {_failure(pod)}"
+    return _avoid(view, Reason.POD_REFUSED, text, refusals, pod)
+
+
+def _avoid(view: JobView, reason: Reason, text: str, refusals: Refusals, pod: PodRecord) -> Step:
+    """Give the cards back, remember the refusals, and take nothing new of the pod's node for a while."""
     job = replace(view.job, status={**view.job.status, **refusals.fields()})
-    step = tear_down(replace(view, job=job), Reason.POD_REFUSED, text)
-    return replace(step, notices=(Notice(Reason.POD_REFUSED, text, warning=True),), avoid=pod.node)
+    step = tear_down(replace(view, job=job), reason, text)
+    return replace(step, notices=(Notice(reason, text, warning=True),), avoid=pod.place)
 
 
 def _place_again(view: JobView, reason: Reason, why: str) -> Step:
@@ -213,6 +224,7 @@ def _running_states(draft: Draft, pods: list[PodRecord], wanted: int, *, held: b
         message += "; rank 0 comes once the others run and have names"
     if blocked is not None and not running:
         message += f"; {blocked.key[1]}: {blocked.reason}: {blocked.message}"
+    message += stranded_text(draft.view.stranded)
     reason = Reason.PODS_RUNNING if running else Reason.PODS_PENDING
     if lost := draft.view.lost:
         reason = Reason.NODES_LOST

@@ -1,6 +1,6 @@
 """What the statuses of CardGroups and SuperNodes say: pure functions from records and decisions to status documents."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -12,9 +12,9 @@ from supernode.api.supernode import SuperNode
 from supernode.control.conditions import State, timestamp, updated
 from supernode.control.fleet import FleetState
 from supernode.control.grouping import request_for
-from supernode.control.records import Custom
+from supernode.control.records import Custom, PodRecord
 from supernode.control.supernodes import Standing, counts, shape_of, standing
-from supernode.control.wording import spans_text
+from supernode.control.wording import spans_text, stranded_text
 from supernode.placement import Placement, Refusal, Request, estimate, plan
 from supernode.topology.discovery import Found, ProblemKind
 from supernode.topology.fleet import Fleet, Member, SuperNodeView
@@ -104,9 +104,9 @@ def confirmed_group(group: Group) -> Json:
     return {**group.status, "observedGeneration": group.generation, "conditions": moved}
 
 
-def releasing_group(group: Group, now: datetime) -> Json:
+def releasing_group(group: Group, stranded: Sequence[PodRecord], now: datetime) -> Json:
     """The status of a group that is being deleted while pods of it still run; what it holds stays as it is."""
-    message = "its cards are given back once no pod of it runs any more"
+    message = f"its cards are given back once no pod of it runs any more{stranded_text(stranded)}"
     states = {
         ConditionType.READY: State(False, Reason.RELEASED, message),
         ConditionType.RECONCILING: State(True, Reason.RELEASED, message),

@@ -5,6 +5,7 @@ import time
 from typing import Any
 
 from supernode.api import names
+from supernode.api.supernode import SuperNode
 from supernode.cluster import resources
 from supernode.cluster.errors import ApiError
 from supernode.cluster.writer import Writer
@@ -13,7 +14,7 @@ from supernode.control.caches import Caches
 from supernode.control.fleet import FleetState
 from supernode.control.groups import now
 from supernode.control.pauses import Pauses
-from supernode.control.records import Key
+from supernode.control.records import Custom, Key
 from supernode.control.slices import Slices
 from supernode.control.writes import deletion, status_patch
 from supernode.topology.discovery import Discovery, Found
@@ -38,7 +39,10 @@ class Upkeep:
         self._nodeless: list[Key] = []
 
     async def sync(self) -> None:
-        """Create the SuperNodes that node labels tell of; delete discovered ones that have neither nodes nor groups."""
+        """Create the SuperNodes that node labels tell of; delete discovered ones that have neither nodes nor groups.
+
+        What a person has set on one is kept, and the SuperNode with it: its nodes may be gone for a moment only.
+        """
         store = self._caches.supernodes.store
         self._review()
         missing = [found for found in self._missing if ("", found.name) not in store]
@@ -49,9 +53,7 @@ class Upkeep:
         empty = [
             deletion(resources.SUPERNODES, record.key, record.uid, record.resource_version)
             for record in filter(None, map(store.get, self._nodeless))
-            if record.labels.get(names.LABEL_DISCOVERED) == "true"
-            and not record.deleting
-            and self._is_empty(record.key[1])
+            if _as_discovered(record) and not record.deleting and self._is_empty(record.key[1])
         ]
         await self._writer.run("discovery", empty)
         if self._state.discovered:
@@ -132,3 +134,10 @@ class Upkeep:
         view = self._state.fleet.supernodes.get(name)
         patch = status.difference(record.status, status.supernode_status(record, view, self._state, now()))
         return status_patch(resources.SUPERNODES, record.key, patch, record.resource_version) if patch else None
+
+
+def _as_discovered(record: Custom[SuperNode]) -> bool:
+    """Whether a SuperNode was discovered, and nobody has set since how it is to be used."""
+    spec = record.model.spec if record.model is not None else None
+    untouched = spec is None or (not spec.cordoned and spec.reserve is None)
+    return untouched and record.labels.get(names.LABEL_DISCOVERED) == "true"
