@@ -261,7 +261,7 @@ class FleetState:
         return self._renewed(found, profile, ledger, nodes) or build_view(
             found,
             profile,
-            self._facts(found.nodes),
+            self._facts(found.nodes, profile),
             ledger.entries,
             self._foreign(found.nodes, profile, ledger.groups),
             held_elsewhere=self.ledgers.strays.get(name),
@@ -272,17 +272,18 @@ class FleetState:
         view, strays = self._views.get(found.name), self.ledgers.strays.get(found.name, {})
         if nodes is None or view is None or view.profile != profile:
             return None
-        facts = self._facts(node for node in nodes if self.discovery.assigned.get(node) == found.name)
+        facts = self._facts((node for node in nodes if self.discovery.assigned.get(node) == found.name), profile)
         if len(facts) < len(nodes):
             return None
         taken = {node: ledger.booked.get(node, 0) | strays.get(node, 0) for node in nodes}
         foreign = self._foreign(nodes, profile, ledger.groups)
         return renew_view(view, facts, taken, ledger.entries, foreign, cordoned=found.cordoned)
 
-    def _facts(self, nodes: Iterable[str]) -> list[NodeFacts]:
+    def _facts(self, nodes: Iterable[str], profile: Profile) -> list[NodeFacts]:
         """These nodes, as far as there are any, as decisions should see them."""
         moment, seen = time.monotonic(), (self._caches.nodes.store.get(("", node)) for node in nodes)
-        return [self._distrust.facts(self.devices.facts(facts), moment) for facts in seen if facts is not None]
+        there = (self.devices.facts(facts) for facts in seen if facts is not None)
+        return [self._distrust.facts(facts, profile.counted, moment) for facts in there]
 
     def _covered(self, pod: PodRecord) -> bool:
         """Whether the ledger of the pod's supernode already counts its cards."""
