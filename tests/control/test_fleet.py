@@ -67,11 +67,12 @@ class Cluster:
     claimed: cards are devices that drivers publish and pods claim.
     """
 
-    def __init__(self, *, claimed: bool = False) -> None:
+    def __init__(self, *, claimed: bool = False, labelled: bool = True, grace: float = 0.0) -> None:
+        """labelled: the profile selects its nodes by a label, not by their having cards."""
         self._version = 0
         session = Session(Credentials(lambda: Configuration(host="http://127.0.0.1:1")))
         self.caches = Caches(session, Observer())
-        self.state = FleetState(self.caches)
+        self.state = FleetState(self.caches, grace)
         self.caches.listener = Follower(self.state)
         self._refusing: set[str] = set()
         self._ledgers: dict[str, tuple[Json, list[str]]] = {name: ({}, []) for name in SUPERNODES}
@@ -81,7 +82,8 @@ class Cluster:
             {"name": "supernode", "fanOut": 2, "nodeLabel": "supernode"},
         ]
         spec: Json = {"card": {"resource": CARD, "precisions": ["bf16"]}, "levels": levels}
-        spec["nodeSelector"] = {"kind": "p"}
+        if labelled:
+            spec["nodeSelector"] = {"kind": "p"}
         if claimed:
             devices = {"driver": DRIVER, "deviceClass": "card", "indexAttribute": f"{DRIVER}/index"}
             spec["pinning"] = {"mode": "dra", "devices": devices}
@@ -443,3 +445,50 @@ async def test_what_says_the_same_again_changes_nothing() -> None:
     cluster.write("sn-0", "ml/g0 uid-0 0@sn-0-n1:0-3")
     await cluster.state.refresh()
     assert (cluster.state.fleet, cluster.state.version) == (fleet, version)
+
+
+async def test_a_node_has_a_place_once_it_has_cards() -> None:
+    """Where a profile takes every node with its cards, and a node says 0 until its device plugin is there."""
+    cluster = Cluster(labelled=False)
+    cluster.node("sn-0-n1", capacity=0)
+    await cluster.state.refresh()
+    assert "sn-0-n1" not in cluster.state.discovery.assigned
+    cluster.node("sn-0-n1", capacity=4)
+    await cluster.state.refresh()
+    assert told(cluster.state) == told(await cluster.made_at_once())
+    assert cluster.state.fleet.supernodes["sn-0"].free_cards == 16
+
+
+async def test_a_node_that_left_its_supernode_while_its_cards_were_away_is_looked_at_no_more() -> None:
+    cluster = Cluster(grace=0.01)
+    await cluster.state.refresh()
+    cluster.node("sn-0-n1", usable=0)
+    await cluster.state.refresh()
+    assert cluster.state.next_time() is not None
+    cluster.node("sn-0-n1", home="none-such", usable=0)
+    await cluster.state.refresh()
+    await asyncio.sleep(0.02)
+    await cluster.state.refresh()
+    assert cluster.state.next_time() is None, "or the allocator would never rest"
+
+
+@pytest.mark.parametrize("claimed", [False, True], ids=["pods", "claims"])
+async def test_what_a_group_has_on_a_node_that_moved_is_not_others(claimed: bool) -> None:
+    """Its ledger is that of the supernode which the node belonged to; others' pods are others' there, too."""
+    cluster = Cluster(claimed=claimed)
+    cluster.book("sn-0", "ml/g0 uid-0 0-1@sn-0-n0:0-1/2-3")
+    if claimed:
+        cluster.claim("a", "sn-0-n0", 0, 1, group="g0")
+    else:
+        cluster.pod("a", "sn-0-n0", 2, group="g0", named="0-1")
+    cluster.node("sn-0-n0", home="sn-1")
+    await cluster.state.refresh()
+    assert not cluster.state.crowded("sn-0-n0")
+    assert not cluster.state.unfit("sn-0-n0", 0b1111)
+    if claimed:
+        cluster.claim("b", "sn-0-n0", 2)
+    else:
+        cluster.pod("b", "sn-0-n0", 1)
+    await cluster.state.refresh()
+    assert cluster.state.crowded("sn-0-n0")
+    assert cluster.state.unfit("sn-0-n0", 0b1111) == claimed

@@ -10,7 +10,7 @@ from supernode.control.caches import Caches
 from supernode.control.devices import DeviceState, counted
 from supernode.control.dirty import Dirty
 from supernode.control.distrust import Distrust
-from supernode.control.ledgers import Ledgers, group_key
+from supernode.control.ledgers import Ledgers, group_key, group_text
 from supernode.control.records import Custom, PodRecord, foreign_pod, in_ledger
 from supernode.control.slices import Slices
 from supernode.control.supernodes import Ledger, Trouble, facts_of, trouble_of
@@ -52,8 +52,8 @@ class FleetState:
     # What the caches report.
 
     def node_changed(self, old: NodeFacts | None, new: NodeFacts | None) -> None:
-        """Note a node's change; only a change of labels or of its existence asks for a new discovery."""
-        moved = old is None or new is None or old.labels != new.labels or old.capacity.keys() != new.capacity.keys()
+        """Note a node's change; only one of labels, of its existence or of what it has any of asks for discovery."""
+        moved = old is None or new is None or old.labels != new.labels or _had(old) != _had(new)
         self._rediscover |= moved
         for facts in (old, new):
             if facts is not None:
@@ -146,7 +146,7 @@ class FleetState:
         view = self._views.get(self.discovery.assigned.get(node, ""))
         if view is None or node not in view.layout.index:
             return False
-        foreign = sum(pod.cards for pod in self._foreign_on(node, view.profile, self.ledgers.groups_in(view.name)))
+        foreign = sum(pod.cards for pod in self._foreign_on(node, view.profile, self._holders_on(node)))
         return foreign + self.booked_on(node).bit_count() > view.node(node).cards
 
     def unfit(self, node: str, cards: int) -> bool:
@@ -156,9 +156,17 @@ class FleetState:
         if view is None or facts is None:
             return False
         rule = view.profile.pinning.devices
-        others = self.devices.foreign(node, rule, self.ledgers.groups_in(view.name)) if rule else ()
+        others = self.devices.foreign(node, rule, self._holders_on(node)) if rule else ()
         ill = named_unhealthy(self.devices.facts(facts), view.profile) or 0
         return any(mask & cards for mask in (ill, *(claim.indices or 0 for claim in others)))
+
+    def _holders_on(self, node: str) -> frozenset[str]:
+        """The groups whose cards on a node ledgers count, also those of the supernode that it belonged to before."""
+        home = self.discovery.assigned.get(node, "")
+        here = self.ledgers.groups_in(home)
+        if node not in self.ledgers.strays.get(home, {}):
+            return here
+        return here | {group_text(key) for key in self.ledgers.groups_on(node)}
 
     # The snapshot.
 
@@ -298,6 +306,11 @@ class FleetState:
             return list(self.devices.foreign(node, profile.pinning.devices, holders))
         pods = self._caches.pods.store.by_index("node", node)
         return [found for pod in pods if (found := foreign_pod(pod, profile.resource, holders)) is not None]
+
+
+def _had(facts: NodeFacts) -> set[str]:
+    """What a node has any of; a node whose device plugin has yet to come says that it has 0."""
+    return {name for name, count in facts.capacity.items() if count > 0}
 
 
 def _differs(old: SuperNodeView | None, new: SuperNodeView) -> bool:
