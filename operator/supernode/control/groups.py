@@ -312,9 +312,7 @@ class Groups:
         if moment < self._review_at:
             return
         self._review_at = moment + HOLD_REVIEW_PAUSE
-        heads = self._waiting.heads()
-        await self._holds.review(draft.fleet, heads, self._planner, wall, moment)
-        start = self._holds.next_start(heads, wall)
+        start = await self._holds.review(draft.fleet, self._waiting.heads(), self._planner, wall, moment)
         self._hold_time = None if start is None else moment + start
         if self._holds.released:
             self._holds.released = False

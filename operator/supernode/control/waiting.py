@@ -6,6 +6,7 @@ sleeps until supernodes offer what it needs. No clock here: times are given in s
 
 import heapq
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -49,11 +50,12 @@ Version = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The first in turn of its priority to wait for cards of some profile."""
+    """The first of its priority of those who ask for the same, and the profiles whose cards could help."""
 
     turn: Turn
     group: Group
     request: Request
+    profiles: frozenset[str]
 
 
 @dataclass(slots=True, eq=False)
@@ -70,12 +72,13 @@ class Line:
     answer: Refusal | None = None
     version: Version = (-1, -1)
     profiles: frozenset[str] = frozenset()
-    _order: list[Turn] = field(default_factory=list)
+    _orders: dict[int, list[Turn]] = field(default_factory=dict)
 
     def add(self, group: Group) -> None:
         """Join the line."""
         self.groups[group.key] = group
-        heapq.heappush(self._order, turn_of(group))
+        turn = turn_of(group)
+        heapq.heappush(self._orders.setdefault(turn[0], []), turn)
         told = find(group.status, ConditionType.ALLOCATED)
         if told.get("status") != "False" or told.get("observedGeneration") != group.generation:
             self.untold[group.key] = group
@@ -88,13 +91,18 @@ class Line:
     @property
     def head(self) -> Group | None:
         """The group whose turn it is, ``None`` when nobody stands here."""
-        while self._order:
-            turn = self._order[0]
-            group = self.groups.get(turn[2])
-            if group is not None and turn_of(group) == turn:
-                return group
-            heapq.heappop(self._order)
-        return None
+        return next(self.heads(), None)
+
+    def heads(self) -> Iterator[Group]:
+        """The first of each priority, by turn."""
+        for priority in sorted(self._orders):
+            order = self._orders[priority]
+            while order and ((group := self.groups.get(order[0][2])) is None or turn_of(group) != order[0]):
+                heapq.heappop(order)
+            if order:
+                yield self.groups[order[0][2]]
+            else:
+                del self._orders[priority]
 
 
 class Waiting:
@@ -212,19 +220,10 @@ class Waiting:
         return untold
 
     def heads(self) -> list[Head]:
-        """Those who come first of all who wait for cards of some profile at some priority, by turn."""
-        first: dict[tuple[int, str], tuple[Turn, Line]] = {}
-        for line in self._lines.values():
-            head = line.head
-            if head is None or _helpless(line.answer):
-                continue
-            turn = turn_of(head)
-            for profile in line.profiles:
-                known = first.get((turn[0], profile))
-                if known is None or turn < known[0]:
-                    first[turn[0], profile] = (turn, line)
-        heads = dict(first.values())
-        return [Head(turn, heads[turn].groups[turn[2]], heads[turn].ask.request) for turn in sorted(heads)]
+        """The first of each priority of all lines that cards held back could help, by turn."""
+        lines = [line for line in self._lines.values() if not _helpless(line.answer)]
+        heads = (Head(turn_of(one), one, line.ask.request, line.profiles) for line in lines for one in line.heads())
+        return sorted(heads, key=lambda head: head.turn)
 
     # Telling.
 
