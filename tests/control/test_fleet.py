@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kubernetes.client import Configuration
 
+from supernode.api.names import FINALIZER_CARDS
 from supernode.cluster.credentials import Credentials
 from supernode.cluster.session import Session
 from supernode.control.caches import Caches
@@ -200,6 +202,14 @@ class Cluster:
     def give_back(self, supernode: str, number: int) -> None:
         spec, lines = self._ledgers[supernode]
         self.write(supernode, *(line for at, line in enumerate(lines) if at != number), **spec)
+
+    def ask(self, name: str, members: int, *, age: float = 0.0, status: Json | None = None, **fields: Any) -> None:
+        """A group of whole nodes asks for cards, made ``age`` seconds ago. fields: more of its spec, its metadata."""
+        created = (datetime.now(UTC) - timedelta(seconds=age)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        meta = {"creationTimestamp": created, "finalizers": [FINALIZER_CARDS], **fields.pop("metadata", {})}
+        spec = {"members": members, "cardsPerMember": 4, **fields}
+        parts = {"metadata": meta, "spec": spec, "status": status or {}}
+        self.caches.groups.put(self._object(name, "CardGroup", namespace="ml", **parts))
 
     def refuse(self, node: str) -> None:
         self._refusing.add(node)

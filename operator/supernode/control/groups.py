@@ -336,17 +336,18 @@ class Groups:
 
     async def _decide(self, line: Line, draft: Draft) -> float:
         """Place the head of a line, or refuse the whole line; the processor seconds it took."""
-        head, answer, seconds = line.head, line.answer, 0.0
+        head, seconds = line.head, 0.0
         if head is None:
             return 0.0
-        if answer is None or line.version != self._version:
-            fleet = self._holds.open_to(draft.fleet, turn_of(head))
-            found, seconds = await self._planner.decide(fleet, line.ask)
+        turn = turn_of(head)
+        answer = line.answer_for(turn, self._version)
+        if answer is None:
+            found, seconds = await self._planner.decide(self._holds.open_to(draft.fleet, turn), line.ask)
             if isinstance(found, Placement):
                 draft.book(head, found.members, found.spares)
                 draft.placed[head.key] = (head, found)
                 self._waiting.forget(head.key)
-                self._holds.started(turn_of(head))
+                self._holds.started(turn)
                 return seconds
             answer = found
         for group in self._waiting.refused(line, answer, self._state.fleet, self._version, time.monotonic()):

@@ -60,8 +60,8 @@ class Head:
 
 @dataclass(slots=True, eq=False)
 class Line:
-    """Groups that ask for the same. ``answer`` is the last refusal, given on the snapshot of this ``version``, and
-    ``profiles`` are those whose cards could help.
+    """Groups that ask for the same. ``answer`` is the last refusal, given on the snapshot of this ``version`` to the
+    head of this ``turn``, and ``profiles`` are those whose cards could help.
 
     ``untold`` have not been told any answer yet.
     """
@@ -71,6 +71,7 @@ class Line:
     untold: dict[Key, Group] = field(default_factory=dict)
     answer: Refusal | None = None
     version: Version = (-1, -1)
+    turn: Turn | None = None
     profiles: frozenset[str] = frozenset()
     _orders: dict[int, list[Turn]] = field(default_factory=dict)
 
@@ -87,6 +88,11 @@ class Line:
         """Leave the line."""
         self.groups.pop(key, None)
         self.untold.pop(key, None)
+
+    def answer_for(self, turn: Turn, version: Version) -> Refusal | None:
+        """The last refusal if it holds now: whoever comes later in turn has no more to choose from, others may have."""
+        known = self.version == version and self.turn is not None and self.turn <= turn
+        return self.answer if known else None
 
     @property
     def head(self) -> Group | None:
@@ -209,6 +215,7 @@ class Waiting:
     def refused(self, line: Line, answer: Refusal, fleet: Fleet, version: Version, moment: float) -> list[Group]:
         """All of the line sleep with this answer; those that have to be told it at once."""
         line.answer, line.version = answer, version
+        line.turn = turn_of(line.head) if line.head is not None else None
         self._awake.pop(line.ask, None)
         request = line.ask.narrow if answer.reason == Reason.PREFERRED_LEVEL_WAIT else line.ask.request
         needed = needs(fleet, request)
