@@ -1,6 +1,5 @@
 """What groups need next, decided on real caches and a real snapshot; nothing here talks to a server."""
 
-
 from test_fleet import Cluster
 
 from supernode.control.groups import Draft, Groups

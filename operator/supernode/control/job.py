@@ -71,7 +71,7 @@ def _wait(view: JobView, spec: TrainingJobSpec, group: GroupView) -> Step:
     condition = find(group.status, ConditionType.ALLOCATED)
     reason = _reason(condition.get("reason"), Reason.WAITING_FOR_CARDS)
     message = condition.get("message") or "waits for its card group to be decided"
-    waiting_since = parse_time(group.status.get("waitingSince")) or view.now
+    waiting_since = parse_time(group.status.get("waitingSince")) or group.created
     remaining = remaining_of(waiting_since, spec.queue_deadline_seconds, view.now)
     if remaining is not None and remaining <= 0:
         text = f"got no cards within queueDeadlineSeconds={spec.queue_deadline_seconds}: {message}"

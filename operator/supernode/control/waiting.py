@@ -63,7 +63,7 @@ class Line:
     """Groups that ask for the same. ``answer`` is the last refusal, given on the snapshot of this ``version`` to the
     head of this ``turn``, and ``profiles`` are those whose cards could help.
 
-    ``untold`` have not been told any answer yet.
+    ``untold`` are those whose status tells no answer yet.
     """
 
     ask: Ask
@@ -77,12 +77,19 @@ class Line:
 
     def add(self, group: Group) -> None:
         """Join the line."""
-        self.groups[group.key] = group
         turn = turn_of(group)
         heapq.heappush(self._orders.setdefault(turn[0], []), turn)
+        self.renew(group)
+
+    def renew(self, group: Group) -> bool:
+        """Take the group as it is now; whether its status tells it no answer yet."""
+        self.groups[group.key] = group
         told = find(group.status, ConditionType.ALLOCATED)
-        if told.get("status") != "False" or told.get("observedGeneration") != group.generation:
-            self.untold[group.key] = group
+        if told.get("status") == "False" and told.get("observedGeneration") == group.generation:
+            self.untold.pop(group.key, None)
+            return False
+        self.untold[group.key] = group
+        return True
 
     def remove(self, key: Key) -> None:
         """Leave the line."""
@@ -131,11 +138,13 @@ class Waiting:
     # Coming and going.
 
     def put(self, group: Group, wall: datetime, moment: float) -> None:
-        """The group waits. One that waited before and asks for the same keeps its place and wakes nobody."""
+        """The group waits. One that waited before and asks for the same keeps its place and wakes nobody, but for one
+        whose status could not be written: it has still to be told."""
         line = self._line_of.get(group.key)
         before = line.groups[group.key] if line is not None else None
         if line is not None and before is not None and (before.uid, before.generation) == (group.uid, group.generation):
-            line.groups[group.key] = group
+            if line.renew(group):
+                self._wake(line)
             return
         self.drop(group.key)
         self._join(group, wall, moment)
