@@ -15,6 +15,7 @@ from supernode.cluster.credentials import Credentials
 from supernode.cluster.session import Session
 from supernode.control.caches import Caches
 from supernode.control.fleet import FleetState
+from supernode.control.groups import Draft
 from supernode.control.observer import Observer
 from supernode.topology.fleet import SuperNodeView
 
@@ -132,9 +133,20 @@ class Cluster:
         if self._remove(self.caches.nodes, "Node", name):
             self._refusing.discard(name)  # one that comes back may be another machine
 
-    def pod(self, name: str, node: str, cards: int, group: str = "", phase: str = "Running", named: str = "") -> None:
-        labels = {"supernode.io/group": group, "supernode.io/rank": "0"} if group else {}
-        meta = {"labels": labels, "annotations": {"supernode.io/cards": named} if named else {}}
+    def pod(
+        self,
+        name: str,
+        node: str,
+        cards: int,
+        group: str = "",
+        phase: str = "Running",
+        named: str = "",
+        rank: int = 0,
+    ) -> None:
+        labels = {"supernode.io/group": group, "supernode.io/rank": str(rank)} if group else {}
+        annotations = {"supernode.io/cards": named} if named else {}
+        annotations |= {"supernode.io/group-uid": f"CardGroup-{group}"} if group else {}
+        meta = {"labels": labels, "annotations": annotations}
         container = {"name": "c", "resources": {"limits": {CARD: str(cards)}}}
         spec = {"nodeName": node, "containers": [container]}
         pod = self._object(name, "Pod", namespace="ml", metadata=meta, spec=spec, status={"phase": phase})
@@ -210,6 +222,13 @@ class Cluster:
         spec = {"members": members, "cardsPerMember": 4, **fields}
         parts = {"metadata": meta, "spec": spec, "status": status or {}}
         self.caches.groups.put(self._object(name, "CardGroup", namespace="ml", **parts))
+
+    def carry_out(self, draft: Draft) -> None:
+        """Swap the ledgers as an allocator does."""
+        for name in draft.touched:
+            entries, added = self.state.ledgers[name].entries, draft.added.get(name, [])
+            gone = draft.removed.get(name, set()) | {entry.uid for entry in added}
+            self.write(name, *(entry.text for entry in (*(e for e in entries if e.uid not in gone), *added)))
 
     def refuse(self, node: str) -> None:
         self._refusing.add(node)

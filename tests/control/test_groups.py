@@ -1,6 +1,7 @@
 """What groups need next, decided on real caches and a real snapshot; nothing here talks to a server."""
 
-from test_fleet import Cluster
+import pytest
+from test_fleet import SUPERNODES, Cluster, Json
 
 from supernode.control.groups import Draft, Groups
 from supernode.control.observer import Observer
@@ -51,3 +52,75 @@ async def test_who_is_given_a_higher_priority_is_decided_anew() -> None:
     assert await allocation.placed() == []
     allocation.cluster.ask("other", 1, age=10, priority=5, metadata={"generation": 2})
     assert await allocation.placed() == ["other"]
+
+
+SEATED = {
+    "the late one names all": (("sn-0", "0-3@sn-0-n[0-3]"), ("sn-1", "0-3@sn-1-n[0-3]")),
+    "the late one names some": (("sn-0", "0-3@sn-0-n[0-3]"), ("sn-1", "2-3@sn-1-n[2-3]")),
+    "the late one comes first by name": (("sn-1", "0-3@sn-1-n[0-3]"), ("sn-0", "0-1@sn-0-n[0-1]")),
+}
+"""Where a group is and where a swap given up for lost books it too, as (supernode, run)."""
+
+
+def _allocated(supernode: str) -> Json:
+    """The status of a group of four members, on the nodes of this supernode in order."""
+    place = {"supernode": supernode, "ranks": "0-3", "nodes": f"{supernode}-n[0-3]", "cards": ["0-3"]}
+    return {"conditions": [{"type": "Allocated", "status": "True"}], "observedGeneration": 1, "placement": [place]}
+
+
+@pytest.mark.parametrize("told_by", ["pods", "status", "half of its pods"])
+@pytest.mark.parametrize("late", SEATED)
+async def test_what_is_booked_beside_a_groups_own_cards_is_given_back(late: str, told_by: str) -> None:
+    (home, own), (other, more) = SEATED[late]
+    allocation, key = Allocation(), ("ml", "g")
+    cluster, groups = allocation.cluster, allocation.groups
+    cluster.ask("g", 4, status=_allocated(home) if told_by == "status" else {})
+    for rank in {"pods": range(4), "half of its pods": range(2)}.get(told_by, ()):
+        cluster.pod(f"g-{rank}", f"{home}-n{rank}", 4, group="g", named="0-3", rank=rank)
+    cluster.write(home, f"ml/g CardGroup-g {own}:0-3")
+    await allocation.decide()
+    before = groups.members_of(key, "CardGroup-g")
+    cluster.write(other, f"ml/g CardGroup-g {more}:0-3")
+    draft = await allocation.decide()
+    assert groups.members_of(key, "CardGroup-g") is None, "nothing is created while it is not clear where"
+    assert [(repair.kind, repair.supernode) for repair in draft.repairs] == [("surplus", other)]
+    assert draft.fleet.supernodes[other].free_cards == 16, "somebody else may have them at once"
+    cluster.carry_out(draft)
+    rest = await allocation.decide()
+    assert (groups.members_of(key, "CardGroup-g"), rest.repairs, rest.touched) == (before, [], [])
+    assert {name: len(ledger.entries) for name, ledger in cluster.state.ledgers.items()} == {home: 1, other: 0}
+
+
+async def test_what_is_booked_twice_and_used_by_nobody_is_taken_back_and_given_anew() -> None:
+    allocation = Allocation()
+    cluster, groups = allocation.cluster, allocation.groups
+    cluster.ask("g", 4)
+    for supernode in SUPERNODES:
+        cluster.write(supernode, f"ml/g CardGroup-g 2-3@{supernode}-n[2-3]:0-3")
+    await cluster.state.refresh()
+    assert groups.members_of(("ml", "g"), "CardGroup-g") is None, "of four members it has two twice"
+    groups.arriving.add("CardGroup-g")
+    assert (await allocation.decide()).touched == [], "its pods are on their way: they will tell"
+    groups.arriving.clear()
+    draft = await allocation.decide()
+    assert [(repair.kind, repair.supernode) for repair in draft.repairs] == [("incomplete", n) for n in SUPERNODES]
+    cluster.carry_out(draft)
+    assert await allocation.placed() == ["g"]
+
+
+async def test_a_lost_rank_is_booked_where_its_pod_is_and_a_late_one_given_back() -> None:
+    """Both at once: half of a ledger is gone, and the half that is left is named elsewhere, too."""
+    allocation = Allocation()
+    cluster, groups = allocation.cluster, allocation.groups
+    cluster.ask("g", 4)
+    for rank in range(4):
+        cluster.pod(f"g-{rank}", f"sn-1-n{rank}", 4, group="g", named="0-3", rank=rank)
+    cluster.write("sn-1", "ml/g CardGroup-g 0-1@sn-1-n[0-1]:0-3")
+    cluster.write("sn-0", "ml/g CardGroup-g 0-1@sn-0-n[0-1]:0-3")
+    draft = await allocation.decide()
+    assert {(repair.kind, repair.supernode) for repair in draft.repairs} == {("rebuilt", "sn-1"), ("surplus", "sn-0")}
+    cluster.carry_out(draft)
+    assert (await allocation.decide()).repairs == []
+    members = groups.members_of(("ml", "g"), "CardGroup-g")
+    assert members is not None
+    assert [member.node for member in members] == [f"sn-1-n{rank}" for rank in range(4)]
