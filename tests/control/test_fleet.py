@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -9,10 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kubernetes.client import Configuration
 
+from supernode.api.names import FINALIZER_CARDS
 from supernode.cluster.credentials import Credentials
 from supernode.cluster.session import Session
 from supernode.control.caches import Caches
 from supernode.control.fleet import FleetState
+from supernode.control.groups import Draft
 from supernode.control.observer import Observer
 from supernode.topology.fleet import SuperNodeView
 
@@ -67,11 +70,12 @@ class Cluster:
     claimed: cards are devices that drivers publish and pods claim.
     """
 
-    def __init__(self, *, claimed: bool = False) -> None:
+    def __init__(self, *, claimed: bool = False, labelled: bool = True, grace: float = 0.0) -> None:
+        """labelled: the profile selects its nodes by a label, not by their having cards."""
         self._version = 0
         session = Session(Credentials(lambda: Configuration(host="http://127.0.0.1:1")))
         self.caches = Caches(session, Observer())
-        self.state = FleetState(self.caches)
+        self.state = FleetState(self.caches, grace)
         self.caches.listener = Follower(self.state)
         self._refusing: set[str] = set()
         self._ledgers: dict[str, tuple[Json, list[str]]] = {name: ({}, []) for name in SUPERNODES}
@@ -81,7 +85,8 @@ class Cluster:
             {"name": "supernode", "fanOut": 2, "nodeLabel": "supernode"},
         ]
         spec: Json = {"card": {"resource": CARD, "precisions": ["bf16"]}, "levels": levels}
-        spec["nodeSelector"] = {"kind": "p"}
+        if labelled:
+            spec["nodeSelector"] = {"kind": "p"}
         self._profile = spec
         if claimed:
             devices = {"driver": DRIVER, "deviceClass": "card", "indexAttribute": f"{DRIVER}/index"}
@@ -134,9 +139,20 @@ class Cluster:
         if self._remove(self.caches.nodes, "Node", name):
             self._refusing.discard(name)  # one that comes back may be another machine
 
-    def pod(self, name: str, node: str, cards: int, group: str = "", phase: str = "Running", named: str = "") -> None:
-        labels = {"supernode.io/group": group, "supernode.io/rank": "0"} if group else {}
-        meta = {"labels": labels, "annotations": {"supernode.io/cards": named} if named else {}}
+    def pod(
+        self,
+        name: str,
+        node: str,
+        cards: int,
+        group: str = "",
+        phase: str = "Running",
+        named: str = "",
+        rank: int = 0,
+    ) -> None:
+        labels = {"supernode.io/group": group, "supernode.io/rank": str(rank)} if group else {}
+        annotations = {"supernode.io/cards": named} if named else {}
+        annotations |= {"supernode.io/group-uid": f"CardGroup-{group}"} if group else {}
+        meta = {"labels": labels, "annotations": annotations}
         container = {"name": "c", "resources": {"limits": {CARD: str(cards)}}}
         spec = {"nodeName": node, "containers": [container]}
         pod = self._object(name, "Pod", namespace="ml", metadata=meta, spec=spec, status={"phase": phase})
@@ -204,6 +220,21 @@ class Cluster:
     def give_back(self, supernode: str, number: int) -> None:
         spec, lines = self._ledgers[supernode]
         self.write(supernode, *(line for at, line in enumerate(lines) if at != number), **spec)
+
+    def ask(self, name: str, members: int, *, age: float = 0.0, status: Json | None = None, **fields: Any) -> None:
+        """A group of whole nodes asks for cards, made ``age`` seconds ago. fields: more of its spec, its metadata."""
+        created = (datetime.now(UTC) - timedelta(seconds=age)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        meta = {"creationTimestamp": created, "finalizers": [FINALIZER_CARDS], **fields.pop("metadata", {})}
+        spec = {"members": members, "cardsPerMember": 4, **fields}
+        parts = {"metadata": meta, "spec": spec, "status": status or {}}
+        self.caches.groups.put(self._object(name, "CardGroup", namespace="ml", **parts))
+
+    def carry_out(self, draft: Draft) -> None:
+        """Swap the ledgers as an allocator does."""
+        for name in draft.touched:
+            entries, added = self.state.ledgers[name].entries, draft.added.get(name, [])
+            gone = draft.removed.get(name, set()) | {entry.uid for entry in added}
+            self.write(name, *(entry.text for entry in (*(e for e in entries if e.uid not in gone), *added)))
 
     def refuse(self, node: str) -> None:
         self._refusing.add(node)
@@ -459,3 +490,50 @@ async def test_what_says_the_same_again_changes_nothing() -> None:
     cluster.write("sn-0", "ml/g0 uid-0 0@sn-0-n1:0-3")
     await cluster.state.refresh()
     assert (cluster.state.fleet, cluster.state.version) == (fleet, version)
+
+
+async def test_a_node_has_a_place_once_it_has_cards() -> None:
+    """Where a profile takes every node with its cards, and a node says 0 until its device plugin is there."""
+    cluster = Cluster(labelled=False)
+    cluster.node("sn-0-n1", capacity=0)
+    await cluster.state.refresh()
+    assert "sn-0-n1" not in cluster.state.discovery.assigned
+    cluster.node("sn-0-n1", capacity=4)
+    await cluster.state.refresh()
+    assert told(cluster.state) == told(await cluster.made_at_once())
+    assert cluster.state.fleet.supernodes["sn-0"].free_cards == 16
+
+
+async def test_a_node_that_left_its_supernode_while_its_cards_were_away_is_looked_at_no_more() -> None:
+    cluster = Cluster(grace=0.01)
+    await cluster.state.refresh()
+    cluster.node("sn-0-n1", usable=0)
+    await cluster.state.refresh()
+    assert cluster.state.next_time() is not None
+    cluster.node("sn-0-n1", home="none-such", usable=0)
+    await cluster.state.refresh()
+    await asyncio.sleep(0.02)
+    await cluster.state.refresh()
+    assert cluster.state.next_time() is None, "or the allocator would never rest"
+
+
+@pytest.mark.parametrize("claimed", [False, True], ids=["pods", "claims"])
+async def test_what_a_group_has_on_a_node_that_moved_is_not_others(claimed: bool) -> None:
+    """Its ledger is that of the supernode which the node belonged to; others' pods are others' there, too."""
+    cluster = Cluster(claimed=claimed)
+    cluster.book("sn-0", "ml/g0 uid-0 0-1@sn-0-n0:0-1/2-3")
+    if claimed:
+        cluster.claim("a", "sn-0-n0", 0, 1, group="g0")
+    else:
+        cluster.pod("a", "sn-0-n0", 2, group="g0", named="0-1")
+    cluster.node("sn-0-n0", home="sn-1")
+    await cluster.state.refresh()
+    assert not cluster.state.crowded("sn-0-n0")
+    assert not cluster.state.unfit("sn-0-n0", 0b1111)
+    if claimed:
+        cluster.claim("b", "sn-0-n0", 2)
+    else:
+        cluster.pod("b", "sn-0-n0", 1)
+    await cluster.state.refresh()
+    assert cluster.state.crowded("sn-0-n0")
+    assert cluster.state.unfit("sn-0-n0", 0b1111) == claimed

@@ -51,7 +51,15 @@ def group(members: tuple[Member, ...] | None = None, **fields: Any) -> GroupView
     """The job's group; with members it is allocated."""
     status = fields.pop("status", {"profile": "p", "spans": {"node": 2}, "minimal": {"node": 2}, "proven": True})
     view = GroupView(
-        uid="g", owner_uid="job", deleting=False, priority=0, size=2, cards=32, status=status, members=members
+        uid="g",
+        owner_uid="job",
+        deleting=False,
+        priority=0,
+        size=2,
+        cards=32,
+        status=status,
+        members=members,
+        created=NOW,
     )
     return replace(view, **fields)
 
@@ -152,6 +160,13 @@ def test_the_queue_deadline_counts_from_when_the_group_began_to_wait() -> None:
     waiting = group(status={"waitingSince": timestamp(NOW - timedelta(seconds=50))})
     assert look(job(queueDeadlineSeconds=60), waiting).again_after == 10
     step = look(job(queueDeadlineSeconds=40), waiting)
+    assert reason(step, ConditionType.SUCCEEDED) == Reason.QUEUE_DEADLINE_EXCEEDED
+
+
+def test_the_queue_deadline_counts_from_the_creation_of_a_group_without_a_status() -> None:
+    untold = group(status={}, created=NOW - timedelta(seconds=50))
+    assert look(job(queueDeadlineSeconds=60), untold).again_after == 10
+    step = look(job(queueDeadlineSeconds=40), untold)
     assert reason(step, ConditionType.SUCCEEDED) == Reason.QUEUE_DEADLINE_EXCEEDED
 
 

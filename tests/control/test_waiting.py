@@ -108,6 +108,17 @@ def test_a_write_of_its_own_status_wakes_nobody() -> None:
     assert heads(groups) == ["g"], "an edited spec is looked at"
 
 
+def test_who_could_not_be_told_is_told_again() -> None:
+    """The API server did not take the first status of a group."""
+    groups = waiting(group("lost"), group("other"))
+    assert sorted(refuse_all(groups)) == ["lost", "other"]
+    groups.put(group("lost"), NOW, 1.0)
+    groups.put(group("other", told=True), NOW, 1.0)
+    assert refuse_all(groups) == ["lost"]
+    groups.put(group("lost", told=True), NOW, 2.0)
+    assert refuse_all(groups) == []
+
+
 def test_those_told_before_a_restart_are_not_told_again() -> None:
     groups = waiting(group("known", told=True), group("new"))
     assert refuse_all(groups) == ["new"]

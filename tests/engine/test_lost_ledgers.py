@@ -135,6 +135,24 @@ def test_cards_given_twice_stay_with_the_first(cluster: Cluster, namespace: str)
     assert uids == {p["metadata"]["uid"] for p in cluster.pods("first", namespace)}
 
 
+@pytest.mark.parametrize("ranks", ["0-3", "2-3"])
+def test_a_swap_that_lands_late_takes_nothing_along(cluster: Cluster, namespace: str, ranks: str) -> None:
+    """One that was given up for lost: it books a running group in a second supernode, too."""
+    cluster.apply(training_job("job", namespace, replicas=4, topology={"required": "supernode"}))
+    [home] = cluster.wait_phase("job", namespace, "Running")["status"]["superNodes"]
+    before = ledgers, pods = _kept(cluster, namespace)
+    [other] = set(ledgers) - {home}
+    [mine] = (entry for entry in ledgers[home] if entry["group"] == f"{namespace}/job")
+    late = {"ranks": ranks, "nodes": f"{other}-n[00{ranks[0]}-00{ranks[2]}]", "cards": ["0-15"]}
+    _write_ledger(cluster, other, [*ledgers[other], {**mine, "runs": [late]}])
+    cluster.wait("the ledgers are as before", lambda: _kept(cluster, namespace) == before)
+    time.sleep(2)
+    assert _kept(cluster, namespace) == before
+    assert cluster.job("job", namespace)["status"]["restarts"] == 0
+    assert len(pods) == 4
+    assert 'supernode_ledger_repairs_total{kind="surplus"}' in cluster.operator.get("/metrics")[1]
+
+
 def _count(cluster: Cluster, namespace: str) -> int:
     return sum(len(cluster.pods(name, namespace)) for name in ("first", "second"))
 

@@ -23,10 +23,10 @@ class Distrust:
         self._less_until: dict[str, float] = {}
         self._refused_until: dict[str, float] = {}
 
-    def facts(self, seen: NodeFacts, moment: float) -> NodeFacts:
-        """The node as decisions should see it."""
+    def facts(self, seen: NodeFacts, counted: str, moment: float) -> NodeFacts:
+        """The node as decisions should see it. counted: the name its cards are counted by; others may rise and fall."""
         known = self._settled.get(seen.name)
-        if known is not None and _offers_less(seen, known):
+        if known is not None and _offers_less(seen, known, counted):
             until = self._less_until.setdefault(seen.name, moment + self._grace)
             if moment < until:
                 return replace(seen, capacity=known.capacity, allocatable=known.allocatable, unschedulable=True)
@@ -45,17 +45,26 @@ class Distrust:
             known.pop(node, None)
 
     def over(self, moment: float) -> list[str]:
-        """Nodes that are to be looked at again: their time is over."""
-        back = [node for node, until in self._refused_until.items() if until <= moment]
-        for node in back:
-            del self._refused_until[node]
-        return [*back, *(node for node, until in self._less_until.items() if until <= moment)]
+        """Nodes that are to be looked at again: their time is over. Each is named once, whoever looks at it."""
+        back = _taken_out(self._refused_until, moment)
+        less = _taken_out(self._less_until, moment)
+        for node in less:
+            self._settled.pop(node, None)
+        return [*back, *less]
 
     def next_time(self) -> float | None:
         """When the next node's time is over."""
         return min((*self._less_until.values(), *self._refused_until.values()), default=None)
 
 
-def _offers_less(seen: NodeFacts, known: NodeFacts) -> bool:
-    less = any(seen.allocatable.get(name, 0) < count for name, count in known.allocatable.items())
-    return less or any(seen.capacity.get(name, 0) < count for name, count in known.capacity.items())
+def _offers_less(seen: NodeFacts, known: NodeFacts, counted: str) -> bool:
+    amounts = ((seen.allocatable, known.allocatable), (seen.capacity, known.capacity))
+    return any(now.get(counted, 0) < before.get(counted, 0) for now, before in amounts)
+
+
+def _taken_out(times: dict[str, float], moment: float) -> list[str]:
+    """The nodes whose time is over, which have none from now on."""
+    over = [node for node, until in times.items() if until <= moment]
+    for node in over:
+        del times[node]
+    return over

@@ -11,7 +11,7 @@ from supernode.control.caches import Caches
 from supernode.control.devices import DeviceState, counted
 from supernode.control.dirty import Dirty
 from supernode.control.distrust import Distrust
-from supernode.control.ledgers import Ledgers, group_key
+from supernode.control.ledgers import Ledgers, group_key, group_text
 from supernode.control.records import PodRecord, foreign_pod, in_ledger
 from supernode.control.slices import Slices
 from supernode.control.supernodes import Ledger, Trouble, facts_of, trouble_of
@@ -57,8 +57,8 @@ class FleetState:
     # What the caches report.
 
     def node_changed(self, old: NodeFacts | None, new: NodeFacts | None) -> None:
-        """Note a node's change; only a change of labels or of its existence asks for a new discovery."""
-        moved = old is None or new is None or old.labels != new.labels or old.capacity.keys() != new.capacity.keys()
+        """Note a node's change; only one of labels, of its existence or of what it has any of asks for discovery."""
+        moved = old is None or new is None or old.labels != new.labels or _had(old) != _had(new)
         self._rediscover |= moved
         for facts in (old, new):
             if facts is not None:
@@ -144,7 +144,7 @@ class FleetState:
         view = self._views.get(self.discovery.assigned.get(node, ""))
         if view is None or node not in view.layout.index:
             return False
-        foreign = sum(pod.cards for pod in self._foreign_on(node, view.profile, self.ledgers.groups_in(view.name)))
+        foreign = sum(pod.cards for pod in self._foreign_on(node, view.profile, self._holders_on(node)))
         return foreign + self.booked_on(node).bit_count() > view.node(node).cards
 
     def unfit(self, node: str, cards: int) -> bool:
@@ -156,7 +156,7 @@ class FleetState:
         if view is None or facts is None:
             return False
         rule = view.profile.pinning.devices
-        others = self.devices.foreign(node, rule, self.ledgers.groups_in(view.name)) if rule else ()
+        others = self.devices.foreign(node, rule, self._holders_on(node)) if rule else ()
         ill = named_unhealthy(self.devices.facts(facts), view.profile) or 0
         return any(mask & cards for mask in (ill, *(claim.indices or 0 for claim in others))) or (
             rule is None and self._overbooked(facts, view)
@@ -184,6 +184,14 @@ class FleetState:
         nodes = self._caches.nodes.store
         going = ((pod, nodes.get(("", pod.node))) for pod in pods if pod.deleting and pod.node and not pod.finished)
         return tuple(pod for pod, facts in going if facts is not None and not facts.ready)
+
+    def _holders_on(self, node: str) -> frozenset[str]:
+        """The groups whose cards on a node ledgers count, also those of the supernode that it belonged to before."""
+        home = self.discovery.assigned.get(node, "")
+        here = self.ledgers.groups_in(home)
+        if node not in self.ledgers.strays.get(home, {}):
+            return here
+        return here | {group_text(key) for key in self.ledgers.groups_on(node)}
 
     # The snapshot.
 
@@ -297,7 +305,7 @@ class FleetState:
             build_view,
             found,
             profile,
-            self._facts(found.nodes),
+            self._facts(found.nodes, profile),
             ledger.entries,
             self._foreign(found.nodes, profile, ledger.groups),
             held_elsewhere=self.ledgers.strays.get(name),
@@ -309,17 +317,18 @@ class FleetState:
         view, strays = self._views.get(found.name), self.ledgers.strays.get(found.name, {})
         if nodes is None or view is None or view.profile != profile:
             return None
-        facts = self._facts(node for node in nodes if self.discovery.assigned.get(node) == found.name)
+        facts = self._facts((node for node in nodes if self.discovery.assigned.get(node) == found.name), profile)
         if len(facts) < len(nodes):
             return None
         taken = {node: ledger.booked.get(node, 0) | strays.get(node, 0) for node in nodes}
         foreign = self._foreign(nodes, profile, ledger.groups)
         return renew_view(view, facts, taken, ledger.entries, foreign, cordoned=found.cordoned)
 
-    def _facts(self, nodes: Iterable[str]) -> list[NodeFacts]:
+    def _facts(self, nodes: Iterable[str], profile: Profile) -> list[NodeFacts]:
         """These nodes, as far as there are any, as decisions should see them."""
         moment, seen = time.monotonic(), (self._caches.nodes.store.get(("", node)) for node in nodes)
-        return [self._distrust.facts(self.devices.facts(facts), moment) for facts in seen if facts is not None]
+        there = (self.devices.facts(facts) for facts in seen if facts is not None)
+        return [self._distrust.facts(facts, profile.counted, moment) for facts in there]
 
     def _covered(self, pod: PodRecord) -> bool:
         """Whether the ledger of the pod's supernode already counts its cards."""
@@ -346,6 +355,11 @@ def _sorted_anew(
     after = discover(profiles.values(), nodes, specs.values())
     stale = before.supernodes.keys() ^ after.supernodes.keys()
     return after, stale | {name for name, found in after.supernodes.items() if before.supernodes.get(name) != found}
+
+
+def _had(facts: NodeFacts) -> set[str]:
+    """What a node has any of; a node whose device plugin has yet to come says that it has 0."""
+    return {name for name, count in facts.capacity.items() if count > 0}
 
 
 def _differs(old: SuperNodeView | None, new: SuperNodeView) -> bool:

@@ -50,8 +50,9 @@ MANY_SUPERNODES = 16
 class Repair:
     """Something in a ledger that was not as it must be, and what is done about it.
 
-    ``kind``: ``rebuilt`` (cards in use that no ledger named), ``orphaned`` (a group that is gone), ``incomplete`` (not
-    all members), ``doubled`` (cards given twice), ``unreadable``.
+    ``kind``: ``rebuilt`` (cards in use that no ledger named), ``surplus`` (cards of ranks that have others),
+    ``orphaned`` (a group that is gone), ``incomplete`` (not all members), ``doubled`` (cards given twice),
+    ``unreadable``.
     """
 
     kind: str
@@ -172,7 +173,7 @@ class Groups:
         if parts is None or record is None or record.model is None or record.uid != uid:
             return None
         members = self._seating.members(parts)
-        return members if len(members) == record.model.spec.members else None
+        return members if _whole(members, record.model.spec.members) else None
 
     # Looking at groups.
 
@@ -227,13 +228,15 @@ class Groups:
         assert group.model is not None
         doubled = [name for name in parts if group.uid in self._state.ledgers[name].doubled]
         members = self._seating.members(parts) if parts else ()
-        if len(members) == group.model.spec.members and not doubled:
+        if _whole(members, group.model.spec.members) and not doubled:
             self._confirm(group, members, self._seating.spares(parts), draft)
             return True
         if not doubled and self._recover(group, parts, draft):
             return True
         if not parts:
             return False
+        if not doubled and group.uid in self.arriving:
+            return True  # it is looked at again when its pods are there, and tell what it holds
         draft.release(group.key, parts)
         draft.unfinished = True
         self.touch(group.key)
@@ -241,12 +244,13 @@ class Groups:
             text = f"cards of {group_text(group.key)} were given to another group before; it gets others"
             draft.repair("doubled", doubled, text)
         else:
-            text = f"{group_text(group.key)} has {len(members)} of {group.model.spec.members} members; taken back"
+            wanted = group.model.spec.members
+            text = f"{group_text(group.key)} has {len(members)} members, not each of {wanted} once; taken back"
             draft.repair("incomplete", parts, text)
         return True
 
     def _recover(self, group: Group, parts: dict[str, LedgerEntry], draft: Draft) -> bool:
-        """Book again what a group holds by its pods or its status; whether it holds anything."""
+        """Book what a group holds by its pods or its status, and nothing else; whether it holds anything."""
         pods = [pod for pod in self._caches.pods.store.by_index("group", group.key) if pod.group_uid == group.uid]
         if not pods and not is_true(group.status, ConditionType.ALLOCATED):
             return False
@@ -257,9 +261,13 @@ class Groups:
         if isinstance(found, Verdict):
             draft.retry = True
             return True
+        used = {member.supernode for member in (*found.members, *found.spares)}
+        surplus = {name: entry for name, entry in parts.items() if name not in used}
+        draft.release(group.key, surplus)
         changes = draft.book(group, found.members, found.spares, held=parts)
-        text = f"{group_text(group.key)} holds {len(found.members)} members that the ledger did not name; booked again"
-        draft.repair("rebuilt", changes, text)
+        text = f"{group_text(group.key)} holds {len(found.members)} members"
+        draft.repair("rebuilt", changes, f"{text}, not all of them as the ledger said; booked again")
+        draft.repair("surplus", surplus, f"{text} elsewhere; what was booked here too is free again")
         return True
 
     def _in_use(self, key: Key, uid: str) -> bool:
@@ -313,9 +321,7 @@ class Groups:
         if moment < self._review_at:
             return
         self._review_at = moment + HOLD_REVIEW_PAUSE
-        heads = self._waiting.heads()
-        await self._holds.review(draft.fleet, heads, self._planner, wall, moment)
-        start = self._holds.next_start(heads, wall)
+        start = await self._holds.review(draft.fleet, self._waiting.heads(), self._planner, wall, moment)
         self._hold_time = None if start is None else moment + start
         if self._holds.released:
             self._holds.released = False
@@ -339,17 +345,18 @@ class Groups:
 
     async def _decide(self, line: Line, draft: Draft) -> float:
         """Place the head of a line, or refuse the whole line; the processor seconds it took."""
-        head, answer, seconds = line.head, line.answer, 0.0
+        head, seconds = line.head, 0.0
         if head is None:
             return 0.0
-        if answer is None or line.version != self._version:
-            fleet = self._holds.open_to(draft.fleet, turn_of(head))
-            found, seconds = await self._planner.decide(fleet, line.ask)
+        turn = turn_of(head)
+        answer = line.answer_for(turn, self._version)
+        if answer is None:
+            found, seconds = await self._planner.decide(self._holds.open_to(draft.fleet, turn), line.ask)
             if isinstance(found, Placement):
                 draft.book(head, found.members, found.spares)
                 draft.placed[head.key] = (head, found)
                 self._waiting.forget(head.key)
-                self._holds.started(turn_of(head))
+                self._holds.started(turn)
                 return seconds
             answer = found
         for group in self._waiting.refused(line, answer, self._state.fleet, self._version, time.monotonic()):
@@ -381,6 +388,11 @@ class Groups:
         hold = None if self._hold_time is None else max(self._hold_time, self._review_at)
         times = [due for due in (self._waiting.next_time(), hold) if due is not None]
         return max(0.0, min(times) - time.monotonic()) if times else None
+
+
+def _whole(members: Sequence[Member], size: int) -> bool:
+    """Whether members, by rank, are each of a group of this size, and each once."""
+    return len(members) == size and all(member.rank == rank for rank, member in enumerate(members))
 
 
 def now() -> datetime:

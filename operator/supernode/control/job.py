@@ -75,7 +75,7 @@ def _wait(view: JobView, spec: TrainingJobSpec, group: GroupView) -> Step:
     if (refusals := Refusals.of(view.job.status)).last is not None:
         row = f"{refusals.count} in a row, last {timestamp(refusals.last)}"
         message += f"; nodes did not take its pods before ({row}): see its Events"
-    waiting_since = parse_time(group.status.get("waitingSince")) or view.now
+    waiting_since = parse_time(group.status.get("waitingSince")) or group.created
     remaining = remaining_of(waiting_since, spec.queue_deadline_seconds, view.now)
     if remaining is not None and remaining <= 0:
         text = f"got no cards within queueDeadlineSeconds={spec.queue_deadline_seconds}: {message}"

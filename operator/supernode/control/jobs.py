@@ -222,6 +222,7 @@ class JobController:
             cards=spec.cards if spec else 0,
             status=group.status,
             members=self._allocator.members_of(key, group.uid),
+            created=group.created,
         )
 
     # Writing.

@@ -20,7 +20,7 @@ class GroupView:
     """What a job needs to know of its CardGroup.
 
     ``size`` is the members it asks for and ``cards`` their cards in all. ``members`` is ``None`` until the ledger holds
-    the cards.
+    the cards. It waits since it was ``created`` where its status does not tell.
     """
 
     uid: str
@@ -31,6 +31,7 @@ class GroupView:
     cards: int
     status: Json
     members: tuple[Member, ...] | None
+    created: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,9 @@
 A restored backup drops the status of SuperNodes and CardGroups; somebody may wipe or delete one. The containers still
 run. What is left of the ledgers comes first, then the pods, each of which carries its rank and cards, then the
 placement in the group's status.
+
+Ledgers may also name more than the group holds: a swap that was given up for lost lands after the group was placed
+elsewhere. Of two places of a rank the one counts where its pod is, or its status says; nobody ever used the other.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,7 +17,7 @@ from supernode.api.errors import SupernodeError
 from supernode.control.fleet import FleetState
 from supernode.control.records import Custom, PodRecord
 from supernode.topology.fleet import Member
-from supernode.topology.ledger import LedgerEntry, decode_placement
+from supernode.topology.ledger import LedgerEntry, Seat, decode_placement
 from supernode.topology.views import held_cards
 
 Place = tuple[str, str, int]
@@ -76,8 +79,7 @@ def recover(
     for pod in pods:
         if pod.rank is not None and pod.cards is not None and pod.place and not pod.finished:
             seats[pod.rank] = (state.discovery.assigned.get(pod.place, ""), pod.place, pod.cards)
-    for name, entry in parts.items():
-        seats |= {seat.rank: (name, seat.node, seat.cards) for seat in entry.seats()}
+    seats |= _booked(parts, seats)
     complete = seats.keys() == set(range(spec.members))
     if not complete or any(cards.bit_count() != spec.cards_per_member for _, _, cards in seats.values()):
         return Verdict.NOTHING_HELD
@@ -88,10 +90,29 @@ def recover(
         if isinstance(found, Verdict):
             return found
         members.append(found)
-    left = [(name, seat.node, seat.cards) for name, entry in sorted(parts.items()) for seat in entry.spare_seats()]
+    used = {member.supernode for member in members}
+    left = [
+        (name, seat.node, seat.cards)
+        for name, entry in sorted(parts.items())
+        if name in used
+        for seat in entry.spare_seats()
+    ]
     told = [place for _, place in _from_status(group, "spares") if place[0] not in parts]
     claims = (cards.claim(number, place) for number, place in enumerate((*left, *told)))
     return Recovered(tuple(members), tuple(found for found in claims if isinstance(found, Member)))
+
+
+def _booked(parts: Mapping[str, LedgerEntry], told: Mapping[int, Place]) -> dict[int, Place]:
+    """The seat of each rank by the ledgers: of several the told one, else that of the ledger that agrees most."""
+
+    def agrees(seat: Seat) -> bool:
+        place = told.get(seat.rank)
+        return place is not None and place[1:] == (seat.node, seat.cards)
+
+    agreeing = {name: sum(map(agrees, entry.seats())) for name, entry in parts.items()}
+    booked = [(name, seat) for name, entry in parts.items() for seat in entry.seats()]
+    booked.sort(key=lambda pair: (agrees(pair[1]), agreeing[pair[0]], pair[0]))
+    return {seat.rank: (name, seat.node, seat.cards) for name, seat in booked}  # the last of each rank
 
 
 def _from_status(group: Custom[CardGroup], field: str) -> list[tuple[int, Place]]:

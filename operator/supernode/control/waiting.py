@@ -6,8 +6,11 @@ sleeps until supernodes offer what it needs. No clock here: times are given in s
 
 import heapq
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from operator import itemgetter
+from typing import NamedTuple
 
 from supernode.api.cardgroup import CardGroup
 from supernode.api.conditions import ConditionType, Reason
@@ -47,21 +50,21 @@ Version = tuple[int, int]
 """Of the fleet's snapshot and of the holds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
-    """The first in turn of its priority to wait for cards of some profile."""
+class Head(NamedTuple):
+    """The first of its priority of those who ask for the same, and the profiles whose cards could help."""
 
     turn: Turn
     group: Group
     request: Request
+    profiles: frozenset[str]
 
 
 @dataclass(slots=True, eq=False)
 class Line:
-    """Groups that ask for the same. ``answer`` is the last refusal, given on the snapshot of this ``version``, and
-    ``profiles`` are those whose cards could help.
+    """Groups that ask for the same. ``answer`` is the last refusal, given on the snapshot of this ``version`` to the
+    head of this ``turn``, and ``profiles`` are those whose cards could help.
 
-    ``untold`` have not been told any answer yet.
+    ``untold`` are those whose status tells no answer yet.
     """
 
     ask: Ask
@@ -69,32 +72,52 @@ class Line:
     untold: dict[Key, Group] = field(default_factory=dict)
     answer: Refusal | None = None
     version: Version = (-1, -1)
+    turn: Turn | None = None
     profiles: frozenset[str] = frozenset()
-    _order: list[Turn] = field(default_factory=list)
+    _orders: dict[int, list[Turn]] = field(default_factory=dict)
 
     def add(self, group: Group) -> None:
         """Join the line."""
+        turn = turn_of(group)
+        heapq.heappush(self._orders.setdefault(turn[0], []), turn)
+        self.renew(group)
+
+    def renew(self, group: Group) -> bool:
+        """Take the group as it is now; whether its status tells it no answer yet."""
         self.groups[group.key] = group
-        heapq.heappush(self._order, turn_of(group))
         told = find(group.status, ConditionType.ALLOCATED)
-        if told.get("status") != "False" or told.get("observedGeneration") != group.generation:
-            self.untold[group.key] = group
+        if told.get("status") == "False" and told.get("observedGeneration") == group.generation:
+            self.untold.pop(group.key, None)
+            return False
+        self.untold[group.key] = group
+        return True
 
     def remove(self, key: Key) -> None:
         """Leave the line."""
         self.groups.pop(key, None)
         self.untold.pop(key, None)
 
+    def answer_for(self, turn: Turn, version: Version) -> Refusal | None:
+        """The last refusal if it holds now: whoever comes later in turn has no more to choose from, others may have."""
+        known = self.version == version and self.turn is not None and self.turn <= turn
+        return self.answer if known else None
+
     @property
     def head(self) -> Group | None:
         """The group whose turn it is, ``None`` when nobody stands here."""
-        while self._order:
-            turn = self._order[0]
-            group = self.groups.get(turn[2])
-            if group is not None and turn_of(group) == turn:
-                return group
-            heapq.heappop(self._order)
-        return None
+        turn = next(self.turns(), None)
+        return None if turn is None else self.groups[turn[2]]
+
+    def turns(self) -> Iterator[Turn]:
+        """Those of the first of each priority, in order."""
+        for priority in sorted(self._orders):
+            order = self._orders[priority]
+            while order and ((group := self.groups.get(order[0][2])) is None or turn_of(group) != order[0]):
+                heapq.heappop(order)
+            if order:
+                yield order[0]
+            else:
+                del self._orders[priority]
 
 
 class Waiting:
@@ -117,11 +140,13 @@ class Waiting:
     # Coming and going.
 
     def put(self, group: Group, wall: datetime, moment: float) -> None:
-        """The group waits. One that waited before and asks for the same keeps its place and wakes nobody."""
+        """The group waits. One that waited before and asks for the same keeps its place and wakes nobody, but for one
+        whose status could not be written: it has still to be told."""
         line = self._line_of.get(group.key)
         before = line.groups[group.key] if line is not None else None
         if line is not None and before is not None and (before.uid, before.generation) == (group.uid, group.generation):
-            line.groups[group.key] = group
+            if line.renew(group):
+                self._wake(line)
             return
         self.drop(group.key)
         self._join(group, wall, moment)
@@ -201,6 +226,7 @@ class Waiting:
     def refused(self, line: Line, answer: Refusal, fleet: Fleet, version: Version, moment: float) -> list[Group]:
         """All of the line sleep with this answer; those that have to be told it at once."""
         line.answer, line.version = answer, version
+        line.turn = turn_of(line.head) if line.head is not None else None
         self._awake.pop(line.ask, None)
         request = line.ask.narrow if answer.reason == Reason.PREFERRED_LEVEL_WAIT else line.ask.request
         needed = needs(fleet, request)
@@ -212,19 +238,10 @@ class Waiting:
         return untold
 
     def heads(self) -> list[Head]:
-        """Those who come first of all who wait for cards of some profile at some priority, by turn."""
-        first: dict[tuple[int, str], tuple[Turn, Line]] = {}
-        for line in self._lines.values():
-            head = line.head
-            if head is None or _helpless(line.answer):
-                continue
-            turn = turn_of(head)
-            for profile in line.profiles:
-                known = first.get((turn[0], profile))
-                if known is None or turn < known[0]:
-                    first[turn[0], profile] = (turn, line)
-        heads = dict(first.values())
-        return [Head(turn, heads[turn].groups[turn[2]], heads[turn].ask.request) for turn in sorted(heads)]
+        """The first of each priority of all lines that cards held back could help, by turn."""
+        lines = (line for line in self._lines.values() if not _helpless(line.answer))
+        first = sorted(((turn, line) for line in lines for turn in line.turns()), key=itemgetter(0))
+        return [Head(turn, line.groups[turn[2]], line.ask.request, line.profiles) for turn, line in first]
 
     # Telling.
 

@@ -1,0 +1,79 @@
+"""Nodes held for those who have waited long: for whom, and what one who fits nowhere means for those behind."""
+
+from datetime import timedelta
+from typing import Any
+
+from test_waiting import NOW, PROFILE, REFUSED, group
+
+from supernode.control.holds import NOWHERE_SECONDS, REVIEW_QUESTIONS, Holds
+from supernode.control.observer import Observer
+from supernode.control.planner import Planner
+from supernode.control.records import Custom
+from supernode.control.waiting import Waiting, turn_of
+from supernode.topology.fleet import Fleet, Node, SuperNodeView
+
+HOLD_AFTER = 300.0
+
+
+def fleet(*, ill: bool = True) -> Fleet:
+    """Two supernodes of four nodes: of each the second node is in use, and a card of the first may be ill."""
+
+    def node(supernode: str, number: int) -> Node:
+        healthy = 0b0111 if ill and number == 0 else 0b1111
+        return Node(f"{supernode}n{number}", 4, healthy, 0b1111 if number == 1 else 0, path=(supernode,))
+
+    return Fleet(SuperNodeView(name, PROFILE, [node(name, number) for number in range(4)]) for name in ("s0", "s1"))
+
+
+def within(name: str, members: int, *, age: float, nodes: int = 4, **spec: Any) -> Custom[Any]:
+    """A group that must lie in one supernode, on so many nodes of it at most."""
+    return group(name, members, age=age, topology={"required": "supernode", "maxSpan": {"node": nodes}}, **spec)
+
+
+class Queue:
+    """Groups that were refused, and the holds for them."""
+
+    def __init__(self, *groups: Custom[Any]) -> None:
+        self._waiting = Waiting()
+        self._holds = Holds(HOLD_AFTER)
+        self._planner = Planner(Observer())
+        self._groups = groups
+        for one in groups:
+            self._waiting.put(one, NOW, 0.0)
+        for _, line in self._waiting.queue():
+            self._waiting.refused(line, REFUSED, fleet(), (1, 0), 0.0)
+        self.due: float | None = None
+
+    async def review(self, moment: float, *, ill: bool = True) -> list[str]:
+        """The groups that nodes are held for, ``moment`` seconds after all were refused."""
+        now = NOW + timedelta(seconds=moment)
+        self.due = await self._holds.review(fleet(ill=ill), self._waiting.heads(), self._planner, now, moment)
+        told = {one.key[1]: self._holds.explained(REFUSED, turn_of(one), fleet(ill=ill)) for one in self._groups}
+        return [name for name, answer in told.items() if "held for it since" in answer.message]
+
+
+async def test_who_fits_nowhere_takes_no_hold_from_those_behind() -> None:
+    queue = Queue(within("hopeless", 4, age=900), within("feasible", 3, age=600), within("later", 2, age=500))
+    assert await queue.review(0.0) == ["feasible"], "one of each priority"
+    assert await queue.review(1.0) == ["feasible"]
+    assert await queue.review(NOWHERE_SECONDS + 1.0) == ["feasible"], "the other is looked at again, and keeps nothing"
+    assert await queue.review(2 * NOWHERE_SECONDS + 2.0, ill=False) == ["hopeless"], "its turn, once its cards are back"
+
+
+async def test_one_of_each_priority_that_has_waited_long_enough() -> None:
+    queue = Queue(within("old", 3, age=600), within("not-so-old", 2, age=500), within("urgent", 3, age=200, priority=5))
+    assert await queue.review(0.0) == ["old"]
+    assert queue.due == HOLD_AFTER - 200.0
+    assert await queue.review(100.0) == ["old", "urgent"]
+    assert queue.due is None
+
+
+async def test_many_who_fit_nowhere_are_looked_at_some_at_a_time() -> None:
+    """And whoever behind them has a hold keeps it when they are looked at again."""
+    many = 2 * REVIEW_QUESTIONS
+    hopeless = (within(f"hopeless-{number}", 4, age=900.0 - number, nodes=4 + number) for number in range(many))
+    queue = Queue(*hopeless, within("feasible", 3, age=600))
+    held = {moment: await queue.review(moment) for moment in (0.0, 1.0, 2.0)}
+    assert held == {0.0: [], 1.0: [], 2.0: ["feasible"]}
+    for moment in (0.0, 1.0, 2.0):
+        assert await queue.review(NOWHERE_SECONDS + moment) == ["feasible"]
