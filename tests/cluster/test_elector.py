@@ -188,6 +188,19 @@ async def test_a_lease_taken_without_an_answer_is_ours_all_the_same(contend: Con
     await until(lambda: candidate.leads, TIMING.duration)
 
 
+async def test_a_lease_older_than_it_was_is_taken_all_the_same(
+    contend: Contend, session: Session, namespace: str
+) -> None:
+    """After a restore of etcd with a bumped revision: what a replica knows of the Lease was never written there."""
+    metadata = {"namespace": namespace, "name": NAME}
+    await session.create(LEASES, {"metadata": metadata, "spec": {"holderIdentity": ""}})
+    later = await session.create(LEASES, {"metadata": {"namespace": namespace, "name": "later"}, "spec": {}})
+    candidate = contend("candidate")
+    version = later["metadata"]["resourceVersion"]
+    candidate.elector._reflector.put({"metadata": {**metadata, "resourceVersion": version}, "spec": {}})
+    await until(lambda: candidate.leads)
+
+
 async def test_labels_on_the_lease_disturb_nobody(contend: Contend, session: Session, namespace: str) -> None:
     leader = contend("leader")
     await until(lambda: leader.leads)
