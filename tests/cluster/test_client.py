@@ -344,6 +344,15 @@ def test_outside_a_pod_there_is_no_service_account(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.cluster
+async def test_who_borrows_the_connections_may_close_what_it_got(session: Session) -> None:
+    lent = await session.lend()
+    async with lent.get(f"{session.server}/api/v1/nodes", params={"limit": "1"}) as response:
+        assert response.status == 200
+    await lent.close()
+    await session.list(NODES, limit=1)
+
+
+@pytest.mark.cluster
 async def test_the_environment_names_the_kubeconfig(bed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KUBECONFIG", str(bed.kubeconfig))
     async with Session.connect() as session:

@@ -69,10 +69,8 @@ class Session:
         return cls(credentials_of.find(kubeconfig, context), **options)
 
     async def lend(self) -> aiohttp.ClientSession:
-        """The connections, authenticated, for a framework that makes requests of its own with them."""
-        http = self._transport.http
-        http.headers.update(await self._transport.credentials.headers())
-        return http
+        """The connections, authenticated, for a framework that makes requests of its own; it may close what it got."""
+        return await self._transport.lend()
 
     @property
     def unretried(self) -> Session:

@@ -56,7 +56,7 @@ class Transport:
 
     def __init__(self, credentials: Credentials, *, user_agent: str, connections: int) -> None:
         self.credentials = credentials
-        self._user_agent = user_agent
+        self._headers = {"User-Agent": user_agent, "Accept": "application/json", "Accept-Encoding": "identity"}
         self._connections = connections
         self._http: aiohttp.ClientSession | None = None
 
@@ -66,7 +66,7 @@ class Transport:
         if self._http is None:
             self._http = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=self._connections, ssl=self.credentials.ssl),
-                headers={"User-Agent": self._user_agent, "Accept": "application/json", "Accept-Encoding": "identity"},
+                headers=self._headers,
                 proxy=self.credentials.proxy,
                 read_bufsize=_STREAM_BUFFER_BYTES,
                 request_class=_GuardedRequest,
@@ -75,6 +75,12 @@ class Transport:
             # hide that the first was applied; a compare-and-swap must see Unavailable instead.
             self._http._retry_connection = False
         return self._http
+
+    async def lend(self) -> aiohttp.ClientSession:
+        """A session of its own over the same connections, with the present credentials; closing it leaves them open."""
+        headers = {**self._headers, **await self.credentials.headers()}
+        connector, proxy = self.http.connector, self.credentials.proxy
+        return aiohttp.ClientSession(connector=connector, connector_owner=False, headers=headers, proxy=proxy)
 
     async def close(self) -> None:
         """Close all connections; requests under way fail."""
@@ -113,7 +119,6 @@ class Transport:
     async def _once(
         self, request: Request, headers: Mapping[str, str], limits: aiohttp.ClientTimeout
     ) -> aiohttp.ClientResponse:
-        self.http.headers.update(headers)  # kept by the pool, so that others who use it are authenticated too
         if request.guard is not None:
             seconds = request.guard()
             total = seconds if limits.total is None else min(limits.total, seconds)
@@ -125,7 +130,7 @@ class Transport:
                 self.credentials.server + request.path,
                 params=request.params,
                 data=request.data,
-                headers={"Content-Type": request.content_type} if request.data else None,
+                headers={**headers, **({"Content-Type": request.content_type} if request.data else {})},
                 timeout=limits,
                 server_hostname=self.credentials.server_hostname,
             )
