@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import socket
 import sys
 from collections import Counter
@@ -335,6 +336,67 @@ def test_a_bad_kubeconfig_is_named(tmp_path: Path, content: str | None, said: st
     with pytest.raises(NoCluster, match=said) as caught:
         Session.connect(path)
     assert str(path) in str(caught.value)
+
+
+SERVER = "https://10.96.0.1:6443"
+PROXY = "http://user:secret@proxy.example.com:3128"
+
+
+@pytest.mark.parametrize(
+    ("environment", "proxy_url", "used"),
+    [
+        ({}, None, None),
+        ({"HTTPS_PROXY": PROXY}, None, PROXY),
+        ({"HTTP_PROXY": PROXY}, None, None),
+        ({"HTTPS_PROXY": PROXY, "NO_PROXY": "example.com,.svc"}, None, PROXY),
+        ({"HTTPS_PROXY": PROXY, "NO_PROXY": "localhost,10.96.0.0/12,.svc"}, None, None),
+        ({"HTTPS_PROXY": PROXY, "NO_PROXY": "*"}, None, None),
+        ({}, PROXY, PROXY),
+        ({"NO_PROXY": "10.96.0.1"}, PROXY, None),
+        ({"NO_PROXY": "10.96.0.1"}, "socks5://127.0.0.1:1080", None),
+    ],
+)
+def test_the_way_through_a_proxy_is_that_of_the_official_client(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    environment: dict[str, str],
+    proxy_url: str | None,
+    used: str | None,
+) -> None:
+    set_proxies(monkeypatch, environment)
+    assert credentials.from_kubeconfig(proxy_kubeconfig(tmp_path / "kubeconfig", proxy_url)).proxy == used
+
+
+@pytest.mark.parametrize(
+    ("proxy_url", "said"), [("socks5://user:secret@127.0.0.1:1080", "socks5://"), ("proxy:3128", "without a scheme")]
+)
+def test_a_proxy_of_another_kind_is_refused_with_what_can_be_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, proxy_url: str, said: str
+) -> None:
+    set_proxies(monkeypatch, {})
+    with pytest.raises(NoCluster, match=f"{said} is not supported; give an http:// or https:// proxy") as caught:
+        credentials.from_kubeconfig(proxy_kubeconfig(tmp_path / "kubeconfig", proxy_url))
+    assert "secret" not in str(caught.value)
+
+
+def set_proxies(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> None:
+    """The proxies of the environment, and no others."""
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+
+def proxy_kubeconfig(path: Path, proxy_url: str | None) -> Path:
+    cluster = {"server": SERVER, **({"proxy-url": proxy_url} if proxy_url else {})}
+    config = {
+        "current-context": "c",
+        "clusters": [{"name": "c", "cluster": cluster}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+        "users": [{"name": "u", "user": {"token": "t"}}],
+    }
+    path.write_text(yaml.safe_dump(config))
+    return path
 
 
 def test_outside_a_pod_there_is_no_service_account(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,7 +42,7 @@ class Credentials:
         self._certificate = (self._configuration.cert_file, self._configuration.key_file)
         self.namespace = namespace
         self.server: str = self._configuration.host.rstrip("/")
-        self.proxy: str | None = self._configuration.proxy
+        self.proxy = _proxy_of(self._configuration)
         self.server_hostname: str | None = self._configuration.tls_server_name
         self.ssl = self._ssl_context()
 
@@ -96,6 +96,23 @@ class Credentials:
     def _reload(self) -> None:
         self._configuration = self._load()
         self._refresh()
+
+
+def _proxy_of(configuration: Any) -> str | None:
+    """The proxy on the way to the server, None for none; raises NoCluster for one of a kind that cannot be used."""
+    from kubernetes.client.rest import should_bypass_proxies
+
+    proxy: str | None = configuration.proxy
+    if not proxy or should_bypass_proxies(configuration.host, configuration.no_proxy or ""):
+        return None
+    if not proxy.lower().startswith(("http://", "https://")):
+        # The rest of the URL is not told: it may hold a password.
+        scheme = f"{proxy.partition('://')[0]}://" if "://" in proxy else "a URL without a scheme"
+        raise NoCluster(
+            f"cannot use the proxy configured for {configuration.host}: {scheme} is not supported; "
+            "give an http:// or https:// proxy, or name the server in NO_PROXY"
+        )
+    return proxy
 
 
 def from_kubeconfig(path: Path | None = None, context: str | None = None) -> Credentials:
