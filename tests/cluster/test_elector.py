@@ -60,7 +60,9 @@ async def contend(session: Session, proxied: Session, namespace: str) -> AsyncIt
     """Starts a candidate; all are stopped in the end, before the sessions they use are closed."""
     started: list[Candidate] = []
 
-    def start(name: str, *, by_proxy: bool = False, kind: type[Candidate] = Candidate) -> Candidate:
+    def start(
+        name: str, *, by_proxy: bool = False, kind: type[Candidate] = Candidate, namespace: str = namespace
+    ) -> Candidate:
         started.append(kind(proxied if by_proxy else session, namespace, name))
         return started[-1]
 
@@ -272,6 +274,33 @@ async def test_without_rights_it_waits_for_them(contend: Contend, proxy: Proxy) 
     proxy.inject("create", "leases", Refuse(403), times=3)
     patient = contend("patient", by_proxy=True)
     await until(lambda: patient.leads)
+
+
+async def test_without_the_namespace_of_its_lease_it_waits_and_says_so(
+    contend: Contend, proxy: Proxy, session: Session, namespace: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    missing = f"{namespace}-later"
+    patient = contend("patient", by_proxy=True, namespace=missing)
+    await asyncio.sleep(5 * TIMING.retry)
+    writes = [call for call in proxy.calls if call.writes]
+    assert 2 <= len(writes) <= 6, "once each retry period"
+    assert f'cannot write the Lease {missing}/{NAME}, tries again: namespaces "{missing}" not found' in caplog.text
+    await session.create(NAMESPACES, {"metadata": {"name": missing}})
+    await until(lambda: patient.leads)
+    await session.delete(NAMESPACES, ("", missing))
+
+
+async def test_a_leader_stopped_amid_a_renewal_gives_the_lease_up(
+    contend: Contend, proxy: Proxy, session: Session, namespace: str
+) -> None:
+    """The renewal is applied, but its answer is not read any more: the release names a version that is gone."""
+    leader = contend("leader", by_proxy=True)
+    await until(lambda: leader.leads)
+    applied = Pause(applied=True)
+    proxy.inject("patch", "leases", applied)
+    await asyncio.wait_for(applied.reached.wait(), 10)
+    await leader.stop()
+    assert (await lease_of(session, namespace))["spec"]["holderIdentity"] == ""
 
 
 async def test_it_stands_still_while_a_renewal_hangs_and_stops_in_time(contend: Contend, proxy: Proxy) -> None:
