@@ -5,6 +5,7 @@ import json
 import os
 import socket
 import sys
+import time
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
@@ -20,7 +21,7 @@ from hypothesis import strategies as st
 from kubernetes.config import incluster_config
 from yarl import URL
 
-from supernode.cluster import credentials
+from supernode.cluster import credentials, transport
 from supernode.cluster.errors import (
     AlreadyExists,
     ApiError,
@@ -292,6 +293,17 @@ async def test_a_slow_server_is_given_up_on(proxy: Proxy, tmp_path: Path, namesp
 
 
 @pytest.mark.cluster
+async def test_a_long_limit_is_kept_to_the_moment_too(proxy: Proxy, proxied: Session) -> None:
+    """Left to itself aiohttp rounds what is over five seconds up to the next full one."""
+    proxy.inject("list", "nodes", HalfOpen())
+    await asyncio.sleep(1.05 - asyncio.get_running_loop().time() % 1)
+    began = time.monotonic()
+    with pytest.raises(Unavailable):
+        await proxied.within(5.1).list(NODES, limit=1)
+    assert 5.0 < time.monotonic() - began < 5.6
+
+
+@pytest.mark.cluster
 async def test_a_refused_connection_is_tried_until_the_server_is_back(bed: Any, tmp_path: Path) -> None:
     with socket.socket() as reserved:
         reserved.bind(("127.0.0.1", 0))
@@ -459,6 +471,37 @@ async def test_a_plug_in_provides_tokens_while_they_last(
         monkeypatch.setattr(credentials, "REFRESH_SECONDS", 0.0)
         assert await who_is(plugged) == f"system:serviceaccount:{namespace}:second"
 
+
+@pytest.mark.cluster
+async def test_a_plug_in_that_hangs_holds_nobody_longer_than_asked(
+    session: Session, namespace: str, bed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token, hang, plugin = tmp_path / "token", tmp_path / "hang", tmp_path / "plugin"
+    plugin.write_text(f"#!{sys.executable}\n" + HANGING.format(hang=str(hang)) + PLUGIN.format(token=str(token)))
+    plugin.chmod(0o755)
+    command = {"apiVersion": "client.authentication.k8s.io/v1", "command": str(plugin), "interactiveMode": "Never"}
+    token.write_text(await service_account_token(session, namespace, "first"))
+    async with Session.connect(bearer_kubeconfig(bed, tmp_path / "kubeconfig", exec=command)) as plugged:
+        hang.touch()
+        monkeypatch.setattr(credentials, "REFRESH_SECONDS", 0.0)
+        monkeypatch.setattr(transport, "CONNECT_SECONDS", 1.0)
+        began = time.monotonic()
+        with pytest.raises(Unavailable, match=r"credentials for .* were not renewed") as caught:
+            await plugged.within(0.5).create(LEASES, lease(namespace, "a"))
+        assert not caught.value.maybe_applied
+        with pytest.raises(Unavailable, match=r"credentials for .* were not renewed"):
+            async with plugged.stream(LEASES, namespace, params={}):
+                pass
+        assert time.monotonic() - began < 5
+        hang.unlink()
+        assert await who_is(plugged) == f"system:serviceaccount:{namespace}:first"
+
+
+HANGING = """
+import pathlib, time
+while pathlib.Path({hang!r}).exists():
+    time.sleep(0.05)
+"""
 
 PLUGIN = """
 import json, pathlib

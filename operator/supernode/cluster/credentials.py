@@ -37,7 +37,7 @@ class Credentials:
         self._load = load
         self._configuration = load()
         self._read_at = time.monotonic()
-        self._lock = asyncio.Lock()
+        self._renewal: asyncio.Task[None] | None = None
         self._header: str | None = self._configuration.get_api_key_with_prefix("BearerToken")
         self._certificate = (self._configuration.cert_file, self._configuration.key_file)
         self.namespace = namespace
@@ -76,15 +76,17 @@ class Credentials:
         return {"Authorization": self._header} if self._header else {}
 
     async def _renew(self, read: Callable[[], None]) -> None:
-        seen = self._read_at
-        async with self._lock:
-            if self._read_at != seen:
-                return
-            try:
-                await asyncio.to_thread(read)
-            except Exception as error:  # a plug-in may raise anything; the server judges the credentials we still have
-                log.warning("cannot renew the credentials for %s, keeping the present ones: %s", self.server, error)
-            self._read_at = time.monotonic()
+        """Wait for one renewal, also if it is under way already; it goes on when who waits for it gives up."""
+        if self._renewal is None or self._renewal.done():
+            self._renewal = asyncio.create_task(self._renewed(read))
+        await asyncio.shield(self._renewal)
+
+    async def _renewed(self, read: Callable[[], None]) -> None:
+        try:
+            await asyncio.to_thread(read)
+        except Exception as error:  # a plug-in may raise anything; the server judges the credentials we still have
+            log.warning("cannot renew the credentials for %s, keeping the present ones: %s", self.server, error)
+        self._read_at = time.monotonic()
 
     def _refresh(self) -> None:
         self._header = self._configuration.get_api_key_with_prefix("BearerToken")
