@@ -15,7 +15,7 @@ from supernode.cluster.errors import NotLeading, Unavailable
 from supernode.cluster.lease import Timing
 from supernode.cluster.resources import EVENTS, LEASES, NAMESPACES, JsonObject
 from supernode.cluster.session import Session
-from testbed.faults import Delay, DropReply, FailAfter, HalfOpen, Pause, Refuse
+from testbed.faults import Delay, DropReply, FailAfter, HalfOpen, HoldEvents, Pause, Refuse
 from testbed.proxy import Proxy
 
 pytestmark = pytest.mark.cluster
@@ -293,9 +293,12 @@ async def test_without_the_namespace_of_its_lease_it_waits_and_says_so(
 async def test_a_leader_stopped_amid_a_renewal_gives_the_lease_up(
     contend: Contend, proxy: Proxy, session: Session, namespace: str
 ) -> None:
-    """The renewal is applied, but its answer is not read any more: the release names a version that is gone."""
+    """The renewal is applied, but neither its answer nor the watch tells: the release names a version that is gone."""
     leader = contend("leader", by_proxy=True)
     await until(lambda: leader.leads)
+    proxy.inject("watch", "leases", HoldEvents(), times=None)
+    proxy.sever()
+    await until(lambda: sum(call.verb == "watch" for call in proxy.calls) == 2)
     applied = Pause(applied=True)
     proxy.inject("patch", "leases", applied)
     await asyncio.wait_for(applied.reached.wait(), 10)
