@@ -1,9 +1,10 @@
 """The fleet as the caches know it, kept as one snapshot: it is followed node by node, and built anew where need be."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from supernode.api.conditions import Reason
 from supernode.api.profile import SuperNodeProfile
 from supernode.api.supernode import SuperNode
 from supernode.control.caches import Caches
@@ -40,6 +41,7 @@ class FleetState:
         self.ledgers = Ledgers()
         self.profiles: dict[str, Profile] = {}
         self.troubles: dict[str, Trouble] = {}
+        self._refused: dict[str, Trouble] = {}
         self.conflicts: dict[str, str] = {}
         self.discovery: Discovery = discover((), (), ())
         self.fleet = Fleet()
@@ -136,6 +138,16 @@ class FleetState:
         spec = record.model.spec
         known = (found.profile, dict(found.node_selector), found.cordoned, found.reserve)
         return known != (spec.profile, dict(spec.node_selector), spec.cordoned, spec.reserve)
+
+    def leave_out(self, refused: Mapping[str, str]) -> None:
+        """Give no cards of supernodes whose status is refused with these words, until it is written."""
+        for name, words in refused.items():
+            self._refused[name] = Trouble(Reason.INVALID_SPEC, f"the API server takes no write of its status: {words}")
+
+    def written(self, name: str) -> None:
+        """Note that a supernode's status was written by this leader."""
+        if self._refused.pop(name, None) is not None:
+            self._dirty.add(name)
 
     def booked_on(self, node: str) -> int:
         """The cards (bitmask) of a node that ledgers give to anyone."""
@@ -250,7 +262,7 @@ class FleetState:
             return None
         profile = self.profiles.get(found.profile)
         ledger = self.ledgers[name]
-        trouble = trouble_of(record, profile, ledger)
+        trouble = self._refused.get(name) or trouble_of(record, profile, ledger)
         if trouble is not None:
             self.troubles[name] = trouble
         else:
