@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import os
 import socket
 import sys
+import time
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
@@ -19,7 +21,7 @@ from hypothesis import strategies as st
 from kubernetes.config import incluster_config
 from yarl import URL
 
-from supernode.cluster import credentials
+from supernode.cluster import credentials, transport
 from supernode.cluster.errors import (
     AlreadyExists,
     ApiError,
@@ -291,6 +293,17 @@ async def test_a_slow_server_is_given_up_on(proxy: Proxy, tmp_path: Path, namesp
 
 
 @pytest.mark.cluster
+async def test_a_long_limit_is_kept_to_the_moment_too(proxy: Proxy, proxied: Session) -> None:
+    """Left to itself aiohttp rounds what is over five seconds up to the next full one."""
+    proxy.inject("list", "nodes", HalfOpen())
+    await asyncio.sleep(1.05 - asyncio.get_running_loop().time() % 1)
+    began = time.monotonic()
+    with pytest.raises(Unavailable):
+        await proxied.within(5.1).list(NODES, limit=1)
+    assert 5.0 < time.monotonic() - began < 5.6
+
+
+@pytest.mark.cluster
 async def test_a_refused_connection_is_tried_until_the_server_is_back(bed: Any, tmp_path: Path) -> None:
     with socket.socket() as reserved:
         reserved.bind(("127.0.0.1", 0))
@@ -337,10 +350,80 @@ def test_a_bad_kubeconfig_is_named(tmp_path: Path, content: str | None, said: st
     assert str(path) in str(caught.value)
 
 
+SERVER = "https://10.96.0.1:6443"
+PROXY = "http://user:secret@proxy.example.com:3128"
+
+
+@pytest.mark.parametrize(
+    ("environment", "proxy_url", "used"),
+    [
+        ({}, None, None),
+        ({"HTTPS_PROXY": PROXY}, None, PROXY),
+        ({"HTTP_PROXY": PROXY}, None, None),
+        ({"HTTPS_PROXY": PROXY, "NO_PROXY": "example.com,.svc"}, None, PROXY),
+        ({"HTTPS_PROXY": PROXY, "NO_PROXY": "localhost,10.96.0.0/12,.svc"}, None, None),
+        ({"HTTPS_PROXY": PROXY, "NO_PROXY": "*"}, None, None),
+        ({}, PROXY, PROXY),
+        ({"NO_PROXY": "10.96.0.1"}, PROXY, None),
+        ({"NO_PROXY": "10.96.0.1"}, "socks5://127.0.0.1:1080", None),
+    ],
+)
+def test_the_way_through_a_proxy_is_that_of_the_official_client(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    environment: dict[str, str],
+    proxy_url: str | None,
+    used: str | None,
+) -> None:
+    set_proxies(monkeypatch, environment)
+    assert credentials.from_kubeconfig(proxy_kubeconfig(tmp_path / "kubeconfig", proxy_url)).proxy == used
+
+
+@pytest.mark.parametrize(
+    ("proxy_url", "said"), [("socks5://user:secret@127.0.0.1:1080", "socks5://"), ("proxy:3128", "without a scheme")]
+)
+def test_a_proxy_of_another_kind_is_refused_with_what_can_be_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, proxy_url: str, said: str
+) -> None:
+    set_proxies(monkeypatch, {})
+    with pytest.raises(NoCluster, match=f"{said} is not supported; give an http:// or https:// proxy") as caught:
+        credentials.from_kubeconfig(proxy_kubeconfig(tmp_path / "kubeconfig", proxy_url))
+    assert "secret" not in str(caught.value)
+
+
+def set_proxies(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> None:
+    """The proxies of the environment, and no others."""
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+
+def proxy_kubeconfig(path: Path, proxy_url: str | None) -> Path:
+    cluster = {"server": SERVER, **({"proxy-url": proxy_url} if proxy_url else {})}
+    config = {
+        "current-context": "c",
+        "clusters": [{"name": "c", "cluster": cluster}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+        "users": [{"name": "u", "user": {"token": "t"}}],
+    }
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
 def test_outside_a_pod_there_is_no_service_account(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     with pytest.raises(NoCluster, match="service account"):
         credentials.in_cluster()
+
+
+@pytest.mark.cluster
+async def test_who_borrows_the_connections_may_close_what_it_got(session: Session) -> None:
+    lent = await session.lend()
+    async with lent.get(f"{session.server}/api/v1/nodes", params={"limit": "1"}) as response:
+        assert response.status == 200
+    await lent.close()
+    await session.list(NODES, limit=1)
 
 
 @pytest.mark.cluster
@@ -388,6 +471,38 @@ async def test_a_plug_in_provides_tokens_while_they_last(
         monkeypatch.setattr(credentials, "REFRESH_SECONDS", 0.0)
         assert await who_is(plugged) == f"system:serviceaccount:{namespace}:second"
 
+
+@pytest.mark.cluster
+async def test_a_plug_in_that_hangs_holds_nobody_longer_than_asked(
+    session: Session, namespace: str, bed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token, hang, plugin = tmp_path / "token", tmp_path / "hang", tmp_path / "plugin"
+    plugin.write_text(f"#!{sys.executable}\n" + HANGING.format(hang=str(hang)) + PLUGIN.format(token=str(token)))
+    plugin.chmod(0o755)
+    command = {"apiVersion": "client.authentication.k8s.io/v1", "command": str(plugin), "interactiveMode": "Never"}
+    token.write_text(await service_account_token(session, namespace, "first"))
+    async with Session.connect(bearer_kubeconfig(bed, tmp_path / "kubeconfig", exec=command)) as plugged:
+        hang.touch()
+        monkeypatch.setattr(credentials, "REFRESH_SECONDS", 0.0)
+        monkeypatch.setattr(transport, "CONNECT_SECONDS", 1.0)
+        began = time.monotonic()
+        with pytest.raises(Unavailable, match=r"credentials for .* were not renewed") as caught:
+            await plugged.within(0.5).create(LEASES, lease(namespace, "a"))
+        assert not caught.value.maybe_applied
+        with pytest.raises(Unavailable, match=r"credentials for .* were not renewed"):
+            async with plugged.stream(LEASES, namespace, params={}):
+                pass
+        assert time.monotonic() - began < 5
+        hang.unlink()
+        assert await who_is(plugged) == f"system:serviceaccount:{namespace}:first"
+
+
+HANGING = """
+import pathlib, time
+until = time.monotonic() + 20
+while pathlib.Path({hang!r}).exists() and time.monotonic() < until:
+    time.sleep(0.05)
+"""
 
 PLUGIN = """
 import json, pathlib

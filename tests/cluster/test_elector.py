@@ -15,7 +15,7 @@ from supernode.cluster.errors import NotLeading, Unavailable
 from supernode.cluster.lease import Timing
 from supernode.cluster.resources import EVENTS, LEASES, NAMESPACES, JsonObject
 from supernode.cluster.session import Session
-from testbed.faults import Delay, DropReply, FailAfter, HalfOpen, Pause, Refuse
+from testbed.faults import Delay, DropReply, FailAfter, HalfOpen, HoldEvents, Pause, Refuse
 from testbed.proxy import Proxy
 
 pytestmark = pytest.mark.cluster
@@ -60,7 +60,9 @@ async def contend(session: Session, proxied: Session, namespace: str) -> AsyncIt
     """Starts a candidate; all are stopped in the end, before the sessions they use are closed."""
     started: list[Candidate] = []
 
-    def start(name: str, *, by_proxy: bool = False, kind: type[Candidate] = Candidate) -> Candidate:
+    def start(
+        name: str, *, by_proxy: bool = False, kind: type[Candidate] = Candidate, namespace: str = namespace
+    ) -> Candidate:
         started.append(kind(proxied if by_proxy else session, namespace, name))
         return started[-1]
 
@@ -188,6 +190,19 @@ async def test_a_lease_taken_without_an_answer_is_ours_all_the_same(contend: Con
     await until(lambda: candidate.leads, TIMING.duration)
 
 
+async def test_a_lease_older_than_it_was_is_taken_all_the_same(
+    contend: Contend, session: Session, namespace: str
+) -> None:
+    """After a restore of etcd with a bumped revision: what a replica knows of the Lease was never written there."""
+    metadata = {"namespace": namespace, "name": NAME}
+    await session.create(LEASES, {"metadata": metadata, "spec": {"holderIdentity": ""}})
+    later = await session.create(LEASES, {"metadata": {"namespace": namespace, "name": "later"}, "spec": {}})
+    candidate = contend("candidate")
+    version = later["metadata"]["resourceVersion"]
+    candidate.elector._reflector.put({"metadata": {**metadata, "resourceVersion": version}, "spec": {}})
+    await until(lambda: candidate.leads)
+
+
 async def test_labels_on_the_lease_disturb_nobody(contend: Contend, session: Session, namespace: str) -> None:
     leader = contend("leader")
     await until(lambda: leader.leads)
@@ -259,6 +274,36 @@ async def test_without_rights_it_waits_for_them(contend: Contend, proxy: Proxy) 
     proxy.inject("create", "leases", Refuse(403), times=3)
     patient = contend("patient", by_proxy=True)
     await until(lambda: patient.leads)
+
+
+async def test_without_the_namespace_of_its_lease_it_waits_and_says_so(
+    contend: Contend, proxy: Proxy, session: Session, namespace: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    missing = f"{namespace}-later"
+    patient = contend("patient", by_proxy=True, namespace=missing)
+    await asyncio.sleep(5 * TIMING.retry)
+    writes = [call for call in proxy.calls if call.writes]
+    assert 2 <= len(writes) <= 6, "once each retry period"
+    assert f'cannot write the Lease {missing}/{NAME}, tries again: namespaces "{missing}" not found' in caplog.text
+    await session.create(NAMESPACES, {"metadata": {"name": missing}})
+    await until(lambda: patient.leads)
+    await session.delete(NAMESPACES, ("", missing))
+
+
+async def test_a_leader_stopped_amid_a_renewal_gives_the_lease_up(
+    contend: Contend, proxy: Proxy, session: Session, namespace: str
+) -> None:
+    """The renewal is applied, but neither its answer nor the watch tells: the release names a version that is gone."""
+    leader = contend("leader", by_proxy=True)
+    await until(lambda: leader.leads)
+    proxy.inject("watch", "leases", HoldEvents(), times=None)
+    proxy.sever()
+    await until(lambda: sum(call.verb == "watch" for call in proxy.calls) == 2)
+    applied = Pause(applied=True)
+    proxy.inject("patch", "leases", applied)
+    await asyncio.wait_for(applied.reached.wait(), 10)
+    await leader.stop()
+    assert (await lease_of(session, namespace))["spec"]["holderIdentity"] == ""
 
 
 async def test_it_stands_still_while_a_renewal_hangs_and_stops_in_time(contend: Contend, proxy: Proxy) -> None:

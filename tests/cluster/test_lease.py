@@ -70,6 +70,13 @@ def test_a_holder_that_reads_another_name_or_none_stops() -> None:
     assert standing.observe(None, 101.0).leads_for(101.0) == 0
 
 
+def test_every_renewal_begins_while_its_holder_leads() -> None:
+    timing = Timing(15, 10.0, 8.3)
+    standing = Standing("a", timing).confirm(lease("a", 1), sent=100.0, now=100.0)
+    assert standing.renewal_in(100.0, 0.0) == pytest.approx(8.3)
+    assert standing.renewal_in(100.0, 1.0) < standing.leads_for(100.0)
+
+
 def test_a_lease_taken_by_a_request_whose_answer_was_lost_is_taken_again_at_once() -> None:
     standing = Standing("a", TIMING).observe(lease("a", 1), 100.0)
     assert standing.leads_for(100.0) == 0
@@ -78,9 +85,15 @@ def test_a_lease_taken_by_a_request_whose_answer_was_lost_is_taken_again_at_once
 
 @pytest.mark.parametrize(
     ("times", "said"),
-    [((15, 15.0, 2.0), "renew deadline"), ((15, 10.0, 10.0), "retry period"), ((15, 10.0, 0.0), "retry period")],
+    [
+        ((15, 15.0, 2.0), "renew deadline of 15 s must be under the lease duration"),
+        ((15, 10.0, 9.0), "renew deadline of 10 s must be over 1.2 times the retry period of 9 s"),
+        ((15, 10.0, 0.0), "retry period of 0 s must be over 0"),
+    ],
 )
-def test_times_by_which_two_could_write_are_refused(times: tuple[int, float, float], said: str) -> None:
+def test_times_by_which_two_could_write_or_none_would_lead_are_refused(
+    times: tuple[int, float, float], said: str
+) -> None:
     with pytest.raises(ValueError, match=said):
         Timing(*times)
 

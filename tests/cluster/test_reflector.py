@@ -414,6 +414,38 @@ async def test_a_restored_server_is_taken_over(
     assert "its data was restored" in caplog.text
 
 
+@pytest.mark.usefixtures("initial")
+async def test_a_server_restored_with_a_bumped_revision_is_taken_over(
+    proxied: Session, namespace: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """etcd restored with --bump-revision: lists are ahead of all that was seen, objects are as old as the backup."""
+    await create(proxied, namespace, *"abc")
+    lost = await hold(proxied, namespace, "c", "later")
+    async with reflected(proxied, namespace) as (reflector, _):
+        metadata = {"namespace": namespace, "name": "a", "resourceVersion": lost["metadata"]["resourceVersion"]}
+        reflector.store.put({"metadata": metadata, "spec": {"holderIdentity": "lost"}})
+        await asyncio.wait_for(reflector.synced.wait(), 10)
+        await agrees(reflector, proxied, namespace)
+    assert "its data was restored" in caplog.text
+
+
+async def test_a_deletion_amid_the_first_list_is_one(proxy: Proxy, proxied: Session, namespace: str) -> None:
+    def gone_at_once(event: JsonObject) -> list[JsonObject]:
+        if event["type"] != "BOOKMARK":
+            return [event]
+        version = event["object"]["metadata"]["resourceVersion"]
+        gone = {"metadata": {"namespace": namespace, "name": "gone", "resourceVersion": version}}
+        return [{"type": "ADDED", "object": gone}, {"type": "DELETED", "object": gone}, event]
+
+    proxy.inject("watch", "leases", EditEvents(gone_at_once), when=is_watch_list)
+    await create(proxied, namespace, *"ab")
+    async with reflected(proxied, namespace) as (reflector, _):
+        await asyncio.wait_for(reflector.synced.wait(), 10)
+        assert [name for _, name in reflector.store] == ["a", "b"]
+        await create(proxied, namespace, "gone")
+        await agrees(reflector, proxied, namespace)
+
+
 async def test_a_list_beside_the_watch_that_arrives_late_changes_nothing(
     proxy: Proxy, proxied: Session, namespace: str, caplog: pytest.LogCaptureFixture
 ) -> None:

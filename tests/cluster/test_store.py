@@ -103,6 +103,28 @@ def test_after_a_restore_the_older_history_is_taken_over() -> None:
     assert dict(cache.items()) == mirror.records == {KEY: ("restored", 7)}
 
 
+@pytest.mark.parametrize(
+    ("listed", "at", "another"),
+    [
+        ({KEY: 40}, 1_000, True),
+        ({KEY: 40}, 49, False),  # the list is older than the change, as lists beside a watch may be
+        ({KEY: 50}, 1_000, False),
+        ({KEY: 60}, 1_000, False),
+        ({}, 1_000, False),  # deleted since
+        ({("", "new"): 30}, 1_000, False),
+        ({("", "removed"): 54}, 54, False),
+        ({("", "removed"): 54}, 55, True),
+    ],
+)
+def test_an_object_older_than_it_was_proves_another_history(listed: dict[Key, int], at: int, another: bool) -> None:
+    """After a restore of etcd with a bumped revision lists are far ahead and objects have their versions of old."""
+    cache = store()
+    cache.observe("ADDED", obj("removed", 45))
+    cache.observe("MODIFIED", obj("a", 50, "lost"))
+    cache.remove(obj("removed", 55))
+    assert cache.contradicted(listed, at) is another
+
+
 def test_objects_without_a_record_are_absent() -> None:
     mirror = Mirror()
     cache = store(mirror, convert=lambda body: convert(body) if body["metadata"]["labels"]["value"] else None)
@@ -185,6 +207,8 @@ def test_any_order_of_news_ends_at_the_truth(steps: list[Step]) -> None:
         states.append(dict(state))
 
     def list_all() -> int:
+        versions = {key: int(body["metadata"]["resourceVersion"]) for key, body in state.items()}
+        assert not cache.contradicted(versions, len(history))
         cache.finish_list({cache.include(body) for body in state.values()}, len(history))
         return len(history)
 

@@ -135,6 +135,25 @@ async def test_two_that_depose_each_other_share_no_card_and_come_to_rest(world: 
     assert {world.status(key[1]).get("phase") for key in world.history.objects["TrainingJob"]} <= {"Running", "Pending"}
 
 
+async def test_a_supernode_whose_status_is_refused_holds_up_no_other(world: World) -> None:
+    """By an admission policy, say: its ledger cannot be taken over, so it gives no cards until it can be."""
+    refused, other = sorted(name for _, name in world.history.objects["SuperNode"])
+    operator = await world.replica()
+    operator.proxy.inject("patch", "supernodes/status", Refuse(422), times=None, when=lambda call: call.name == refused)
+    operator.start(elect=once)
+    await operator.ready()
+    for number in range(2):  # more than one supernode's nodes together
+        await world.submit(f"job-{number}", replicas=10, cards=4)
+    await world.wait("one runs", lambda: any(world.status(f"job-{n}").get("phase") == "Running" for n in range(2)))
+    assert {name for name, entries in world.ledgers().items() if entries} == {other}
+    assert operator.leader.state.troubles.keys() == {refused}
+    operator.proxy.heal()
+    for number in range(2):
+        await world.running(f"job-{number}", 90)
+    assert not operator.leader.state.troubles
+    await world.settled(within=60)
+
+
 async def test_a_swap_that_arrives_after_a_take_over_changes_nothing(world: World) -> None:
     first = await world.replica()
     late = Pause()

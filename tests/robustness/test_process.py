@@ -24,6 +24,8 @@ pytestmark = pytest.mark.cluster
     "fault",
     [
         pytest.param(WatchError(500, after_events=3), id="watch error 500"),
+        pytest.param(WatchError(500), id="watch error 500 at once"),
+        pytest.param(Refuse(401), id="401"),
         pytest.param(WatchError(410, after_events=3), id="watch error 410", marks=pytest.mark.nightly),
         pytest.param(CutWatch(after_events=3), id="cut amid a line", marks=pytest.mark.nightly),
         pytest.param(Refuse(500), id="500", marks=pytest.mark.nightly),

@@ -17,13 +17,14 @@ class Settings:
     """How one operator process runs.
 
     ``kubeconfig`` is ``None`` to use $KUBECONFIG, the pod's service account or the default file, in this order.
-    ``host`` and ``port`` are where metrics and probes are served. ``log_format`` is ``text`` or ``json``.
+    ``host`` and ``port`` are where metrics and probes are served; ``None``: at every address, of IPv4 and of IPv6.
+    ``log_format`` is ``text`` or ``json``.
     Of all operators with the same ``lease_namespace`` (``None``: that of the credentials) and ``lease_name`` one leads;
     ``identity`` names this process among them.
     """
 
     kubeconfig: Path | None = None
-    host: str = "0.0.0.0"
+    host: str | None = None
     port: int = 8080
     log_format: str = "text"
     log_level: str = "INFO"
@@ -45,7 +46,7 @@ def parse_settings(argv: Sequence[str] | None = None) -> Settings:
     parser.add_argument(
         "--kubeconfig", type=Path, default=_env("KUBECONFIG"), help="file with the cluster's credentials"
     )
-    parser.add_argument("--host", default=_env("HOST", defaults.host), help="address of metrics and probes")
+    parser.add_argument("--host", default=_env("HOST"), help="address of metrics and probes (default: all of them)")
     parser.add_argument("--port", type=int, default=_env("PORT", str(defaults.port)), help="port of metrics and probes")
     parser.add_argument("--log-format", choices=("text", "json"), default=_env("LOG_FORMAT", defaults.log_format))
     parser.add_argument("--log-level", type=str.upper, choices=_LEVELS, default=_env("LOG_LEVEL", defaults.log_level))

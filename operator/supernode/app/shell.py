@@ -18,6 +18,8 @@ from supernode.cluster.elector import Elector
 from supernode.cluster.session import Session
 from supernode.control.engine import Engine
 
+_LOGIN_AGAIN_SECONDS = 2.0
+
 _log = logging.getLogger(__name__)
 
 
@@ -69,6 +71,7 @@ class Shell:
     def _registry(self, session: Session, engine: Engine, elector: Elector) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()
         tasks: list[asyncio.Task[None]] = []
+        logins = itertools.count()
 
         @kopf.on.startup(registry=registry)
         async def start(**_: Any) -> None:
@@ -78,6 +81,8 @@ class Shell:
 
         @kopf.on.login(registry=registry)
         async def login(**_: Any) -> kopf.AiohttpSession:
+            if next(logins):  # a 401 makes it log in again at once
+                await asyncio.sleep(_LOGIN_AGAIN_SECONDS)
             return kopf.AiohttpSession(server=session.server, aiohttp_session=await session.lend())
 
         @kopf.on.cleanup(registry=registry)
@@ -99,5 +104,6 @@ def _kopf_settings() -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False  # the engine posts Events itself, aggregated
     settings.networking.error_backoffs = _Backoffs()
+    settings.scanning.disabled = True  # nothing needs its watch of definitions, an error in which ends the process
     settings.process.ultimate_exiting_timeout = 20
     return settings

@@ -6,6 +6,8 @@ because the API server is away: restarting the operator would not bring it back.
 """
 
 import asyncio
+import math
+import time
 
 from aiohttp import web
 from prometheus_client.exposition import choose_encoder
@@ -13,6 +15,9 @@ from prometheus_client.exposition import choose_encoder
 from supernode.app.metrics import Metrics
 from supernode.cluster.elector import Elector
 from supernode.control.engine import Engine
+
+_SHARED_SECONDS = 1.0
+"""Up to this age a text of metrics is served again, to those who ask in the same format."""
 
 
 class Web:
@@ -22,6 +27,9 @@ class Web:
         self._engine = engine
         self._elector = elector
         self._metrics = metrics
+        self._encoding = asyncio.Lock()
+        self._encoded = ("", b"")
+        self._encoded_at = -math.inf
         application = web.Application()
         application.add_routes(
             [
@@ -32,8 +40,8 @@ class Web:
         )
         self._runner = web.AppRunner(application, access_log=None, handle_signals=False)
 
-    async def open(self, host: str, port: int) -> None:
-        """Listen; raises OSError when the port is taken."""
+    async def open(self, host: str | None, port: int) -> None:
+        """Listen, at every address where `host` is None; raises OSError when the port is taken."""
         await self._runner.setup()
         await web.TCPSite(self._runner, host, port).start()
 
@@ -43,8 +51,13 @@ class Web:
 
     async def _serve_metrics(self, request: web.Request) -> web.Response:
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-        # In a thread: hundreds of supernodes make thousands of samples, and the loop has watches to serve.
-        body = await asyncio.to_thread(encode, self._metrics.registry)
+        async with self._encoding:
+            if self._encoded[0] != content_type or time.monotonic() - self._encoded_at >= _SHARED_SECONDS:
+                # In a thread: hundreds of supernodes make thousands of samples, and the loop has watches to serve. In
+                # one at a time: who renews the credentials needs a thread too.
+                self._encoded = (content_type, await asyncio.to_thread(encode, self._metrics.registry))
+                self._encoded_at = time.monotonic()
+            body = self._encoded[1]
         return web.Response(body=body, headers={"Content-Type": content_type})
 
     async def _serve_health(self, _request: web.Request) -> web.Response:

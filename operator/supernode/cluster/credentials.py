@@ -37,12 +37,12 @@ class Credentials:
         self._load = load
         self._configuration = load()
         self._read_at = time.monotonic()
-        self._lock = asyncio.Lock()
+        self._renewal: asyncio.Task[None] | None = None
         self._header: str | None = self._configuration.get_api_key_with_prefix("BearerToken")
         self._certificate = (self._configuration.cert_file, self._configuration.key_file)
         self.namespace = namespace
         self.server: str = self._configuration.host.rstrip("/")
-        self.proxy: str | None = self._configuration.proxy
+        self.proxy = _proxy_of(self._configuration)
         self.server_hostname: str | None = self._configuration.tls_server_name
         self.ssl = self._ssl_context()
 
@@ -76,15 +76,17 @@ class Credentials:
         return {"Authorization": self._header} if self._header else {}
 
     async def _renew(self, read: Callable[[], None]) -> None:
-        seen = self._read_at
-        async with self._lock:
-            if self._read_at != seen:
-                return
-            try:
-                await asyncio.to_thread(read)
-            except Exception as error:  # a plug-in may raise anything; the server judges the credentials we still have
-                log.warning("cannot renew the credentials for %s, keeping the present ones: %s", self.server, error)
-            self._read_at = time.monotonic()
+        """Wait for one renewal, also if it is under way already; it goes on when who waits for it gives up."""
+        if self._renewal is None or self._renewal.done():
+            self._renewal = asyncio.create_task(self._renewed(read))
+        await asyncio.shield(self._renewal)
+
+    async def _renewed(self, read: Callable[[], None]) -> None:
+        try:
+            await asyncio.to_thread(read)
+        except Exception as error:  # a plug-in may raise anything; the server judges the credentials we still have
+            log.warning("cannot renew the credentials for %s, keeping the present ones: %s", self.server, error)
+        self._read_at = time.monotonic()
 
     def _refresh(self) -> None:
         self._header = self._configuration.get_api_key_with_prefix("BearerToken")
@@ -96,6 +98,23 @@ class Credentials:
     def _reload(self) -> None:
         self._configuration = self._load()
         self._refresh()
+
+
+def _proxy_of(configuration: Any) -> str | None:
+    """The proxy on the way to the server, None for none; raises NoCluster for one of a kind that cannot be used."""
+    from kubernetes.client.rest import should_bypass_proxies
+
+    proxy: str | None = configuration.proxy
+    if not proxy or should_bypass_proxies(configuration.host, configuration.no_proxy or ""):
+        return None
+    if not proxy.lower().startswith(("http://", "https://")):
+        # The rest of the URL is not told: it may hold a password.
+        scheme = f"{proxy.partition('://')[0]}://" if "://" in proxy else "a URL without a scheme"
+        raise NoCluster(
+            f"cannot use the proxy configured for {configuration.host}: {scheme} is not supported; "
+            "give an http:// or https:// proxy, or name the server in NO_PROXY"
+        )
+    return proxy
 
 
 def from_kubeconfig(path: Path | None = None, context: str | None = None) -> Credentials:

@@ -117,11 +117,12 @@ class Elector:
             else:
                 patch = {"metadata": {"resourceVersion": old.version}, "spec": spec}
                 answer = await session.merge_patch(LEASES, self.key, patch)
-        except (AlreadyExists, Conflict, NotFound):
-            await self._look()
-            return False
         except ApiError as problem:
-            log.warning("cannot write the Lease %s, tries again: %s", "/".join(self.key), problem)
+            missing = old is None and isinstance(problem, NotFound)  # its namespace
+            if isinstance(problem, AlreadyExists | Conflict | NotFound) and not missing:
+                await self._look()
+            else:
+                log.warning("cannot write the Lease %s, tries again: %s", "/".join(self.key), problem)
             return False
         if holder:
             self._standing = self._standing.confirm(Lease.of(answer), sent, clock())
@@ -167,9 +168,11 @@ class Elector:
         return by_itself
 
     async def _release(self) -> None:
+        """Give the Lease up; once more if a renewal that was under way, and is not heard of, came first."""
         with suppress(TimeoutError):
             async with asyncio.timeout(RELEASE_SECONDS):
-                await self._write("")
+                if not await self._write("") and self.lease is not None and self.lease.holder == self.identity:
+                    await self._write("")
 
     # Waiting.
 

@@ -15,12 +15,16 @@ from dataclasses import dataclass, replace
 
 from supernode.cluster.resources import JsonObject, Key, key_of
 
+_LATEST_RENEWAL = 1.2
+"""Up to how many retry periods after the last renewal the next one begins: jitter, so that replicas spread."""
+
 
 @dataclass(frozen=True, slots=True)
 class Timing:
     """How long a Lease lasts, for how long its holder trusts the last renewal, how often it renews; in seconds.
 
-    Raises ValueError, naming the field, when a holder could still write after others may lead.
+    Raises ValueError, naming the field, when a holder could still write after others may lead, or would stop leading
+    before it renews.
     """
 
     duration: int = 15
@@ -28,10 +32,17 @@ class Timing:
     retry: float = 2.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.retry < self.renew_deadline:
-            raise ValueError(f"the retry period of {self.retry:g} s must be over 0 and under the renew deadline")
+        if not self.retry > 0:
+            raise ValueError(f"the retry period of {self.retry:g} s must be over 0")
+        if not self.renew_deadline > _LATEST_RENEWAL * self.retry:
+            raise ValueError(
+                f"the renew deadline of {self.renew_deadline:g} s must be over {_LATEST_RENEWAL:g} times the retry "
+                f"period of {self.retry:g} s, as a renewal may be that late"
+            )
         if not self.renew_deadline < self.duration:
-            raise ValueError(f"the renew deadline of {self.renew_deadline:g} s must be under the lease duration")
+            raise ValueError(
+                f"the renew deadline of {self.renew_deadline:g} s must be under the lease duration of {self.duration} s"
+            )
 
     @property
     def writes_end(self) -> float:
@@ -111,7 +122,7 @@ class Standing:
     def renewal_in(self, now: float, jitter: float) -> float:
         """Seconds until the next renewal, for a holder; ``jitter`` from 0 to 1 delays it by up to a fifth."""
         assert self.sent is not None
-        return self.sent + self.timing.retry * (1 + jitter / 5) - now
+        return self.sent + self.timing.retry * (1 + jitter * (_LATEST_RENEWAL - 1)) - now
 
     def write_seconds(self, now: float) -> float:
         """Seconds within which a write sent now must have ended; 0 when none may be sent."""

@@ -1,7 +1,7 @@
 """Keeps a store equal to what the API server holds, whatever the server, the network or a proxy in between does.
 
     list ─────────► watch ──────► watch ──────► ...        a watch that ends or breaks is resumed where it was
-      ▲               │ 410, or the server's history was rewound
+      ▲               │ 410, or the server's history is another one
       └───────────────┘
 
 The list is a WatchList where the server has it (beta since Kubernetes 1.32), else pages. It replaces: what it does not
@@ -14,7 +14,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Generic, Never, TypeVar
 
@@ -34,7 +34,7 @@ from supernode.cluster.errors import (
     Unavailable,
     error_from_status,
 )
-from supernode.cluster.resources import JsonObject, Key, Resource
+from supernode.cluster.resources import JsonObject, Key, Resource, key_of
 from supernode.cluster.session import Session
 from supernode.cluster.store import Convert, Index, OnChange, Store, version_of
 
@@ -172,7 +172,8 @@ class Reflector(Generic[T]):
                 raise
             self.last_activity = time.monotonic()
             revision, token = version_of(page), page["metadata"].get("continue")
-            if revision < asked_at:
+            listed = {key_of(obj): version_of(obj) for obj in page["items"] or ()}
+            if revision < asked_at or self.store.contradicted(listed, revision):
                 self._rewound(revision)
                 asked_at = 0
             seen.update(self.store.include(obj, revision) for obj in page["items"] or ())
@@ -183,7 +184,7 @@ class Reflector(Generic[T]):
 
     async def _watch_from_list(self) -> None:
         """A WatchList, and the watch it turns into; raises Invalid or BadRequest where the server does not have it."""
-        seen: set[Key] = set()
+        seen: dict[Key, int] = {}
         query = {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan"}
         async with self._stream(query) as lines:
             async for line in lines:
@@ -199,17 +200,21 @@ class Reflector(Generic[T]):
             async for line in lines:
                 self._observe(*self._event(line))
 
-    def _include(self, kind: str, obj: JsonObject, seen: set[Key]) -> None:
-        """Take in one event of the initial phase of a WatchList."""
+    def _include(self, kind: str, obj: JsonObject, seen: dict[Key, int]) -> None:
+        """Take in one event of the initial phase of a WatchList, in which changes may be told already."""
+        if kind == "DELETED":
+            self.store.remove(obj)
+            seen.pop(key_of(obj), None)
+            return
         if kind != "BOOKMARK":
-            seen.add(self.store.include(obj))
+            seen[self.store.include(obj)] = version_of(obj)
             return
         if obj["metadata"].get("annotations", {}).get(INITIAL_EVENTS_END) != "true":
             raise BadRequest("the server does not mark the end of initial events")
         revision = version_of(obj)
-        if revision < self.store.revision:
+        if revision < self.store.revision or self.store.contradicted(seen, revision):
             self._rewound(revision)
-            raise Gone("the server's history was rewound")
+            raise Gone("the server's history is another one")
         self._finish_list(seen, revision)
 
     def _event(self, line: bytes) -> tuple[str, JsonObject]:
@@ -238,7 +243,7 @@ class Reflector(Generic[T]):
         given = {name: value for name, value in params.items() if value is not None}
         return self._session.stream(self.resource, self._namespace, params=given, idle_timeout=self._idle_timeout)
 
-    def _finish_list(self, seen: set[Key], revision: int) -> None:
+    def _finish_list(self, seen: Collection[Key], revision: int) -> None:
         self.store.finish_list(seen, revision)
         self._listed = True
         self.synced.set()
@@ -247,7 +252,8 @@ class Reflector(Generic[T]):
 
     def _rewound(self, revision: int) -> None:
         log.warning(
-            "%s: the server is at revision %d, behind %d seen before: its data was restored; taking over all of it",
+            "%s: what the server holds at revision %d contradicts what was seen until %d: its data was restored; "
+            "taking over all of it",
             self.resource,
             revision,
             self.store.revision,

@@ -22,7 +22,7 @@ from supernode.cluster import credentials as credentials_of
 from supernode.cluster.credentials import Credentials
 from supernode.cluster.errors import ApiError, Stalled, TooManyRequests, Unavailable
 from supernode.cluster.resources import JsonObject, Key, Resource, key_of
-from supernode.cluster.transport import CONNECT_SECONDS, Guard, Request, Transport, words_of
+from supernode.cluster.transport import Guard, Request, Transport, words_of
 from supernode.cluster.wire import lines, read_error
 
 FIELD_MANAGER = "supernode-operator"
@@ -69,10 +69,8 @@ class Session:
         return cls(credentials_of.find(kubeconfig, context), **options)
 
     async def lend(self) -> aiohttp.ClientSession:
-        """The connections, authenticated, for a framework that makes requests of its own with them."""
-        http = self._transport.http
-        http.headers.update(await self._transport.credentials.headers())
-        return http
+        """The connections, authenticated, for a framework that makes requests of its own; it may close what it got."""
+        return await self._transport.lend()
 
     @property
     def unretried(self) -> Session:
@@ -196,10 +194,9 @@ class Session:
         Raises ApiError when the watch is refused or breaks, Stalled after `idle_timeout` seconds without a byte.
         """
         request = Request("GET", resource.path(namespace), {"watch": "true", **params})
-        limits = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=idle_timeout)
         code = 0
         try:
-            async with await self._transport.open(request, limits) as response:
+            async with await self._transport.open(request, idle=idle_timeout) as response:
                 code = response.status
                 if code >= 400:
                     raise await read_error(response)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 import logging
-from collections.abc import Callable, Hashable, ItemsView, Iterable, Iterator, KeysView, Mapping
+from collections.abc import Callable, Collection, Hashable, ItemsView, Iterable, Iterator, KeysView, Mapping
 from typing import Generic, TypeVar
 
 from supernode.cluster.resources import JsonObject, Key, key_of
@@ -87,7 +87,9 @@ class Store(Generic[T]):
         return not self._gone(key, version) and self._set(key, version, obj)
 
     def remove(self, obj: JsonObject) -> bool:
-        """Take in the answer to a delete of ours that removed the object at once. False when it tells nothing new."""
+        """Take in a deletion told beside the watch: amid a list, or by the answer to a delete of ours that removed the
+        object at once. False when it tells nothing new.
+        """
         if not obj.get("metadata", {}).get("resourceVersion") or obj.get("kind") == "Status":
             return False
         return self._delete(key_of(obj), version_of(obj))
@@ -111,6 +113,14 @@ class Store(Generic[T]):
             self._set(key, version_of(obj), obj)
         return key
 
+    def contradicted(self, listed: Mapping[Key, int], revision: int) -> bool:
+        """Whether the versions in a list at `revision` prove that it is of another history than what was seen before.
+
+        In one history a list cannot show an object older than it was at or before the list's own revision. After a
+        restore of etcd with a bumped revision it does: lists have jumped ahead, objects have their versions of old.
+        """
+        return any(version < self._versions.get(key, 0) <= revision for key, version in listed.items())
+
     def passed(self, revision: int) -> None:
         """Everything up to `revision` has been seen."""
         if revision <= self.revision:
@@ -121,7 +131,7 @@ class Store(Generic[T]):
             if key not in self._records and self._versions.get(key) == version:
                 del self._versions[key]
 
-    def finish_list(self, seen: set[Key], revision: int) -> None:
+    def finish_list(self, seen: Collection[Key], revision: int) -> None:
         """A list at `revision` is complete and held the keys `seen`: whatever else is not newer has been deleted."""
         for key in [key for key in self._records if key not in seen]:
             self._delete(key, revision)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import aiohttp
 import orjson
@@ -16,7 +19,11 @@ from supernode.cluster.errors import Unavailable
 from supernode.cluster.resources import JsonObject
 from supernode.cluster.wire import read_error
 
+T = TypeVar("T")
+
 CONNECT_SECONDS = 10.0
+"""What a connection, and the credentials to be sent with it, may take."""
+
 _STREAM_BUFFER_BYTES = 1 << 18
 
 
@@ -56,7 +63,7 @@ class Transport:
 
     def __init__(self, credentials: Credentials, *, user_agent: str, connections: int) -> None:
         self.credentials = credentials
-        self._user_agent = user_agent
+        self._headers = {"User-Agent": user_agent, "Accept": "application/json", "Accept-Encoding": "identity"}
         self._connections = connections
         self._http: aiohttp.ClientSession | None = None
 
@@ -66,7 +73,7 @@ class Transport:
         if self._http is None:
             self._http = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=self._connections, ssl=self.credentials.ssl),
-                headers={"User-Agent": self._user_agent, "Accept": "application/json", "Accept-Encoding": "identity"},
+                headers=self._headers,
                 proxy=self.credentials.proxy,
                 read_bufsize=_STREAM_BUFFER_BYTES,
                 request_class=_GuardedRequest,
@@ -75,6 +82,12 @@ class Transport:
             # hide that the first was applied; a compare-and-swap must see Unavailable instead.
             self._http._retry_connection = False
         return self._http
+
+    async def lend(self) -> aiohttp.ClientSession:
+        """A session of its own over the same connections, with the present credentials; closing it leaves them open."""
+        headers = {**self._headers, **await self.credentials.headers()}
+        connector, proxy = self.http.connector, self.credentials.proxy
+        return aiohttp.ClientSession(connector=connector, connector_owner=False, headers=headers, proxy=proxy)
 
     async def close(self) -> None:
         """Close all connections; requests under way fail."""
@@ -87,10 +100,8 @@ class Transport:
 
         Raises ApiError. A connection error is Unavailable, with ``maybe_applied`` as it really is.
         """
-        left = max(deadline - time.monotonic(), 0.001)
-        limits = aiohttp.ClientTimeout(total=left, sock_connect=min(left, CONNECT_SECONDS))
         try:
-            async with await self.open(request, limits) as response:
+            async with await self.open(request, deadline=deadline) as response:
                 if response.status >= 400:
                     raise await read_error(response)
                 return response.status, orjson.loads(await response.read())
@@ -101,23 +112,49 @@ class Transport:
             message = f"{request.method} {request.path}: {words_of(error)}"
             raise Unavailable(message, maybe_applied=request.method != "GET") from error
 
-    async def open(self, request: Request, limits: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
-        """Send with the present credentials, and once more with newer ones if the server refuses them (401)."""
-        headers = await self.credentials.headers()
-        response = await self._once(request, headers, limits)
-        if response.status == 401 and await self.credentials.replaced(headers):
-            response.release()
-            response = await self._once(request, await self.credentials.headers(), limits)
-        return response
+    async def open(
+        self, request: Request, *, deadline: float = math.inf, idle: float | None = None
+    ) -> aiohttp.ClientResponse:
+        """Send with the present credentials, and once more with newer ones if the server refuses them (401).
+
+        The answer must be complete before `deadline`, and must not pause for `idle` seconds.
+        """
+        headers = await self._in_time(self.credentials.headers(), deadline)
+        response = await self._once(request, headers, deadline, idle)
+        if response.status != 401:
+            return response
+        try:
+            if not await self._in_time(self.credentials.replaced(headers), deadline):
+                return response
+            headers = await self._in_time(self.credentials.headers(), deadline)
+        except BaseException:
+            response.close()
+            raise
+        response.release()
+        return await self._once(request, headers, deadline, idle)
+
+    async def _in_time(self, credentials: Awaitable[T], deadline: float) -> T:
+        """What is asked of the credentials, which may wait for a file or a plug-in; raises Unavailable."""
+        left = min(_left(deadline), CONNECT_SECONDS)
+        try:
+            async with asyncio.timeout(left):
+                return await credentials
+        except TimeoutError as error:
+            message = f"the credentials for {self.credentials.server} were not renewed within {left:.1f} s"
+            raise Unavailable(message, maybe_applied=False) from error
 
     async def _once(
-        self, request: Request, headers: Mapping[str, str], limits: aiohttp.ClientTimeout
+        self, request: Request, headers: Mapping[str, str], deadline: float, idle: float | None
     ) -> aiohttp.ClientResponse:
-        self.http.headers.update(headers)  # kept by the pool, so that others who use it are authenticated too
+        left = _left(deadline)
         if request.guard is not None:
-            seconds = request.guard()
-            total = seconds if limits.total is None else min(limits.total, seconds)
-            limits = aiohttp.ClientTimeout(total=total, sock_connect=limits.sock_connect)
+            left = min(left, request.guard())
+        limits = aiohttp.ClientTimeout(
+            total=left if left < math.inf else None,
+            sock_connect=min(left, CONNECT_SECONDS),
+            sock_read=idle,
+            ceil_threshold=math.inf,  # else limits over 5 s end with a full second, after the Lease may have passed on
+        )
         asked = _guard.set(request.guard)
         try:
             return await self.http.request(
@@ -125,12 +162,17 @@ class Transport:
                 self.credentials.server + request.path,
                 params=request.params,
                 data=request.data,
-                headers={"Content-Type": request.content_type} if request.data else None,
+                headers={**headers, **({"Content-Type": request.content_type} if request.data else {})},
                 timeout=limits,
                 server_hostname=self.credentials.server_hostname,
             )
         finally:
             _guard.reset(asked)
+
+
+def _left(deadline: float) -> float:
+    """Seconds until `deadline`; a little when it has passed, as aiohttp takes 0 for no limit."""
+    return max(deadline - time.monotonic(), 0.001)
 
 
 def words_of(error: BaseException) -> str:

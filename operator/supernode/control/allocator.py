@@ -173,6 +173,7 @@ class Allocator:
                 _log.warning("ledger of %s was not swapped, tries again: %s", name, result)
                 await self._read_again(name)
             else:
+                self._state.written(name)
                 self._caches.supernodes.put(result)
         return lost
 

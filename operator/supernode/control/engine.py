@@ -65,18 +65,19 @@ class Engine:
         """Lead until cancelled, or until another operator is found to lead."""
         began = time.monotonic()
         writer = Writer(self._session)
-        term = await take_over(writer, self.caches)
+        taken = await take_over(writer, self.caches)
         leader = Leader(
             self._session,
             writer,
             self.caches,
             self._observer,
             identity=self._identity,
-            term=term,
+            term=taken.term,
             patience=self._patience,
         )
+        leader.state.leave_out(taken.refused)
         self.caches.listener = self.leader = leader
-        _log.info("term %d begins, %.2f s after being elected", term, time.monotonic() - began)
+        _log.info("term %d begins, %.2f s after being elected", taken.term, time.monotonic() - began)
         try:
             await leader.run()
         except* Deposed as deposed:

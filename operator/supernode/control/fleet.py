@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 
+from supernode.api.conditions import Reason
 from supernode.api.profile import SuperNodeProfile
 from supernode.control.caches import Caches
 from supernode.control.devices import DeviceState, counted
@@ -45,6 +46,7 @@ class FleetState:
         self.ledgers = Ledgers()
         self.profiles: dict[str, Profile] = {}
         self.troubles: dict[str, Trouble] = {}
+        self._refused: dict[str, Trouble] = {}
         self.conflicts: dict[str, str] = {}
         self.discovery: Discovery = discover((), (), ())
         self.fleet = Fleet()
@@ -134,6 +136,16 @@ class FleetState:
         if self._specs.get(name) != before or name not in self.ledgers:
             self._rediscover = True
         self._dirty.add(name)
+
+    def leave_out(self, refused: Mapping[str, str]) -> None:
+        """Give no cards of supernodes whose status is refused with these words, until it is written."""
+        for name, words in refused.items():
+            self._refused[name] = Trouble(Reason.INVALID_SPEC, f"the API server takes no write of its status: {words}")
+
+    def written(self, name: str) -> None:
+        """Note that a supernode's status was written by this leader."""
+        if self._refused.pop(name, None) is not None:
+            self._dirty.add(name)
 
     def booked_on(self, node: str) -> int:
         """The cards (bitmask) of a node that ledgers give to anyone."""
@@ -291,7 +303,7 @@ class FleetState:
             return None
         profile = self.profiles.get(found.profile)
         ledger = self.ledgers[name]
-        trouble = trouble_of(record, profile, ledger)
+        trouble = self._refused.get(name) or trouble_of(record, profile, ledger)
         if trouble is not None:
             self.troubles[name] = trouble
         else:

@@ -2,7 +2,8 @@
 
 1. It writes the number of its term, higher than any before, into the status of every SuperNode. Each of these swaps
    names the version it was decided on, so from then on no swap of an earlier leader can succeed, however late it
-   arrives; and the answers are the ledgers as the last leader left them.
+   arrives; and the answers are the ledgers as the last leader left them. A SuperNode whose status is refused again and
+   again, as by an admission policy, holds up no other: it gives no cards until its status can be written.
 2. It reads every cache anew. A standby's watch may have been silent for a minute without its knowing: a group or a
    node that a ledger names and the cache does not would look as if it were gone.
 """
@@ -10,19 +11,24 @@
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Iterable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 
 from supernode.api.errors import SupernodeError
 from supernode.api.supernode import SuperNode
 from supernode.cluster import resources
 from supernode.cluster.backoff import Backoff
-from supernode.cluster.errors import ApiError
+from supernode.cluster.errors import ApiError, BadRequest, Forbidden, Invalid
 from supernode.cluster.reflector import Reflector
 from supernode.cluster.writer import Writer
 from supernode.control.caches import Caches
 from supernode.control.records import Custom, Key
 from supernode.control.supernodes import Ledger
 from supernode.control.writes import status_patch
+
+_REFUSALS = 5
+"""So often a ledger is refused, within a second or so, before a term begins without it."""
 
 _log = logging.getLogger(__name__)
 
@@ -38,19 +44,27 @@ def check_term(term: int, ledgers: Iterable[Ledger]) -> None:
         raise Deposed(f"this operator's term {term} is over: another one took the ledgers in term {latest}")
 
 
-async def take_over(writer: Writer, caches: Caches) -> int:
-    """Take every ledger and read every cache anew; the number of the term that begins. Tries until it succeeds."""
+@dataclass(frozen=True, slots=True)
+class TakeOver:
+    """The number of the term that begins, and the supernodes whose ledgers could not be taken, with the reason."""
+
+    term: int
+    refused: Mapping[str, str] = field(default_factory=dict)
+
+
+async def take_over(writer: Writer, caches: Caches) -> TakeOver:
+    """Take every ledger that can be taken and read every cache anew. Tries until it succeeds."""
     await _repeated("SuperNodes", caches.supernodes.read_again)
-    term = await _take_ledgers(writer, caches.supernodes)
+    taken = await _take_ledgers(writer, caches.supernodes)
     others = [reflector for reflector in caches.filled() if reflector is not caches.supernodes]
     await asyncio.gather(*(_repeated(reflector.resource.kind, reflector.read_again) for reflector in others))
-    return term
+    return taken
 
 
-async def _take_ledgers(writer: Writer, supernodes: Reflector[Custom[SuperNode]]) -> int:
+async def _take_ledgers(writer: Writer, supernodes: Reflector[Custom[SuperNode]]) -> TakeOver:
     """Write a term into every ledger that is higher than all others, those of rivals doing the same included."""
     pauses = Backoff(0.05, 5.0, random.random)
-    term, ours = 0, set[Key]()
+    term, ours, refusals = 0, set[Key](), Counter[Key]()
     while others := [record for key, record in supernodes.store.items() if key not in ours]:
         latest = max(record.status.get("term", 0) for record in others)
         if latest >= term:
@@ -62,11 +76,21 @@ async def _take_ledgers(writer: Writer, supernodes: Reflector[Custom[SuperNode]]
             if not isinstance(result, ApiError):
                 supernodes.put(result)
                 ours.add(record.key)
-        if failed := [result for result in results if isinstance(result, ApiError)]:
-            _log.warning("%d ledgers are not taken over yet, tries again: %s", len(failed), failed[0])
+        if failed := {r.key: result for r, result in zip(others, results, strict=True) if isinstance(result, ApiError)}:
+            problem = next(iter(failed.values()))
+            refusals.update(key for key, result in failed.items() if _is_refusal(result))
+            if ours and all(refusals[key] >= _REFUSALS for key in failed):
+                _log.error("begins without %d ledgers, whose supernodes give no cards: %s", len(failed), problem)
+                return TakeOver(term, {name: str(result) for (_, name), result in failed.items()})
+            _log.warning("%d ledgers are not taken over yet, tries again: %s", len(failed), problem)
             await asyncio.sleep(pauses.delay())
             await _repeated("SuperNodes", supernodes.read_again)
-    return max(term, 1)
+    return TakeOver(max(term, 1))
+
+
+def _is_refusal(problem: ApiError) -> bool:
+    """Whether the server takes no such write of this object; trying again at once, or reading it, does not help."""
+    return isinstance(problem, BadRequest | Forbidden | Invalid)
 
 
 async def _repeated(what: str, read: Callable[[], Awaitable[None]]) -> None:

@@ -119,6 +119,7 @@ class Upkeep:
                 later.append(pause)
             else:
                 self._pauses.succeeded(name)
+                self._state.written(name)
                 self._caches.supernodes.put(result)
         return min(later, default=None)
 
