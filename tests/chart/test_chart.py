@@ -123,6 +123,7 @@ def test_a_monitor_without_its_service_is_refused(render):
         {"leaseDuration": 10},
         {"retryPeriod": 10},
         {"leaseDuration": 10, "renewDeadline": 9.5, "retryPeriod": 9.6},
+        {"leaseDuration": 15, "renewDeadline": 10, "retryPeriod": 9},
     ],
 )
 def test_lease_times_that_the_program_refuses_are_refused(render, times):
@@ -130,11 +131,11 @@ def test_lease_times_that_the_program_refuses_are_refused(render, times):
     names = {"lease-duration": "leaseDuration", "renew-deadline": "renewDeadline", "retry-period": "retryPeriod"}
     with pytest.raises(SystemExit):
         parse_settings([f"--{option}={values[name]}" for option, name in names.items()])
-    with pytest.raises(helm.HelmRenderError, match=r"retryPeriod \(.*\) must be under renewDeadline \(.*leaseDuration"):
+    with pytest.raises(helm.HelmRenderError, match=r"renewDeadline \(.*\) must be over 1.2 times retryPeriod \(.*under leaseDuration"):
         render({"operator": times})
 
 
-@pytest.mark.parametrize("times", [{}, {"leaseDuration": 11}, {"retryPeriod": 9.9}, {"leaseDuration": 100}])
+@pytest.mark.parametrize("times", [{}, {"leaseDuration": 11}, {"retryPeriod": 8.3}, {"leaseDuration": 100}])
 def test_lease_times_that_the_program_takes_are_taken(render, times):
     deployment = render({"operator": times})["Deployment", "supernode-operator"]
     parse_settings(deployment["spec"]["template"]["spec"]["containers"][0]["args"])
