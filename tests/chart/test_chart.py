@@ -131,7 +131,9 @@ def test_lease_times_that_the_program_refuses_are_refused(render, times):
     names = {"lease-duration": "leaseDuration", "renew-deadline": "renewDeadline", "retry-period": "retryPeriod"}
     with pytest.raises(SystemExit):
         parse_settings([f"--{option}={values[name]}" for option, name in names.items()])
-    with pytest.raises(helm.HelmRenderError, match=r"renewDeadline \(.*\) must be over 1.2 times retryPeriod \(.*under leaseDuration"):
+    with pytest.raises(
+        helm.HelmRenderError, match=r"renewDeadline \(.*\) must be over 1.2 times retryPeriod \(.*under leaseDuration"
+    ):
         render({"operator": times})
 
 
