@@ -122,6 +122,7 @@ def test_once_the_held_nodes_are_free_the_request_fits(data: st.DataObject) -> N
     found = hold(fleet, request)
     assume(found is not None)
     assert found is not None
+    assert found.fits(fleet, request)
     busy, views = 0, []
     for name, names in found.nodes.items():
         cards = {node: fleet.supernodes[name].node(node).all_cards for node in names}
@@ -130,6 +131,24 @@ def test_once_the_held_nodes_are_free_the_request_fits(data: st.DataObject) -> N
     freed = fleet.replace(*views)
     assert found.missing == busy
     assert isinstance(plan(freed, request), Placement)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "fits"),
+    [
+        (view("a", *[FULL] * 4), view("a", *[FULL] * 4), True),
+        (view("a", *[FULL] * 4), view("a", *[0] * 4, ill=(1,)), False),
+        (view("a", *[FULL] * 4), view("a", *[0] * 3), False),
+        (view("a", *[FULL] * 4), view("a", *[FULL] * 4).holding(["a-2"]), False),
+        (view("a", *[FULL] * 4), view("b", *[0] * 4), False),
+        (view("a", *[FULL] * 7, 0, reserve=1), view("a", *[FULL] * 4, 0, FULL, FULL, FULL, reserve=1), True),
+        (view("a", *[FULL] * 7, 0, reserve=1), view("a", *[FULL] * 8, reserve=1), False),
+    ],
+)
+def test_a_request_fits_its_hold_while_cards_and_reserve_are_there(
+    before: SuperNodeView, after: SuperNodeView, fits: bool
+) -> None:
+    assert held(Fleet([before]), RACK).fits(Fleet([after]), RACK) == fits
 
 
 class Day:

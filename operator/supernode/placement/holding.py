@@ -43,6 +43,17 @@ class Hold:
         """How many nodes."""
         return sum(map(len, self.nodes.values()))
 
+    def fits(self, fleet: Fleet, request: Request) -> bool:
+        """Whether the request fits these nodes once nobody uses them, with the reserve that is free beside them."""
+        views = []
+        for name, nodes in self.nodes.items():
+            view = fleet.supernodes.get(name)
+            if view is None or not nodes <= view.layout.index.keys():
+                return False
+            own = {view.layout.index[node] for node in nodes}
+            views.append(_opened(view, own, view.wholly_free - sum(view.nodes[at].wholly_free for at in own)))
+        return isinstance(plan(Fleet(views, fleet.profiles), request), Placement)
+
 
 @dataclass(frozen=True, slots=True)
 class _Drained:
