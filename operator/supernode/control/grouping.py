@@ -26,8 +26,8 @@ def profiles_for(job: TrainingJob, fleet: Fleet, profiles: Mapping[str, Profile]
     return {view.profile.name: view.profile for view in fleet.supernodes.values()} or profiles
 
 
-def request_for(name: str, spec: CardGroupSpec, *, required: str | None = None) -> Request:
-    """A claim as the planner takes it; ``required`` overrides the level it must lie in."""
+def request_for(name: str, spec: CardGroupSpec) -> Request:
+    """A claim as the planner takes it, whatever it prefers."""
     topology = spec.topology or Topology()
     return Request(
         name=name,
@@ -35,7 +35,7 @@ def request_for(name: str, spec: CardGroupSpec, *, required: str | None = None) 
         cards_per_member=spec.cards_per_member,
         profile=spec.profile,
         precision=spec.precision,
-        required=required or topology.required,
+        required=topology.required,
         blocks=tuple(PlacementBlock(block.level, block.members) for block in topology.blocks),
         max_span=dict(topology.max_span),
         spares=Spares(topology.spares.members, topology.spares.within) if topology.spares else None,
