@@ -1,4 +1,4 @@
-"""Fleets of about 100 000 cards: many supernodes of 48 nodes, and few of 1936."""
+"""Fleets of about 100 000 cards: many supernodes of 48 nodes, few of 1936, and plain servers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ def profile(name: str, racks: int, nodes: int, reserve: int = 0) -> Profile:
 
 T384 = profile("t384", 12, 4)
 T15488 = profile("t15488", 242, 8)
-SUPERNODES = {"t384": 260, "t15488": 6}
+SERVERS = Profile("servers", "example.com/card", (Level("node", CARDS, CARDS),), whole_nodes_across_nodes=True)
+SUPERNODES = {"t384": 260, "t15488": 6, "servers": 12_500}
 """How many supernodes of each profile come to about 100 000 cards."""
 
 
@@ -42,6 +43,8 @@ def half_full(shape: Profile, supernodes: int, rng: random.Random) -> Fleet:
 def _supernode(shape: Profile, index: int, rng: random.Random | None) -> SuperNodeView:
     name = f"sn-{index}"
     full = (1 << shape.cards_per_node) - 1
+    if not shape.above:
+        return SuperNodeView(name, shape, [Node(name, CARDS, full, _taken(rng))])
     rack, top = shape.above
     nodes = [
         Node(f"{name}-n{r * rack.fan_out + n:04d}", CARDS, full, _taken(rng), path=(name, f"{name}/r{r}"))

@@ -23,6 +23,7 @@ PAGE = 500
 JOBS = "/apis/supernode.io/v1alpha1/{}trainingjobs"
 GROUPS = "/apis/supernode.io/v1alpha1/{}cardgroups"
 SUPERNODES = "/apis/supernode.io/v1alpha1/supernodes"
+NODES = "/api/v1/nodes"
 PODS = "/api/v1/{}pods"
 
 

@@ -77,6 +77,15 @@ def own_profile(name: str, cards: int, racks: int, nodes: int) -> Shape:
 
 A3 = Shape("ascend-a3-384", "huawei.com/Ascend910", 16)
 A960 = Shape("ascend-960", "huawei.com/npu", 8)
+HGX = Shape("nvidia-hgx8", "nvidia.com/gpu", 8)
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How much to measure: in the quick form less, and what is measured against a floor so many times."""
+
+    quick: bool
+    times: int
 
 
 class Stage:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from bench.loadapi import Api
+from bench.loadapi import NODES, Api
 from bench.loadbed import NAMESPACE, Shape
 from supernode.api.profile import SuperNodeProfile
 from supernode.api.reading import parse
@@ -65,7 +65,7 @@ async def pods_of(work: Work, api: Api) -> list[Json]:
     model = parse(SuperNodeProfile, document)
     profile = Profile.from_spec(work.shape.profile, model.spec)
     selector = dict(model.spec.node_selector).items()
-    nodes = [n for n in await api.every("/api/v1/nodes") if selector <= n["metadata"]["labels"].items()]
+    nodes = [n for n in await api.every(NODES) if selector <= n["metadata"]["labels"].items()]
     places = [
         (node["metadata"]["name"], ((1 << work.cards) - 1) << start)
         for node in nodes

@@ -8,10 +8,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from bench.churn import meshes, restless_nodes
 from bench.figures import Figure
 from bench.load import BOUND_WITHIN, Table, carry, clean, pairs, say
-from bench.loadapi import GROUPS, JOBS, PODS, Api, connect, watch_pods, within
-from bench.loadbed import A3, A960, NAMESPACE, Shape, Stage, own_profile
+from bench.loadapi import GROUPS, JOBS, NODES, PODS, Api, connect, watch_pods, within
+from bench.loadbed import A3, A960, HGX, NAMESPACE, Extent, Shape, Stage, own_profile
 from bench.loadjobs import Work
 from testbed.errors import TestbedError
 
@@ -20,25 +21,11 @@ PEERS = own_profile("peers", cards=8, racks=3, nodes=16)
 
 WAITING = 5000
 REST_SECONDS = 30.0
-FOREIGN_PAUSE = 0.02
-"""Seconds between two pods of others that come."""
-
 STEPS = {1008: 21, 3024: 63, 6000: 125, 12528: 261}
 """Nodes of the growing fleet, and how many supernodes of 48 nodes they are."""
 
-OTHERS = "default"
-"""Namespace of pods that no job has."""
-
 Json = dict[str, Any]
 Load = Callable[[Stage, Api, str, "Extent"], Awaitable[list[Figure]]]
-
-
-@dataclass(frozen=True, slots=True)
-class Extent:
-    """How much to measure: in the quick form less, and what is measured against a floor so many times."""
-
-    quick: bool
-    times: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +43,7 @@ FLEETS = {
     "peers-1536": Fleet((PEERS,), (32,), (8,)),
     "peers-6240": Fleet((PEERS,), (130,), (8,)),
     "meshes": Fleet((A960,), (6,), (1,)),
+    "servers": Fleet((HGX,), (12500,), (500,)),
     "growing": Fleet((A3,), (0,), (0,)),
 }
 
@@ -121,7 +109,7 @@ async def _starts(stage: Stage, api: Api, name: str, times: int) -> list[tuple[s
 async def raw_list(api: Api) -> tuple[int, float]:
     """List nodes and pods side by side in pages of 500, decoded; how many objects, and seconds."""
     began = time.monotonic()
-    nodes, pods = await asyncio.gather(api.every("/api/v1/nodes"), api.every(within(PODS)))
+    nodes, pods = await asyncio.gather(api.every(NODES), api.every(within(PODS)))
     return len(nodes) + len(pods), time.monotonic() - began
 
 
@@ -151,7 +139,7 @@ async def arrivals(stage: Stage, api: Api, name: str, extent: Extent) -> list[Fi
 async def waiting(stage: Stage, api: Api, name: str, extent: Extent) -> list[Figure]:
     """A full fleet and thousands of groups that cannot fit: what waiting costs, and how fast a gap is used."""
     table, waiters = Table(name), 200 if extent.quick else WAITING
-    supernodes = await api.count("/api/v1/nodes") // 48
+    supernodes = await api.count(NODES) // 48
     await stage.start_operator()
     await stage.calm()
     full = Work(supernodes, 48, PEERS, 8, required="supernode", prefix="full")
@@ -212,7 +200,7 @@ async def _until_used(api: Api, times: int) -> list[float]:
 async def peers(stage: Stage, api: Api, name: str, extent: Extent) -> list[Figure]:
     """The shapes that other schedulers were measured with, in seconds from the first request to all bound."""
     table = Table(name)
-    nodes = await api.count("/api/v1/nodes")
+    nodes = await api.count(NODES)
     shapes = {
         "gang of 48 in one supernode": Work(1, 48, PEERS, 8, required="supernode"),
         "gang of 480": Work(1, 480, PEERS, 8),
@@ -231,51 +219,6 @@ async def peers(stage: Stage, api: Api, name: str, extent: Extent) -> list[Figur
         table.add(f"{what}: seconds to bound", took.bound)
     await stage.stop_operator()
     return table.figures
-
-
-async def meshes(stage: Stage, api: Api, name: str, extent: Extent) -> list[Figure]:
-    """Jobs of one node in supernodes of 1 936 nodes; then pods of others come and go on nodes beside them."""
-    table, work = Table(name), Work(100 if extent.quick else 600, 1, A960, 8)
-    await stage.start_operator()
-    await stage.lend_reserves(api)
-    took = await carry(stage, api, work)
-    took.tell(name, work)
-    table.add("jobs bound a second", work.jobs / took.bound)
-    table.add("loop lag p99, ms", took.lag_ms)
-    table.add("loop lag p99 without waits for a core, ms", took.busy_ms)
-    table.add("writes a minute, converged", took.quiet_writes)
-    others = await _foreign_pods(api, work.jobs // 2)
-    before, spent = await stage.metrics(), stage.seconds()["operator"]
-    for pod in others:
-        await api.request("POST", within(PODS, OTHERS), pod)
-        await asyncio.sleep(FOREIGN_PAUSE)
-    await stage.calm()
-    await api.delete_all(within(PODS, OTHERS))
-    await stage.calm()
-    after, spent = await stage.metrics(), stage.seconds()["operator"] - spent
-    lag, busy = after.lag_ms(before), after.busy_ms(before)
-    each = spent / len(others) * 1e3
-    say(f"{name}: pods of others: operator {each:.1f} ms each; lag p99 {lag:.0f} ms, {busy:.0f} its own")
-    table.add("operator, processor ms a pod of others", each)
-    table.add("pods of others: loop lag p99, ms", lag)
-    table.add("pods of others: loop lag p99 without waits for a core, ms", busy)
-    table.add("seconds to clean", await clean(api), "s")
-    await stage.stop_operator()
-    return table.figures
-
-
-async def _foreign_pods(api: Api, number: int) -> list[Json]:
-    """Pods that take a card each, bound by somebody else to nodes where nothing runs."""
-    used = {pod["spec"].get("nodeName") for pod in await api.every(within(PODS))}
-    names = [node["metadata"]["name"] for node in await api.every("/api/v1/nodes")]
-    container = {"name": "serve", "image": "example.com/serve:1", "resources": {"limits": {A960.resource: "1"}}}
-    return [
-        {
-            "metadata": {"name": f"other-{index}"},
-            "spec": {"nodeName": node, "terminationGracePeriodSeconds": 0, "containers": [container]},
-        }
-        for index, node in enumerate([name for name in names if name not in used][:number])
-    ]
 
 
 async def growth(stage: Stage, api: Api, name: str, extent: Extent) -> list[Figure]:
@@ -317,6 +260,8 @@ LOADS: dict[str, tuple[str, Load]] = {
     "peers-1536": ("peers-1536", peers),
     "peers-6240": ("peers-6240", peers),
     "meshes": ("meshes", meshes),
+    "nodes": ("large", restless_nodes),
+    "nodes-servers": ("servers", restless_nodes),
     "growth": ("growing", growth),
 }
 QUICK = ("start", "job-1000", "storm-200")

@@ -24,7 +24,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from bench.figures import Figure, percentile
-from bench.fleets import CARDS, SUPERNODES, T384, T15488, half_full
+from bench.fleets import CARDS, SERVERS, SUPERNODES, T384, T15488, half_full
 from supernode.placement import Block, Placement, Refusal, Request, plan
 from supernode.topology.fleet import Fleet, Member
 from supernode.topology.profile import Profile
@@ -178,27 +178,30 @@ def kept_megabytes(shape: Profile) -> float:
         tracemalloc.stop()
 
 
-def measure(shape: Profile, rounds: int) -> list[Figure]:
-    """The figures of one fleet."""
-    rng = random.Random(7)
-    churn = Churn(half_full(shape, SUPERNODES[shape.name], rng), 24_000)
+def measure_sizes(shape: Profile, churn: Churn, rounds: int, rng: random.Random) -> list[Figure]:
+    """The figures of one fleet by size of the group."""
     first, _ = timed(churn.fleet, request_of(64, 0))
-    figures = [
-        Figure(f"placement: {shape.name}: first decision after a start", first * 1000, "ms"),
-        Figure(f"placement: {shape.name}: kept between decisions", kept_megabytes(shape), "MB"),
-    ]
+    figures = [Figure(f"placement: {shape.name}: first decision after a start", first * 1000, "ms")]
     by_size = {size: times_of(churn, size, rounds, rng) for size in SIZES}
     for size, times in by_size.items():
         figures += _figures(f"{shape.name}: {size} cards", times)
         share = percentile(times, 0.99) * PODS_A_SECOND / max(1, size // CARDS)
         figures.append(Figure(f"placement: {shape.name}: {size} cards: share of creating its pods", share))
-    making = times_of_members(churn.fleet, SIZES[-1], rounds)
-    figures += _figures(f"{shape.name}: members of {SIZES[-1]} cards, made when asked for", making)
     small = [seconds for size, times in by_size.items() if size <= LARGE for seconds in times]
     large = [seconds for size, times in by_size.items() if size > LARGE for seconds in times]
     figures += _figures(f"{shape.name}: up to {LARGE} cards", small)
     figures += _figures(f"{shape.name}: over {LARGE} cards", large)
-    figures += _figures(f"{shape.name}: every size in turn", times_in_turn(churn, rounds // 4, rng))
+    return figures + _figures(f"{shape.name}: every size in turn", times_in_turn(churn, rounds // 4, rng))
+
+
+def measure(shape: Profile, rounds: int) -> list[Figure]:
+    """The figures of one fleet of supernodes with racks."""
+    rng = random.Random(7)
+    churn = Churn(half_full(shape, SUPERNODES[shape.name], rng), 24_000)
+    figures = measure_sizes(shape, churn, rounds, rng)
+    figures.append(Figure(f"placement: {shape.name}: kept between decisions", kept_megabytes(shape), "MB"))
+    making = times_of_members(churn.fleet, SIZES[-1], rounds)
+    figures += _figures(f"{shape.name}: members of {SIZES[-1]} cards, made when asked for", making)
     start = time.process_time()
     gc.collect()
     figures.append(
@@ -249,7 +252,11 @@ def growth_figures(found: dict[int, dict[int, float]]) -> list[Figure]:
 def run(*, quick: bool = False, number: int | None = None) -> list[Figure]:
     """number: decisions per size."""
     rounds = number or (25 if quick else 120)
-    return [figure for shape in (T384, T15488) for figure in measure(shape, rounds)]
+    figures = [figure for shape in (T384, T15488) for figure in measure(shape, rounds)]
+    rng = random.Random(7)
+    return figures + measure_sizes(
+        SERVERS, Churn(half_full(SERVERS, SUPERNODES[SERVERS.name], rng), 24_000), rounds, rng
+    )
 
 
 def run_growth(*, quick: bool = False, number: int | None = None) -> list[Figure]:

@@ -17,6 +17,10 @@ Cards = frozenset[int]
 NODE = "node"
 _UNKNOWN = re.compile(r"(|-\d+|4294967295|unknown|none)", re.IGNORECASE)
 _NODE_RUN = re.compile(r"(.*)\[(\d+)-(\d+)\](.*)")
+_OUT_OF_SERVICE = re.compile(
+    r"(node\.kubernetes\.io|node\.cloudprovider\.kubernetes\.io|karpenter\.sh)/|ToBeDeletedByClusterAutoscaler"
+)
+"""Keys of taints that no toleration opens a node with."""
 _FINISHED = ("Succeeded", "Failed")
 
 
@@ -118,6 +122,8 @@ class Profile:
     whole_nodes: bool
     reserve: int
     selector: Mapping[str, str]
+    tolerations: tuple[Json, ...]
+    """What pods on its nodes tolerate: the taint named like the resource, and what the spec says."""
     pinning: Mapping[str, Any]
     shapes: tuple[tuple[int, ...], ...]
     rings: bool
@@ -151,6 +157,10 @@ class Profile:
             whole_nodes=allocation.get("wholeNodesAcrossNodes", False),
             reserve=allocation.get("reserve", 0),
             selector=spec.get("nodeSelector", {}),
+            tolerations=(
+                {"key": spec["card"]["resource"], "operator": "Exists", "effect": "NoSchedule"},
+                *spec.get("tolerations", ()),
+            ),
             pinning=spec.get("pinning", {}),
             shapes=tuple(map(tuple, allocation.get("shapes", ()))),
             rings=any(level.get("fabric") in ("ring", "torus") for level in spec["levels"][at + 1 :]),
@@ -220,7 +230,9 @@ class Host:
         domains[NODE] = (name,)
         count = min(int(node["status"].get("capacity", {}).get(profile.resource, 0)), profile.node.cards)
         cells = {lv.name: cell(labels.get(lv.position, "").strip(), lv.grid) for lv in profile.outer if lv.position}
-        return cls(name, profile, supernode, domains, count, _healthy(node, profile, count), _open(node), cells)
+        return cls(
+            name, profile, supernode, domains, count, _healthy(node, profile, count), _open(node, profile), cells
+        )
 
 
 def _healthy(node: Json, profile: Profile, count: int) -> Cards:
@@ -230,11 +242,21 @@ def _healthy(node: Json, profile: Profile, count: int) -> Cards:
     return frozenset(left[: int(node["status"].get("allocatable", {}).get(profile.resource, 0))])
 
 
-def _open(node: Json) -> bool:
+def _open(node: Json, profile: Profile) -> bool:
     spec = node.get("spec", {})
     ready = any(c["type"] == "Ready" and c["status"] == "True" for c in node["status"].get("conditions", ()))
-    barred = any(taint["effect"] in ("NoSchedule", "NoExecute") for taint in spec.get("taints", ()))
+    barred = any(
+        taint["effect"] in ("NoSchedule", "NoExecute")
+        and (_OUT_OF_SERVICE.match(taint["key"]) or not any(_tolerates(t, taint) for t in profile.tolerations))
+        for taint in spec.get("taints", ())
+    )
     return ready and not barred and not spec.get("unschedulable", False)
+
+
+def _tolerates(toleration: Json, taint: Json) -> bool:
+    if toleration.get("operator") != "Exists" and toleration.get("value", "") != taint.get("value", ""):
+        return False
+    return all(toleration.get(part) in (None, taint[part]) for part in ("key", "effect"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,6 +116,39 @@ def test_a_monitor_without_its_service_is_refused(render):
         render({"metrics": {"service": {"enabled": False}, "serviceMonitor": {"enabled": True}}})
 
 
+@pytest.mark.parametrize(
+    "times",
+    [
+        {"leaseDuration": 5, "renewDeadline": 20},
+        {"leaseDuration": 10},
+        {"retryPeriod": 10},
+        {"leaseDuration": 10, "renewDeadline": 9.5, "retryPeriod": 9.6},
+    ],
+)
+def test_lease_times_that_the_program_refuses_are_refused(render, times):
+    values = yaml.safe_load((CHART / "values.yaml").read_text())["operator"] | times
+    names = {"lease-duration": "leaseDuration", "renew-deadline": "renewDeadline", "retry-period": "retryPeriod"}
+    with pytest.raises(SystemExit):
+        parse_settings([f"--{option}={values[name]}" for option, name in names.items()])
+    with pytest.raises(helm.HelmRenderError, match=r"retryPeriod \(.*\) must be under renewDeadline \(.*leaseDuration"):
+        render({"operator": times})
+
+
+@pytest.mark.parametrize("times", [{}, {"leaseDuration": 11}, {"retryPeriod": 9.9}, {"leaseDuration": 100}])
+def test_lease_times_that_the_program_takes_are_taken(render, times):
+    deployment = render({"operator": times})["Deployment", "supernode-operator"]
+    parse_settings(deployment["spec"]["template"]["spec"]["containers"][0]["args"])
+
+
+@pytest.mark.parametrize("length", [54, 55, 56, 63])
+def test_no_name_is_too_long(render, length):
+    name = "a" * 54 + "-" + "b" * 8
+    objects = render({"fullnameOverride": name[:length].rstrip("-"), "metrics": {"serviceMonitor": {"enabled": True}}})
+    for kind, found in objects:
+        assert len(found) <= 63 or kind in ("ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition"), found
+    assert ("Service", "a" * 54 + "-metrics") in objects
+
+
 def test_the_copies_in_the_chart_are_current():
     check = subprocess.run(
         [sys.executable, ROOT / "charts" / "sync.py", "--check"], capture_output=True, text=True, check=False

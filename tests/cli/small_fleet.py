@@ -45,6 +45,12 @@ def nodes(supernode: str = "a", count: int = 4) -> list[Json]:
     return [node(f"{supernode}-n{i}", supernode, str(i // 2)) for i in range(count)]
 
 
+def taints(*kubectl: str) -> Json:
+    """The spec of a Node with these taints, each `key=value:effect`."""
+    parts = [(*text.partition(":")[0].split("="), text.partition(":")[2]) for text in kubectl]
+    return {"taints": [{"key": key, "value": value, "effect": effect} for key, value, effect in parts]}
+
+
 def supernode(name: str = "a", *, ledger: list[str] | None = None, **spec: Any) -> Json:
     made: Json = {
         "apiVersion": "supernode.io/v1alpha1",

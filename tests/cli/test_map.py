@@ -58,6 +58,26 @@ def test_one_supernode_is_shown_node_by_node(run: Run, fleet: Path) -> None:
     ]
 
 
+def test_tainted_nodes_are_told_with_what_to_do(run: Run, tmp_path: Path) -> None:
+    a, b = small.nodes("a"), small.nodes("b")
+    for node in a[1:3]:
+        node["spec"] = small.taints("gpu=team-a:NoSchedule")
+    b[0]["spec"] = small.taints("example.com/card=present:NoSchedule", "mine=x:NoSchedule")
+    path = tmp_path / "fleet.yaml"
+    tolerations = [{"key": "mine", "operator": "Exists"}]
+    path.write_text(small.text(small.profile(tolerations=tolerations), *a, *b))
+    ran = run("map", "--fleet", path)
+    rows = {name: [cell.strip() for cell in _row(ran.out, name) if cell.strip()] for name in "ab"}
+    assert (rows["a"][4], rows["a"][-1]) == ("8", "Ready, 2 tainted")
+    assert (rows["b"][4], rows["b"][-1]) == ("16", "Ready")
+    says = (
+        "4 nodes of profile box, 2 tainted gpu=team-a:NoSchedule; "
+        "to use tainted nodes, add gpu=team-a:NoSchedule to tolerations of profile box"
+    )
+    assert f"a: {says}" in ran.out.replace("\n", " ")
+    assert says in run("map", "a", "--fleet", path).out.replace("\n", " ")
+
+
 def test_an_unknown_supernode_is_told(run: Run, fleet: Path) -> None:
     ran = run("map", "z", "--fleet", fleet)
     assert (ran.code, ran.err) == (1, "error: there is no supernode z; known are: a,b,c\n")

@@ -96,6 +96,28 @@ def test_a_job_is_turned_into_its_group_as_in_a_cluster(plan: Plan) -> None:
     assert result["spans"]["rack"] == 1, "eight cards of one tensor-parallel group share a rack"
 
 
+def asking(resource: str, **spec: Any) -> Json:
+    """A job of four cards whose template names a resource."""
+    job = small.job(cards=4, **spec)
+    job["spec"]["workers"]["template"]["spec"]["containers"][0]["resources"] = {"limits": {resource: 4}}
+    return job
+
+
+def test_a_job_goes_where_the_cards_are_that_its_template_names(plan: Plan) -> None:
+    other = small.node("b-n0", "b")
+    other["status"] |= {key: {"other.com/card": "4"} for key in ("capacity", "allocatable")}
+    profiles = [small.profile(), small.profile("other", card={"resource": "other.com/card"})]
+    fleet = [*profiles, *small.nodes("a"), other]
+    code, results = plan([asking(small.RESOURCE), asking("other.com/card")], fleet)
+    assert (code, [seats(result)[0][0] for result in results]) == (0, ["a-n0", "b-n0"])
+    code, [absent] = plan([asking("other.com/card")], [*profiles, *small.nodes("a")])
+    assert (code, absent["reason"]) == (3, "NoNodes")
+    assert "no supernode of a profile of other.com/card (other) has a node" in absent["message"]
+    code, [contrary] = plan([asking("other.com/card", profile="box")], fleet)
+    assert (code, contrary["reason"]) == (3, "InvalidSpec")
+    assert "names other.com/card, but the cards of profile box are example.com/card" in contrary["message"]
+
+
 @pytest.mark.parametrize(
     ("request_", "reason", "part"),
     [
@@ -103,6 +125,7 @@ def test_a_job_is_turned_into_its_group_as_in_a_cluster(plan: Plan) -> None:
         (small.job(cards=4, profile="nope"), "UnknownProfile", "nope"),
         (small.job(cards=4, precision="fp4"), "PrecisionUnavailable", "fp4"),
         (small.group(profile="nope"), "UnknownProfile", "box"),
+        (small.group(resource="nope.com/card"), "UnknownProfile", "example.com/card"),
         (small.group(precision="fp4"), "PrecisionUnavailable", "bf16"),
         (small.group(topology={"required": "row"}), "UnknownLevel", "rack"),
         (small.job(cards=12, topology={"blocks": [{"level": "rack", "members": 2}]}), "InvalidSpec", "divide"),
@@ -152,6 +175,37 @@ def test_pods_take_cards_once(plan: Plan) -> None:
 def test_finished_pods_hold_nothing(plan: Plan) -> None:
     pods = [small.pod(f"p{i}", f"a-n{i}", 4) | {"status": {"phase": "Succeeded"}} for i in range(4)]
     assert plan([small.group(members=4)], [*FLEET, *pods])[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("spec", "tolerations", "free"),
+    [
+        (small.taints("example.com/card=present:NoSchedule"), [], True),
+        (small.taints("example.com/card=present:NoExecute"), [], False),
+        (small.taints("gpu=team-a:NoSchedule"), [], False),
+        (small.taints("gpu=team-a:NoSchedule"), [{"key": "gpu", "value": "team-a", "effect": "NoSchedule"}], True),
+        (small.taints("gpu=team-a:NoSchedule"), [{"key": "gpu", "value": "team-b"}], False),
+        (small.taints("node.kubernetes.io/disk-pressure=:NoSchedule"), [{"operator": "Exists"}], False),
+        ({"unschedulable": True}, [{"operator": "Exists"}], False),
+    ],
+)
+def test_tainted_nodes_give_cards_where_the_profile_tolerates_it(
+    plan: Plan, spec: Json, tolerations: list[Json], free: bool
+) -> None:
+    nodes = [node | {"spec": spec} for node in small.nodes("a")]
+    code, [result] = plan([small.group()], [small.profile(tolerations=tolerations), *nodes])
+    assert (code == 0) == free
+    if not free and "gpu=team-a" in json.dumps(result):
+        assert "4 are tainted gpu=team-a:NoSchedule" in result["message"]
+        assert "add gpu=team-a:NoSchedule to tolerations of profile box" in result["message"]
+
+
+def test_tolerations_of_a_jobs_own_open_no_node(plan: Plan) -> None:
+    job = small.job(cards=4)
+    job["spec"]["workers"]["template"]["spec"]["tolerations"] = [{"operator": "Exists"}]
+    nodes = [node | {"spec": small.taints("gpu=team-a:NoSchedule")} for node in small.nodes("a")]
+    code, [result] = plan([job], [small.profile(), *nodes])
+    assert (code, result["reason"]) == (3, "InsufficientCards")
 
 
 def test_an_impossible_pod_holds_no_more_than_its_node(plan: Plan) -> None:

@@ -88,6 +88,15 @@ def grid(size: int) -> st.SearchStrategy[dict[str, Any]]:
 ENVIRONMENT = st.dictionaries(
     st.sampled_from(["A", "NCCL_IB_HCA", "a-b", "1A", "SUPERNODE_X", ""]), st.text(max_size=3), max_size=2
 )
+TOLERATIONS = st.lists(
+    maybe(
+        key=st.sampled_from(["a", "b.c/d", "node.kubernetes.io/not-ready", "karpenter.sh/disrupted", "a b", ""]),
+        operator=st.sampled_from(["Equal", "Exists"]),
+        value=st.sampled_from(["x", "", "x y"]),
+        effect=st.sampled_from(["NoSchedule", "NoExecute", "PreferNoSchedule", ""]),
+    ),
+    max_size=2,
+)
 DEVICES = st.fixed_dictionaries(
     {"driver": st.just("a.b"), "deviceClass": st.just("c")},
     optional={
@@ -131,6 +140,8 @@ def profiles(draw: st.DrawFn) -> dict[str, Any]:
         "pinning": draw(pinning),
         "environment": draw(ENVIRONMENT),
     }
+    if draw(st.integers(0, 3)) == 0:
+        spec["tolerations"] = draw(TOLERATIONS)
     return document("SuperNodeProfile", None, spec)
 
 
@@ -153,7 +164,11 @@ GROUPS = st.builds(
     lambda spec, topology, name: document("CardGroup", "default", spec | topology, name),
     st.fixed_dictionaries(
         {"members": st.sampled_from([0, 1, 2, 4, 12, 16])},
-        optional={"cardsPerMember": st.sampled_from([0, 1, 8, 1024])},
+        optional={
+            "cardsPerMember": st.sampled_from([0, 1, 8, 1024]),
+            "profile": st.just("p"),
+            "resource": st.sampled_from(["v.com/card", "card"]),
+        },
     ),
     maybe(topology=TOPOLOGY),
     st.sampled_from(["any", "a.b", "x" * 63, "x" * 64]),
@@ -180,7 +195,9 @@ SPLIT = maybe(
 @st.composite
 def jobs(draw: st.DrawFn) -> dict[str, Any]:
     """Jobs with one or two of the parts that rules are about."""
-    workers = draw(WORKERS) | {"template": {"spec": {"containers": draw(st.lists(CONTAINER, min_size=1, max_size=2))}}}
+    pod = draw(maybe(nodeName=st.sampled_from(["", "n1"]), hostNetwork=st.booleans()))
+    pod["containers"] = draw(st.lists(CONTAINER, min_size=1, max_size=2))
+    workers = draw(WORKERS) | {"template": {"spec": pod}}
     spec: dict[str, Any] = {"workers": workers}
     if "replicas" not in workers or draw(st.integers(0, 9)) == 0:
         spec["cards"] = draw(st.sampled_from([8, 12, 16]))

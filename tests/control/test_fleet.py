@@ -87,6 +87,7 @@ class Cluster:
         spec: Json = {"card": {"resource": CARD, "precisions": ["bf16"]}, "levels": levels}
         if labelled:
             spec["nodeSelector"] = {"kind": "p"}
+        self._profile = spec
         if claimed:
             devices = {"driver": DRIVER, "deviceClass": "card", "indexAttribute": f"{DRIVER}/index"}
             spec["pinning"] = {"mode": "dra", "devices": devices}
@@ -128,6 +129,11 @@ class Cluster:
         }
         meta = {"labels": labels, "annotations": {"supernode.io/unhealthy-cards": ill} if ill else {}}
         self.caches.nodes.put(self._object(name, "Node", metadata=meta, spec=spec, status=status))
+
+    def tolerate(self, keys: list[str]) -> None:
+        """The profile is written, with other tolerations."""
+        self._profile["tolerations"] = [{"key": key, "operator": "Exists"} for key in keys]
+        self.caches.profiles.put(self._object("p", "SuperNodeProfile", spec=dict(self._profile)))
 
     def node_goes(self, name: str) -> None:
         if self._remove(self.caches.nodes, "Node", name):
@@ -279,6 +285,14 @@ def _told_of(view: SuperNodeView) -> Json:
 
 
 _NODE = st.sampled_from(NODES)
+_TAINTS = st.lists(
+    st.builds(
+        lambda key, effect: {"key": key, "effect": effect},
+        st.sampled_from((CARD, "a", "b")),
+        st.sampled_from(("NoSchedule", "NoExecute")),
+    ),
+    max_size=2,
+)
 _SUPERNODE = st.sampled_from(SUPERNODES)
 _CARDS = st.sampled_from(("0", "1", "0-1", "2-3", "0-3"))
 _POD = st.sampled_from(("a", "b", "c", "d"))
@@ -318,7 +332,9 @@ _ACTIONS = (
         capacity=st.integers(2, 4),
         ill=st.sampled_from(("1", "0-1", "x")),
         unschedulable=st.booleans(),
+        taints=_TAINTS,
     ),
+    _action("tolerate", st.lists(st.sampled_from(("a", "b")), max_size=2, unique=True)),
     _action("node", _NODE, home=_SUPERNODE, rack=st.integers(0, 1)),
     _action("node_goes", _NODE),
     _action("refuse", _NODE),

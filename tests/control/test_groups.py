@@ -1,6 +1,11 @@
 """What groups need next, decided on real caches and a real snapshot; nothing here talks to a server."""
 
+import asyncio
+from collections.abc import Mapping, Sequence
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from test_fleet import SUPERNODES, Cluster, Json
 
 from supernode.control.groups import Draft, Groups
@@ -124,3 +129,37 @@ async def test_a_lost_rank_is_booked_where_its_pod_is_and_a_late_one_given_back(
     members = groups.members_of(("ml", "g"), "CardGroup-g")
     assert members is not None
     assert [member.node for member in members] == [f"sn-1-n{rank}" for rank in range(4)]
+
+
+_PLACES = st.lists(st.sampled_from((None, 0, 1, 2, 3)), min_size=4, max_size=4)
+"""For each of four ranks, the number of a node."""
+
+
+def _ranks(places: Sequence[int | None]) -> dict[int, int]:
+    """Of the ranks that are somewhere, one for each node."""
+    return {node: rank for rank, node in enumerate(places) if node is not None}
+
+
+@given(st.fixed_dictionaries(dict.fromkeys(SUPERNODES, _PLACES)), _PLACES, st.sampled_from((None, *SUPERNODES)))
+@settings(max_examples=100)
+def test_whatever_ledgers_pods_and_status_say_it_comes_to_rest_whole(
+    ledgers: Mapping[str, Sequence[int | None]], pods: Sequence[int | None], told: str | None
+) -> None:
+    async def come_to_rest() -> None:
+        allocation = Allocation()
+        cluster = allocation.cluster
+        cluster.ask("g", 4, status=_allocated(told) if told else {})
+        for supernode, places in ledgers.items():
+            runs = [f"{rank}@{supernode}-n{node}:0-3" for node, rank in _ranks(places).items()]
+            cluster.write(supernode, *([f"ml/g CardGroup-g {' '.join(runs)}"] if runs else []))
+        for node, rank in _ranks(pods).items():
+            cluster.pod(f"g-{rank}", f"sn-0-n{node}", 4, group="g", named="0-3", rank=rank)
+        passes = 0
+        while (draft := await allocation.decide()).touched:
+            cluster.carry_out(draft)
+            passes += 1
+            assert passes < 5
+        assert allocation.groups.members_of(("ml", "g"), "CardGroup-g") is not None
+        assert not any(ledger.doubled for ledger in cluster.state.ledgers.values())
+
+    asyncio.run(come_to_rest())

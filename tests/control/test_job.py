@@ -13,7 +13,7 @@ from supernode.control.conditions import find, is_true, timestamp
 from supernode.control.job import decide
 from supernode.control.jobview import OBSTACLE_INTERVAL, GroupView, JobView, Obstacle, Step
 from supernode.control.records import Custom, PodRecord
-from supernode.control.refusals import FORGIVEN
+from supernode.control.refusals import FORGIVEN, UNBOUND_SECONDS
 from supernode.topology.fleet import Member
 
 NOW = datetime(2026, 11, 1, 12, 0, 0, tzinfo=UTC)
@@ -98,8 +98,10 @@ def look(
     crowded: frozenset[str] = frozenset(),
     unfit: frozenset[int] = frozenset(),
     later: frozenset[int] = frozenset(),
+    stranded: tuple[PodRecord, ...] = (),
+    away: frozenset[str] = frozenset(),
 ) -> Step:
-    return decide(JobView(of, its_group, pods, has_service, obstacle, lost, now, crowded, unfit, later))
+    return decide(JobView(of, its_group, pods, has_service, obstacle, lost, now, crowded, unfit, later, stranded, away))
 
 
 def status_of(step: Step) -> dict[str, Any]:
@@ -245,6 +247,15 @@ def test_restarts_run_out() -> None:
     assert step.delete_pods == ()
 
 
+@pytest.mark.parametrize("pods", [[pod(0), pod(1)], [pod(0)]], ids=["healthy", "one is missing"])
+def test_only_another_failure_ends_a_job_whose_restarts_were_lowered(pods: list[PodRecord]) -> None:
+    lowered = job({"restarts": 3}, faultPolicy={"maxRestarts": 2})
+    step = look(lowered, group(MEMBERS), *pods)
+    assert status_of(step)["phase"] == ("Running" if len(pods) == 2 else "Starting")
+    failed = look(lowered, group(MEMBERS), pod(0), pod(1, "Failed", reason="Error"))
+    assert reason(failed, ConditionType.SUCCEEDED) == Reason.MAX_RESTARTS_EXCEEDED
+
+
 def test_success_needs_every_rank() -> None:
     assert status_of(look(job(), group(MEMBERS), pod(0, "Succeeded"), pod(1)))["phase"] == "Running"
     step = look(job(), group(MEMBERS), pod(0, "Succeeded"), pod(1, "Succeeded"))
@@ -257,6 +268,80 @@ def test_an_mpi_job_ends_with_its_first_rank() -> None:
     assert status_of(look(of, group(MEMBERS), pod(0), pod(1, "Succeeded")))["phase"] == "Running"
     step = look(of, group(MEMBERS), pod(0, "Succeeded"), pod(1))
     assert status_of(step)["phase"] == "Succeeded"
+
+
+def test_the_start_is_when_the_job_has_its_cards() -> None:
+    assert "startTime" not in status_of(look(job(), group()))
+    assert status_of(look(job(), group(MEMBERS)))["startTime"] == timestamp(NOW), "no pod is there yet"
+    before = timestamp(NOW - timedelta(seconds=90))
+    assert status_of(look(job({"startTime": before}), group(MEMBERS), pod(0)))["startTime"] == before
+    assert "startTime" not in status_of(look(job({"startTime": before}, suspend=True)))
+
+
+MPI = {"runtime": "mpi"}
+FOUR = tuple(Member(rank, "sn-0", f"n{rank}", 0xFFFF, {"node": f"n{rank}"}) for rank in range(4))
+OTHERS = (pod(1), pod(2), pod(3))
+
+
+@pytest.mark.parametrize(
+    ("there", "has_service", "created"),
+    [
+        ((), False, (1, 2, 3)),
+        ((pod(1), pod(2, "Pending")), True, (3,)),
+        ((pod(1), pod(2), pod(3, "Pending")), True, ()),
+        (OTHERS, False, ()),
+        (OTHERS, True, (0,)),
+        ((pod(1), pod(2), pod(3, deleting=True)), True, ()),
+        ((pod(1), pod(2), pod(3, "Failed")), True, ()),
+        ((pod(1), pod(2), pod(3, group_uid="old")), True, ()),
+        ((pod(0), pod(1), pod(2)), True, (3,)),
+    ],
+    ids=[
+        "none is there",
+        "one is missing",
+        "one starts",
+        "none has a name",
+        "all run and have names",
+        "one is being deleted",
+        "one failed",
+        "one is of another allocation",
+        "it is there, and one was lost",
+    ],
+)
+def test_the_first_rank_of_an_mpi_job_comes_once_the_others_run_and_have_names(
+    there: tuple[PodRecord, ...], has_service: bool, created: tuple[int, ...]
+) -> None:
+    step = look(job(**MPI), group(FOUR), *there, has_service=has_service)
+    assert step.create_ranks == created
+
+
+def test_a_rank_that_is_held_back_is_told_of_and_keeps_nobody_awake() -> None:
+    starting = (pod(1), pod(2), pod(3, "Pending"))
+    step = look(job(**MPI), group(FOUR), *starting)
+    said = find(status_of(step), ConditionType.READY)["message"]
+    assert said == "2 of 4 pods run; rank 0 comes once the others run and have names"
+    assert (status_of(step)["phase"], step.again_after) == ("Starting", None)
+    assert look(job(status_of(step), **MPI), group(FOUR), *starting).status == step.status, "nothing new to say"
+    assert "rank 0" not in find(status_of(look(job(**MPI), group(FOUR), *OTHERS)), ConditionType.READY)["message"]
+
+
+def test_the_service_of_an_mpi_job_does_not_wait_for_its_first_rank() -> None:
+    assert not look(job(**MPI), group(FOUR), pod(1), pod(2), pod(3, **WAITS), has_service=False).create_service
+    step = look(job(**MPI), group(FOUR), pod(1), pod(2), pod(3, "Pending"), has_service=False)
+    assert step.create_service
+    assert step.again_after == OBSTACLE_INTERVAL, "another's Service of its name may go unseen"
+
+
+def test_the_first_rank_of_an_mpi_job_is_replaced_when_those_it_needs_run_again() -> None:
+    lost = look(job(**MPI), group(FOUR), pod(0, "Failed"), pod(1, "Failed"), pod(2), pod(3))
+    assert (status_of(lost)["restarts"], len(lost.delete_pods)) == (1, 2)
+    both_gone = look(job(status_of(lost), **MPI), group(FOUR), pod(2), pod(3))
+    assert both_gone.create_ranks == (1,)
+    assert look(job(status_of(both_gone), **MPI), group(FOUR), *OTHERS).create_ranks == (0,)
+
+
+def test_the_only_rank_of_an_mpi_job_waits_for_nobody() -> None:
+    assert look(job(**MPI), group(MEMBERS[:1]), has_service=False).create_ranks == (0,)
 
 
 def test_the_running_deadline_counts_from_the_start() -> None:
@@ -279,7 +364,8 @@ def test_time_to_live_deletes_an_ended_job() -> None:
     done = status_of(look(job(), group(MEMBERS), pod(0, "Succeeded"), pod(1, "Succeeded")))
     early = look(job(done, ttlSecondsAfterFinished=30), now=NOW + timedelta(seconds=10))
     assert (early.delete_job, early.again_after) == (False, 20)
-    assert look(job(done, ttlSecondsAfterFinished=30), now=NOW + timedelta(seconds=30)).delete_job
+    late = look(job(done, ttlSecondsAfterFinished=30), now=NOW + timedelta(seconds=30))
+    assert (late.delete_job, late.again_after) == (True, OBSTACLE_INTERVAL), "its end is told before that"
 
 
 def test_an_ended_job_that_is_edited_says_that_this_was_seen() -> None:
@@ -296,6 +382,21 @@ def test_suspending_takes_pods_and_group() -> None:
     assert step.delete_group
     assert step.delete_pods == (pod(0),)
     assert status_of(step)["phase"] == "Suspended"
+
+
+@pytest.mark.parametrize(
+    ("of", "its_group"),
+    [(job(suspend=True), group(MEMBERS)), (job(), group(MEMBERS, deleting=True)), (job(), group(MEMBERS))],
+    ids=["suspended", "released", "replaced"],
+)
+def test_a_pod_that_cannot_end_is_named_with_its_node_and_the_remedy(
+    of: Custom[TrainingJob], its_group: GroupView
+) -> None:
+    going = pod(1, deleting=True)
+    message = find(status_of(look(of, its_group, pod(0), going, stranded=(going,))), ConditionType.READY)["message"]
+    assert "j-1 cannot end on n1, not ready" in message
+    assert "node.kubernetes.io/out-of-service" in message
+    assert "cannot end" not in str(status_of(look(of, its_group, pod(0), going)))
 
 
 def test_a_group_on_its_way_out_takes_the_pods_along_and_is_not_asked_for_again_before() -> None:
@@ -407,6 +508,72 @@ def test_refusals_are_forgotten_once_all_pods_run() -> None:
     step = look(job({"refusals": 3, "refusedAt": timestamp(NOW)}), group(MEMBERS), pod(0), pod(1))
     assert "refusals" not in status_of(step)
     assert "refusedAt" not in status_of(step)
+
+
+UNBOUND: dict[str, Any] = {
+    "phase": "Pending",
+    "node": None,
+    "pinned": "n0",
+    "reason": "Unschedulable",
+    "message": "1 Insufficient cpu",
+}
+
+
+def test_a_node_that_cannot_take_a_pod_is_left_after_a_while() -> None:
+    stuck = pod(0, unbound_since=NOW, **UNBOUND)
+    early = look(job(), group(MEMBERS), stuck, pod(1), now=NOW + timedelta(seconds=UNBOUND_SECONDS - 1))
+    assert not early.delete_group
+    assert early.again_after is not None
+    late = NOW + timedelta(seconds=UNBOUND_SECONDS)
+    step = look(job(faultPolicy={"maxRestarts": 0}), group(MEMBERS), stuck, pod(1), now=late)
+    assert (step.delete_group, step.avoid) == (True, "n0")
+    assert {p.key[1] for p in step.delete_pods} == {"j-0", "j-1"}
+    assert reason(step, ConditionType.READY) == Reason.POD_UNSCHEDULABLE
+    assert "j-0 cannot be bound to n0" in step.notices[0].message
+    assert "Insufficient cpu" in step.notices[0].message
+    assert status_of(step)["restarts"] == 0
+    refused = {"type": "Allocated", "status": "False", "reason": "InsufficientCards", "message": "needs 32 cards"}
+    waiting = look(job(status_of(step)), group(status={"conditions": [refused]}), now=late)
+    assert (
+        "needs 32 cards; nodes did not take its pods before (1 in a row"
+        in find(status_of(waiting), ConditionType.READY)["message"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("known", "reason_given"),
+    [
+        ({"lost": frozenset({"n0"})}, Reason.NODES_LOST),
+        ({"away": frozenset({"n0"})}, Reason.PODS_PENDING),
+        ({"crowded": frozenset({"n0"})}, Reason.CARDS_TAKEN),
+        ({"unfit": frozenset({0})}, Reason.CARDS_FAILED),
+    ],
+    ids=["gone", "without its device plugin", "crowded", "with broken cards"],
+)
+def test_what_is_known_of_a_node_says_more_than_that_it_takes_no_pod(
+    known: dict[str, Any], reason_given: Reason
+) -> None:
+    late = NOW + timedelta(seconds=UNBOUND_SECONDS)
+    step = look(job(), group(MEMBERS), pod(0, unbound_since=NOW, **UNBOUND), pod(1), now=late, **known)
+    assert reason(step, ConditionType.READY) == reason_given
+    assert step.avoid is None
+
+
+def test_a_job_that_no_node_takes_comes_to_wait_at_one() -> None:
+    status: dict[str, Any] = {}
+    stays, now = [], NOW
+    for number in range(8):
+        came = now
+        stuck = pod(0, uid=f"pod-{number}", unbound_since=came, **UNBOUND)
+        while not (step := look(job(status), group(MEMBERS), stuck, pod(1), now=now)).delete_group:
+            assert step.again_after is not None
+            assert 0 < step.again_after <= OBSTACLE_INTERVAL
+            assert "Insufficient cpu" in find(status_of(step), ConditionType.READY)["message"]
+            now += timedelta(seconds=step.again_after)
+        stays.append((now - came).total_seconds())
+        status = status_of(step)
+    assert stays == pytest.approx([60, 120, 240, 480, 960, 1920, 3600, 3600], abs=OBSTACLE_INTERVAL)
+    assert status["phase"] == "Pending", "it does not fail: what it needs may come"
 
 
 def test_a_group_whose_cards_others_took_is_placed_again() -> None:

@@ -1,9 +1,10 @@
 """What workers find as files and variables, on the real API server: ConfigMaps, Secrets, Events."""
 
 import json
+import time
 
 import pytest
-from cluster_view import Cluster, Json, training_job
+from cluster_view import Cluster, Json, condition, training_job
 
 pytestmark = pytest.mark.cluster
 
@@ -84,3 +85,64 @@ def test_mpi_workers_share_a_key_that_outlives_their_pods(cluster: Cluster, name
     cluster.wait("it is there again", lambda: len(cluster.pods("solver", namespace)) == 2)
     [same] = [s for s in cluster.every("secrets", namespace) if s["metadata"]["name"].startswith("solver-ssh-")]
     assert same["data"] == secret["data"]
+
+
+def test_what_is_added_to_a_worker_is_admitted_where_the_worker_is(cluster: Cluster, namespace: str) -> None:
+    """By Pod Security at its strictest, and by a quota that wants limits of every container."""
+    cluster.kubectl("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
+    quota = {"limits.cpu": "4", "limits.memory": "4Gi"}
+    cluster.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "ResourceQuota",
+            "metadata": {"name": "all", "namespace": namespace},
+            "spec": {"hard": quota},
+        }
+    )
+    cluster.wait(
+        "the quota counts", lambda: (cluster.get("quota", "all", namespace) or {}).get("status", {}).get("hard")
+    )
+    job = training_job("strict", namespace, runtime="mpi")
+    pod = job["spec"]["workers"]["template"]["spec"]
+    pod["securityContext"] = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    pod["containers"][0] |= {
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+        "resources": {"limits": {"cpu": "2", "memory": "2Gi"}},
+    }
+    cluster.apply(job)
+    cluster.wait_phase("strict", namespace, "Running")
+
+
+def test_the_first_rank_of_mpi_comes_when_the_others_run(cluster: Cluster, namespace: str) -> None:
+    """All on one node, where they start one after the other; none is bound before the node is opened."""
+    job = training_job("patient", namespace, replicas=4, cards=4, runtime="mpi")
+    job["spec"]["workers"]["template"]["spec"]["nodeSelector"] = {"test.supernode.io/open": namespace}
+    cluster.apply(job)
+
+    def ranks() -> list[int]:
+        return [int(pod["metadata"]["labels"]["supernode.io/rank"]) for pod in cluster.pods("patient", namespace)]
+
+    def open_to(value: str) -> None:
+        cluster.kubectl("label", "nodes", "--all", "--overwrite", f"test.supernode.io/open={value}")
+
+    def waits() -> bool:
+        message = condition(cluster.job("patient", namespace), "Ready")["message"]
+        return "rank 0 comes once the others run" in message and "Unschedulable" in message
+
+    cluster.wait("the others cannot be bound", lambda: ranks() == [1, 2, 3] and waits())
+    cluster.wait("its Service", lambda: cluster.get("service", "patient", namespace))
+    assert ranks() == [1, 2, 3]
+    assert f"{namespace}/patient" in cluster.holders(), "the cards of rank 0 are kept for it"
+    open_to(namespace)
+    cluster.wait_phase("patient", namespace, "Running")
+    assert ranks() == [0, 1, 2, 3]
+
+    open_to("closed")
+    cluster.kubectl("delete", "pods", "patient-1", "patient-0", "-n", namespace, "--wait=false")
+    cluster.wait("rank 1 cannot be bound", lambda: ranks() == [1, 2, 3] and waits())
+    open_to(namespace)
+    settled = cluster.wait_phase("patient", namespace, "Running")
+    assert ranks() == [0, 1, 2, 3]
+    assert settled["status"]["restarts"] == 0
+    time.sleep(2)
+    assert cluster.job("patient", namespace)["metadata"]["resourceVersion"] == settled["metadata"]["resourceVersion"]

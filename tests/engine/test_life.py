@@ -194,6 +194,19 @@ def test_a_pod_template_the_server_refuses_fails_the_job(cluster: Cluster, names
     cluster.wait("its cards are free", lambda: f"{namespace}/odd" not in cluster.holders())
 
 
+def test_a_job_that_names_another_vendors_cards_gets_none_of_these(cluster: Cluster, namespace: str) -> None:
+    job = training_job("gpus", namespace, replicas=1, cards=4, profile=None)
+    job["spec"]["workers"]["template"]["spec"]["containers"][0]["resources"] = {"limits": {"nvidia.com/gpu": 4}}
+    cluster.apply(job)
+    waiting = cluster.wait_phase("gpus", namespace, "Pending")
+    assert condition(waiting, "Allocated")["reason"] == "NoNodes"
+    assert "no supernode of a profile of nvidia.com/gpu" in condition(waiting, "Allocated")["message"]
+    cluster.kubectl("delete", "tj", "gpus", "-n", namespace)
+    cluster.apply(job | {"spec": job["spec"] | {"profile": "ascend-a3-384"}})
+    stalled = cluster.wait_phase("gpus", namespace, "Stalled")
+    assert condition(stalled, "Stalled")["reason"] == "InvalidSpec"
+
+
 def test_deadlines_end_jobs(cluster: Cluster, namespace: str) -> None:
     cluster.apply(training_job("long", namespace, replicas=16, activeDeadlineSeconds=4))
     cluster.wait_phase("long", namespace, "Running")

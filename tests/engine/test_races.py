@@ -79,6 +79,24 @@ def test_a_device_plugin_that_restarts_loses_nothing(cluster: Cluster, namespace
     assert same["metadata"]["uid"] == pod["metadata"]["uid"]
 
 
+def test_a_group_is_placed_again_when_its_node_offers_fewer_cards_for_good(cluster: Cluster, namespace: str) -> None:
+    """As ordinary device plugins tell of a card that failed."""
+    cluster.apply(training_job("worn", namespace, replicas=1))
+    cluster.wait_phase("worn", namespace, "Running")
+    node = cluster.pods("worn", namespace)[0]["spec"]["nodeName"]
+    cluster.operator.stop()  # one that starts takes the node as it is; one that runs would wait for the device plugin
+    _set_status(cluster, "node", node, allocatable={RESOURCE: "15"})
+    cluster.operator.start()
+    try:
+        cluster.delete("pod", "worn-0", namespace=namespace)
+        cluster.wait("it is told why", lambda: "CardsFailed" in _reasons(cluster, namespace), 60)
+        job = cluster.wait_phase("worn", namespace, "Running", 60)
+        assert cluster.pods("worn", namespace)[0]["spec"]["nodeName"] != node
+        assert job["status"]["restarts"] == 0
+    finally:
+        _set_status(cluster, "node", node, allocatable={RESOURCE: "16"})
+
+
 def _cards(cluster: Cluster, state: str) -> int:
     return sum(int(sn["status"]["cards"][state]) for sn in cluster.every("supernodes"))
 

@@ -4,13 +4,13 @@ import json
 import time
 
 import pytest
-from cluster_view import Cluster, condition, training_job
+from cluster_view import Cluster, Json, condition, training_job
 
 pytestmark = pytest.mark.cluster
 
 
-def _patch(cluster: Cluster, kind: str, name: str, **spec: object) -> None:
-    cluster.kubectl("patch", kind, name, "--type=merge", "-p", json.dumps({"spec": spec}))
+def _patch(cluster: Cluster, kind: str, name: str, *scope: str, **spec: object) -> None:
+    cluster.kubectl("patch", kind, name, *scope, "--type=merge", "-p", json.dumps({"spec": spec}))
 
 
 def _free(cluster: Cluster) -> int:
@@ -166,6 +166,45 @@ def test_a_profile_deleted_in_use_leaves_jobs_running(cluster: Cluster, namespac
     assert cluster.job("holder", namespace)["status"]["phase"] == "Running"
 
 
+def test_what_a_person_set_on_a_supernode_outlasts_its_nodes(cluster: Cluster) -> None:
+    first, second = cluster.every("supernodes")
+    name = first["metadata"]["name"]
+    _patch(cluster, "sn", name, cordoned=True)
+    _patch(cluster, "sn", second["metadata"]["name"], reserve=None)
+    profile = cluster.get("snp", "ascend-a3-384")
+    assert profile is not None
+    cluster.delete("snp", "ascend-a3-384")
+    try:
+        cluster.wait("the other one goes, of which nothing was set", lambda: len(cluster.every("supernodes")) == 1)
+    finally:
+        profile["metadata"] = {"name": "ascend-a3-384"}
+        profile.pop("status", None)
+        cluster.apply(profile)
+    cluster.wait("it is back", lambda: len(cluster.every("supernodes")) == 2)
+    kept = cluster.get("sn", name)
+    assert kept is not None
+    assert (kept["metadata"]["uid"], kept["spec"]["cordoned"]) == (first["metadata"]["uid"], True)
+    _patch(cluster, "sn", name, cordoned=False)
+    cluster.lend_reserves()
+
+
+def test_a_pod_lost_while_the_profile_is_away_comes_when_it_is_back(cluster: Cluster, namespace: str) -> None:
+    cluster.apply(training_job("holder", namespace, replicas=2))
+    cluster.wait_phase("holder", namespace, "Running")
+    profile = cluster.get("snp", "ascend-a3-384")
+    assert profile is not None
+    cluster.delete("snp", "ascend-a3-384")
+    try:
+        cluster.delete("pod", "holder-1", namespace=namespace)
+        stalled = condition(cluster.wait_phase("holder", namespace, "Stalled"), "Stalled")
+        assert stalled["reason"] == "ProfileMissing"
+    finally:
+        profile["metadata"] = {"name": "ascend-a3-384"}
+        profile.pop("status", None)
+        cluster.apply(profile)
+    cluster.wait_phase("holder", namespace, "Running", seconds=60)
+
+
 def test_a_pod_of_the_jobs_name_that_is_not_its_own_is_reported(cluster: Cluster, namespace: str) -> None:
     other = {
         "apiVersion": "v1",
@@ -180,3 +219,62 @@ def test_a_pod_of_the_jobs_name_that_is_not_its_own_is_reported(cluster: Cluster
     assert "taken-1" in stalled["message"]
     cluster.delete("pod", "taken-1", namespace=namespace)
     cluster.wait_phase("taken", namespace, "Running", seconds=60)
+
+
+def test_pods_that_cannot_end_are_named_until_they_are_gone(cluster: Cluster, namespace: str) -> None:
+    cluster.apply(training_job("held", namespace, replicas=2))
+    cluster.wait_phase("held", namespace, "Running")
+    node = cluster.pods("held", namespace)[1]["spec"]["nodeName"]
+
+    def hold(*finalizers: str) -> None:
+        """As long as a kubelet is silent nobody ends its pods; here it is a finalizer that keeps one."""
+        patch = json.dumps({"metadata": {"finalizers": finalizers}})
+        cluster.kubectl("patch", "pod", "held-1", "-n", namespace, "--type=merge", "-p", patch)
+
+    hold("example.com/kubelet")
+    _patch(cluster, "tj", "held", "-n", namespace, suspend=True)
+    cluster.wait("its group is on its way out", lambda: _group_phase(cluster, namespace) == "Releasing")
+    cluster.kubectl("annotate", "node", node, "testbed.supernode.io/ready=Unknown")
+    try:
+        for kind in ("tj", "cg"):
+            cluster.wait(
+                f"{kind} names the pod and its node",
+                lambda kind=kind: f"held-1 cannot end on {node}" in _ready(cluster, kind, namespace),
+            )
+    finally:
+        cluster.kubectl("annotate", "node", node, "testbed.supernode.io/ready-")
+    cluster.wait("there is hope again", lambda: "cannot end" not in _ready(cluster, "tj", namespace))
+    hold()
+    cluster.wait("the group is gone", lambda: cluster.get("cg", "held", namespace) is None)
+
+
+def _group_phase(cluster: Cluster, namespace: str) -> str:
+    return str((cluster.get("cg", "held", namespace) or {}).get("status", {}).get("phase"))
+
+
+def _ready(cluster: Cluster, kind: str, namespace: str) -> str:
+    return str(condition(cluster.get(kind, "held", namespace) or {}, "Ready")["message"])
+
+
+def _quota(namespace: str, pods: int) -> Json:
+    meta = {"name": "team", "namespace": namespace}
+    return {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": meta, "spec": {"hard": {"pods": str(pods)}}}
+
+
+def test_a_job_over_its_quota_says_so_and_goes_on_once_there_is_room(cluster: Cluster, namespace: str) -> None:
+    cluster.apply(_quota(namespace, 2))
+    cluster.wait(
+        "the quota counts",
+        lambda: (cluster.get("resourcequota", "team", namespace) or {}).get("status", {}).get("used"),
+    )
+    cluster.apply(training_job("over", namespace, replicas=3))
+    stalled = condition(cluster.wait_phase("over", namespace, "Stalled"), "Stalled")
+    assert stalled["reason"] == "CreationForbidden"
+    assert "exceeded quota: team" in stalled["message"]
+    assert len(cluster.pods("over", namespace)) == 2
+    assert f"{namespace}/over" in cluster.holders(), "what runs keeps its cards, and so does what is to come"
+    events = [e for e in cluster.every("events", namespace) if e["reason"] == "CreationForbidden"]
+    assert [e["type"] for e in events] == ["Warning"]
+    cluster.apply(_quota(namespace, 3))
+    cluster.wait_phase("over", namespace, "Running")
+    assert cluster.job("over", namespace)["status"]["restarts"] == 0

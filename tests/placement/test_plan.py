@@ -248,6 +248,14 @@ def test_a_group_never_spans_profiles() -> None:
     assert refuse(fleet, Request("r", 3, 8)).reason in (Reason.NEVER_FITS, Reason.INSUFFICIENT_CARDS)
 
 
+def test_a_resource_leaves_the_profiles_that_count_by_it() -> None:
+    other = replace(A3, name="other", resource="x.com/card", reserve=0)
+    fleet = Fleet([supernode("a", A3, "..."), supernode("b", other, ".."), supernode("c", other, "....")])
+    assert place(fleet, Request("r", 3, 8)).profile == "a3"
+    assert place(fleet, Request("r", 3, 8, resource=A3.resource)).profile == "a3"
+    assert nodes(place(fleet, Request("r", 3, 8, resource="x.com/card"))) == ["c-r0n0", "c-r0n1", "c-r0n2"]
+
+
 def test_precision_chooses_the_profile() -> None:
     fleet = Fleet([supernode("a", A3, ".."), supernode("b", FREE, "..")])
     assert place(fleet, Request("r", 1, 8, precision="fp8")).profile == "free"
@@ -280,6 +288,7 @@ CASES: dict[str, Case] = {
     "unknown required level": (Request("r", 1, 8, required="row"), Reason.UNKNOWN_LEVEL, True, "package, node, rack"),
     "unknown block level": (Request("r", 1, 8, blocks=(Block("row", 1),)), Reason.UNKNOWN_LEVEL, True, "'row'"),
     "unknown span level": (Request("r", 1, 8, max_span={"row": 1}), Reason.UNKNOWN_LEVEL, True, "'row'"),
+    "unknown resource": (Request("r", 1, 8, resource="x.com/card"), Reason.UNKNOWN_PROFILE, True, f"of: {A3.resource}"),
     "precision": (Request("r", 1, 8, profile="a3", precision="fp4"), Reason.PRECISION_UNAVAILABLE, True, "bf16, int8"),
     "no members": (Request("r", 0, 8), Reason.INVALID_SPEC, True, "at least 1"),
     "empty block": (Request("r", 2, 8, blocks=(Block("rack", 0),)), Reason.INVALID_SPEC, True, "at least 1"),
@@ -387,6 +396,13 @@ WAITING: dict[str, Waiting] = {
         Reason.NO_NODES,
         None,
         "no supernode of profile a3 has a node",
+    ),
+    "no node of the resource yet": (
+        lambda: Fleet([supernode("a", A3, "..")], [replace(FREE, name=name, resource="x.com/card") for name in "yz"]),
+        Request("r", 1, 8, resource="x.com/card"),
+        Reason.NO_NODES,
+        None,
+        r"no supernode of a profile of x.com/card \(y, z\) has a node",
     ),
 }
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import combinations
 
+import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
@@ -12,6 +13,7 @@ from supernode.placement.result import Opening
 from supernode.topology.fleet import Fleet, Node, SuperNodeView
 from supernode.topology.ledger import LedgerEntry, Run
 from supernode.topology.ranges import card_indices
+from supernode.topology.taints import Taint
 from tests.placement.fleets import fleets, profile_of, requests, scattered
 
 Cards = Mapping[tuple[str, str], int]
@@ -111,6 +113,65 @@ def test_a_message_names_where_who_and_what() -> None:
     assert refusal.message.endswith(
         "it takes 8 more cards, on nodes n0, n1, n2 in s/0: "
         "1 of research/a, 1 in use, 2 unhealthy, 4 cordoned or not ready"
+    )
+
+
+TEAM = (Taint("gpu", "team-a"),)
+BOTH = (*TEAM, Taint("maintenance", effect="NoExecute"))
+ADVICE = "; to use tainted nodes, add gpu=team-a:NoSchedule to tolerations of profile p"
+
+
+@pytest.mark.parametrize(
+    ("closed", "request_", "says"),
+    [
+        (
+            {"n0": TEAM, "n1": TEAM, "n2": TEAM, "n4": ()},
+            Request("r", 5, 4),
+            "needs 5 whole nodes; 1 supernode can give 4, 1 is cordoned or not ready, "
+            "3 are tainted gpu=team-a:NoSchedule; it takes 4 more cards, on node n0 in s: "
+            "4 tainted gpu=team-a:NoSchedule" + ADVICE,
+        ),
+        (
+            {"n0": BOTH, "n1": BOTH, "n4": TEAM, "n5": TEAM},
+            Request("r", 4, 4, required="rack"),
+            "needs 4 whole nodes in one rack; the best, s/0, has 2 healthy and free, "
+            "2 are tainted gpu=team-a:NoSchedule and maintenance:NoExecute; it takes 8 more cards, on nodes n0, n1 in "
+            "s/0: 8 tainted gpu=team-a:NoSchedule and maintenance:NoExecute; to use tainted nodes, add "
+            "gpu=team-a:NoSchedule, maintenance:NoExecute to tolerations of profile p",
+        ),
+        (
+            {"n0": ()},
+            Request("r", 8, 4),
+            "needs 8 whole nodes; 1 supernode can give 7, 1 is cordoned or not ready; it takes 4 more cards, on node "
+            "n0 in s: 4 cordoned or not ready",
+        ),
+        (
+            {"n0": TEAM},
+            Request("r", 9, 4),
+            "needs 9 whole nodes; 1 supernode can give 8; this is with every card healthy and free, so ask for less "
+            "or loosen the topology",
+        ),
+    ],
+)
+def test_taints_are_named_with_what_to_do(closed: dict[str, tuple[Taint, ...]], request_: Request, says: str) -> None:
+    profile = profile_of("p", ("node", 4), ("rack", 4), ("supernode", 2))
+    nodes = [
+        Node(name, 4, 15, 0, name not in closed, ("s", f"s/{i // 4}"), taints=closed.get(name, ()))
+        for i, name in enumerate(f"n{number}" for number in range(8))
+    ]
+    refusal = plan(Fleet([SuperNodeView("s", profile, nodes)]), request_)
+    assert isinstance(refusal, Refusal)
+    assert refusal.message == says
+
+
+def test_a_box_that_tainted_nodes_forbid_says_so() -> None:
+    profile = profile_of("p", ("node", 4), ("supernode", 4), fabrics={"supernode": "ring"}, positions=("supernode",))
+    nodes = [Node(f"n{i}", 4, 15, 0, i % 2 == 0, ("s",), (i,), taints=TEAM if i % 2 else ()) for i in range(4)]
+    refusal = plan(Fleet([SuperNodeView("s", profile, nodes)]), Request("r", 2, 4))
+    assert isinstance(refusal, Refusal)
+    assert refusal.message == (
+        "needs a run of 2 whole nodes in one supernode; the best, s, has 2 of 4 node domains wholly free, at most 1 of "
+        "them in a legal run; it takes 4 more cards, on node n1 in s: 4 tainted gpu=team-a:NoSchedule" + ADVICE
     )
 
 

@@ -1,6 +1,7 @@
 """Programs that workers run, as users would write them; they are handed over as text, the image has only runtimes.
 
-Each process prints one line, ``<kind> <number in the world> of <size> on worker <rank>: <result>``.
+Each process prints one line, ``<kind> <number in the world> of <size> on worker <rank>: <result>``; with ``VARIABLES``,
+what it was told.
 """
 
 MPI = """
@@ -12,6 +13,12 @@ worker = socket.gethostname().rpartition("-")[2]
 line = f"mpi {world.rank} of {world.size} on worker {worker}: {total}"
 for said in world.gather(line) or ():
     print(said, flush=True)
+"""
+
+VARIABLES = """
+import json, os
+told = ("SUPERNODE_", "OF_THE_", "PATH", "LD_LIBRARY_PATH")
+print(json.dumps({name: value for name, value in os.environ.items() if name.startswith(told)}), flush=True)
 """
 
 JAX = """

@@ -4,11 +4,12 @@ Each job fills both nodes of the rack. Ranks are in placement order when the pro
 workers are, and the workers as their nodes.
 """
 
+import json
 import re
 
 import pytest
 from cluster_view import Json
-from programs import JAX, MPI, TORCH
+from programs import JAX, MPI, TORCH, VARIABLES
 from real_cluster import RealCluster, real_job
 
 pytestmark = [pytest.mark.cluster, pytest.mark.realnodes]
@@ -47,8 +48,52 @@ def test_open_mpi_starts_over_ssh_on_every_slot(cluster: RealCluster, namespace:
     pods = cluster.wait("all its workers", lambda: len(found := cluster.pods("solver", namespace)) == 8 and found)
     logs = cluster.succeeded("solver", namespace, 120)
     total = sum(range(1, 33))
+    assert cluster.job("solver", namespace)["status"]["restarts"] == 0, "mpirun found every worker at once"
     assert results(logs[:1], "mpi") == [(number, 32, number // 4, total) for number in range(32)]
     assert nodes_of(pods) == ["rack-0"] * 4 + ["rack-1"] * 4
+
+
+PASSWD = """root:x:0:0::/root:/bin/sh
+solver:x:1000:1000::/tmp:/bin/sh
+sshd:x:100:65534::/run/sshd:/usr/sbin/nologin
+"""
+
+
+@pytest.mark.parametrize(
+    "security",
+    [{"runAsUser": 1000, "runAsNonRoot": True}, {"runAsUser": 1000, "fsGroup": 2000}, {"fsGroup": 2000}],
+    ids=["a user", "a user with fsGroup", "root with fsGroup"],
+)
+def test_mpi_needs_no_user_of_its_own_and_tells_every_process_what_its_worker_was_told(
+    cluster: RealCluster, namespace: str, security: Json
+) -> None:
+    """In images that cannot be written to, where only the program's own files have a place."""
+    env = {**AS_ROOT, "LD_LIBRARY_PATH": "/opt/of/the/template", "OF_THE_TEMPLATE": 'it\'s "$HOME"\nin two lines'}
+    job = real_job(
+        "told", namespace, ["mpirun", "python3", "-c", VARIABLES], replicas=3, cards=2, runtime="mpi", env=env
+    )
+    pod = job["spec"]["workers"]["template"]["spec"]
+    pod["securityContext"] = security
+    pod["volumes"] = [{"name": "tmp", "emptyDir": {}}, {"name": "users", "configMap": {"name": "users"}}]
+    [container] = pod["containers"]
+    container["securityContext"] = {"readOnlyRootFilesystem": True, "allowPrivilegeEscalation": False}
+    container["volumeMounts"] = [
+        {"name": "tmp", "mountPath": "/tmp"},
+        {"name": "users", "mountPath": "/etc/passwd", "subPath": "passwd"},
+    ]
+    users = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "users", "namespace": namespace}}
+    cluster.apply({**users, "data": {"passwd": PASSWD}}, job)
+    pods = cluster.wait("all its workers", lambda: len(found := cluster.pods("told", namespace)) == 3 and found)
+    logs = cluster.succeeded("told", namespace, 120)
+    assert cluster.job("told", namespace)["status"]["restarts"] == 0
+    told = [json.loads(line) for line in logs[0].splitlines() if line.startswith("{")]
+    assert sorted(each["SUPERNODE_RANK"] for each in told) == ["0", "0", "1", "1", "2", "2"]
+    for each in told:
+        worker = pods[int(each["SUPERNODE_RANK"])]["spec"]["containers"][0]["env"]
+        given = {entry["name"]: entry["value"] for entry in worker}
+        assert each.pop("PATH").endswith("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+        assert each.items() <= given.items()
+        assert each.keys() >= {"OF_THE_TEMPLATE", "OF_THE_MACHINE", "LD_LIBRARY_PATH", "SUPERNODE_CARDS"}
 
 
 def test_jax_finds_its_coordinator(cluster: RealCluster, namespace: str) -> None:

@@ -107,6 +107,28 @@ async def test_a_refused_pod_template_ends_its_job_and_no_other(world: World) ->
     await world.settled()
 
 
+@pytest.mark.parametrize(
+    ("resource", "runtime"),
+    [("cardgroups", "plain"), ("services", "plain"), ("configmaps", "plain"), ("secrets", "mpi")],
+)
+async def test_what_is_forbidden_is_told_and_tried_again_now_and_then(
+    world: World, resource: str, runtime: str
+) -> None:
+    operator = await world.operator()
+    operator.proxy.inject("create", resource, Refuse(403), times=None)
+    await world.submit(JOB, replicas=4, cards=2, runtime=runtime)
+    status = await world.phase(JOB, "Stalled")
+    assert [c["reason"] for c in status["conditions"] if c["status"] == "True" and c["type"] == "Stalled"] == [
+        "CreationForbidden"
+    ]
+    before = operator.writes
+    await asyncio.sleep(3.0)
+    assert operator.writes - before < 10, "no more than one more attempt"
+    operator.proxy.heal()
+    await world.running(JOB)
+    await world.settled()
+
+
 async def test_a_job_whose_every_write_fails_holds_up_no_other(world: World) -> None:
     other = await world.neighbour()
     operator = await world.operator()

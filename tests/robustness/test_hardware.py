@@ -7,6 +7,7 @@ from history import Json
 from scenario import JOB, PODS
 from world import World
 
+from supernode.control import refusals
 from testbed.faults import Pause
 from testbed.nodes import READY, UNHEALTHY
 
@@ -76,6 +77,29 @@ async def test_while_a_job_starts(world: World, harm: Callable[[World, str], Awa
 def _settled(world: World) -> bool:
     phase = world.status(JOB).get("phase")
     return phase == "Running" or (phase == "Starting" and f"{world.namespace}/{JOB}" in world.holders())
+
+
+async def test_a_node_that_lacks_cpu_is_left_after_a_while(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Placement sees cards only; the scheduler tells of the rest."""
+    monkeypatch.setattr(refusals, "UNBOUND_SECONDS", 2.0)
+    node = _first_node(world)
+    await world.patch("Node", node, {"status": {"allocatable": {"cpu": "1"}}}, subresource="status")
+    container = {"name": "train", "image": "example.invalid/train:1", "resources": {"requests": {"cpu": "2"}}}
+    template = {"spec": {"containers": [container]}}
+    try:
+        operator = await world.operator()
+        await world.submit(JOB, workers={"replicas": PODS, "cardsPerWorker": 2, "template": template})
+        await world.wait("it was placed there", lambda: world.status(JOB).get("phase") == "Starting")
+        state = await world.running(JOB, 60)
+        assert node not in {place for place, _ in state["pods"].values()}
+        assert state["job"]["restarts"] == 0
+        groups = [call for call in operator.proxy.calls if (call.verb, call.resource) == ("create", "cardgroups")]
+        assert len(groups) == 2
+    finally:
+        await world.patch("Node", node, {"status": {"allocatable": {"cpu": "192"}}}, subresource="status")
+    await world.end(operator)  # only this process knows that it left the node, and keeps it closed for minutes
+    await world.operator()
+    await world.settled()
 
 
 @pytest.mark.parametrize("harm", [_cordon, _break_a_card])

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from history import Json
-from scenario import JOB, PODS, PODS_OF_A_LIFE, life, undisturbed
+from scenario import JOB, PODS, PODS_OF_A_LIFE, life, lose, undisturbed
 from world import World
 
 from testbed.faults import CutWatch, EditEvents, Fault, HalfOpen, HoldEvents, Late, Refuse, WatchError
@@ -45,6 +45,24 @@ async def test_watches_that_break_again_and_again(world: World, fault: Fault) ->
 async def test_news_that_come_late(world: World, resource: str) -> None:
     """One kind late is news of different kinds in the wrong order."""
     await _same_life(world, Late(0.7), resource)
+
+
+async def test_a_job_whose_news_come_late_is_not_written_in_a_hot_loop(world: World) -> None:
+    """Neither its status, on a version that is no more, nor its deletion, of which no event has come yet."""
+    operator = await world.replica()
+    operator.proxy.inject("watch", "trainingjobs", Late(4.0), times=None)
+    operator.start()
+    await world.submit(JOB, replicas=PODS, cards=2, ttlSecondsAfterFinished=0)
+    await world.running(JOB)
+    await world.edit(JOB, priority=1)
+    await lose(world, f"{JOB}-5")
+    await world.running(JOB)
+    await world.edit(JOB, activeDeadlineSeconds=1)
+    await world.gone(JOB)
+    await world.quiet(5.0)
+    told = [call.verb for call in operator.proxy.calls if call.resource == "trainingjobs" and call.writes]
+    assert told.count("patch") < 60
+    assert told.count("delete") < 10
 
 
 async def test_no_watch_list(world: World) -> None:

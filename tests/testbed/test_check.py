@@ -457,6 +457,26 @@ def test_every_rule_is_broken_once() -> None:
     assert {rule for rule, _ in DAMAGE.values()} == set(Rule)
 
 
+@pytest.mark.parametrize(
+    ("taint", "tolerations", "opens"),
+    [
+        ({"key": "example.com/card", "value": "present", "effect": "NoSchedule"}, [], True),
+        ({"key": "example.com/card", "effect": "NoExecute"}, [], False),
+        ({"key": "gpu", "value": "a", "effect": "NoSchedule"}, [], False),
+        ({"key": "gpu", "value": "a", "effect": "NoSchedule"}, [{"key": "gpu", "operator": "Exists"}], True),
+        ({"key": "gpu", "value": "a", "effect": "NoSchedule"}, [{"key": "gpu", "value": "b"}], False),
+        ({"key": "gpu", "value": "a", "effect": "NoExecute"}, [{"operator": "Exists"}], True),
+        ({"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}, [{"operator": "Exists"}], False),
+        ({"key": "gpu", "effect": "PreferNoSchedule"}, [], True),
+    ],
+)
+def test_nodes_are_counted_where_their_taints_are_tolerated(taint: Json, tolerations: list[Json], opens: bool) -> None:
+    objects = Objects()
+    objects["Node/s1-n03"]["spec"]["taints"] = [taint]
+    objects["SuperNodeProfile/p"]["spec"]["tolerations"] = tolerations
+    assert (check(objects.items).violations == []) == opens
+
+
 def test_finished_pods_hold_nothing() -> None:
     objects = Objects()
     ended = copy.deepcopy(objects["Pod/big-0"])

@@ -12,12 +12,12 @@ from supernode.topology.discovery import (
     NodeFacts,
     ProblemKind,
     SuperNodeFacts,
-    Taint,
     discover,
 )
 from supernode.topology.ledger import LedgerEntry, Run
 from supernode.topology.positions import known_value
 from supernode.topology.profile import Level, Profile
+from supernode.topology.taints import Taint
 from supernode.topology.views import ForeignPod, build_fleet
 
 RESOURCE = "example.com/card"

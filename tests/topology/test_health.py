@@ -2,11 +2,12 @@
 
 import pytest
 
-from supernode.topology.discovery import NodeFacts, Taint
+from supernode.topology.discovery import NodeFacts
 from supernode.topology.health import ailment
+from supernode.topology.taints import Taint, Toleration
 from tests.placement.fleets import profile_of
 
-PROFILE = profile_of("p", ("node", 8), ("supernode", 2))
+PROFILE = profile_of("p", ("node", 8), ("supernode", 2), tolerations=(Toleration("team", "a"),))
 CARD = PROFILE.resource
 
 
@@ -24,6 +25,9 @@ def node(usable: int = 8, annotation: str = "", **fields: object) -> NodeFacts:
         (node(unschedulable=True), 0xFF, None),
         (node(taints=(Taint("maintenance", effect="NoSchedule"),)), 0xFF, None),
         (node(taints=(Taint("maintenance", effect="NoExecute"),)), 0xFF, "NoExecute"),
+        (node(taints=(Taint("team", "a", "NoExecute"),)), 0xFF, None),
+        (node(taints=(Taint("team", "b", "NoExecute"),)), 0xFF, "tainted team=b:NoExecute"),
+        (node(taints=(Taint("node.kubernetes.io/out-of-service", effect="NoExecute"),)), 0xFF, "out-of-service"),
         (node(annotation="3,7"), 0b1000, "unhealthy cards: 3"),
         (node(annotation="3,7"), 0b0111, None),
         (node(annotation="what?"), 0xFF, None),

@@ -59,7 +59,7 @@ def place(name: str) -> PlacedGroup:
         "TrainingJob", manifest | {"metadata": manifest["metadata"] | {"namespace": "d", "uid": "7d0c"}}
     )
     machine = read_profile(job.spec.profile or "")
-    claim = claim_for(job, {machine.name: machine})
+    claim = claim_for(job, Fleet(profiles=[machine]))
     count = -(-claim.cards // machine.levels[-1].cards) + 1
     views = [empty_supernode(f"sn-{index}", machine) for index in range(count)]
     answer = plan(Fleet(views, [machine]), request_for(name, claim))

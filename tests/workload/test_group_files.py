@@ -9,7 +9,7 @@ import pytest
 
 from supernode.topology.ranges import parse_ints
 from supernode.workload import PlacedGroup, contradicted, render_files, render_pod
-from supernode.workload.files import PART_BYTES, GroupFiles, object_name
+from supernode.workload.files import PART_BYTES, PLAIN_BYTES, GroupFiles, object_name
 
 LIMIT = 1 << 20
 """What the API server takes as one object, in bytes of JSON."""
@@ -61,11 +61,36 @@ def test_a_file_too_large_is_packed_and_put_together_again(job):
     assert maps[0]["data"] == {"small": "x"}
     assert files.path("big") == "/run/supernode/big"
     spec = {"containers": [{"name": "main", "image": "i"}]}
-    files.mount(spec, "i")
+    files.mount(spec, spec["containers"][0])
     assert (
         "cat /etc/supernode/group/big.gz.* | gzip -dc > /run/supernode/big" in spec["initContainers"][0]["command"][2]
     )
     assert spec["containers"][0]["volumeMounts"] == spec["initContainers"][0]["volumeMounts"]
+
+
+def test_what_unpacks_is_admitted_wherever_the_worker_is(job):
+    """By Pod Security and by quotas of limits; it holds no cards."""
+    context = {"runAsNonRoot": True, "allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    main = {
+        "name": "main",
+        "image": "i",
+        "imagePullPolicy": "Never",
+        "securityContext": context,
+        "resources": {
+            "requests": {"cpu": "4", "example.com/card": "8"},
+            "limits": {"cpu": "8", "memory": "1Gi", "ephemeral-storage": "1Gi", "hugepages-2Mi": "4Mi"},
+            "claims": [{"name": "supernode-cards-0"}],
+        },
+    }
+    spec = {"containers": [main]}
+    GroupFiles.of(job(cards=8), {"big": "x" * (PLAIN_BYTES + 1)}).mount(spec, main)
+    [unpacker] = spec["initContainers"]
+    assert unpacker["securityContext"] == context
+    assert unpacker["imagePullPolicy"] == "Never"
+    assert unpacker["resources"] == {
+        "requests": {"cpu": "4"},
+        "limits": {"cpu": "8", "memory": "1Gi", "ephemeral-storage": "1Gi"},
+    }
 
 
 def test_only_what_a_move_changes_changes(job, profile, placed):

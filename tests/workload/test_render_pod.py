@@ -14,16 +14,16 @@ from supernode.topology.profile import Profile
 from supernode.workload import InvalidSpec, PlacedGroup, render_claims, render_files, render_pod, render_service
 
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.yaml"))
-PLAIN = Profile.from_spec(
-    "any",
-    parse(
-        "SuperNodeProfile",
-        {
-            "metadata": {"name": "any"},
-            "spec": {"card": {"resource": "example.com/card"}, "levels": [{"name": "node", "fanOut": 8}]},
-        },
-    ).spec,
-)
+
+
+def plain(**spec):
+    """A machine of nodes of eight cards, which differs in `spec`."""
+    shape = {"card": {"resource": "example.com/card"}, "levels": [{"name": "node", "fanOut": 8}]}
+    parsed = parse("SuperNodeProfile", {"metadata": {"name": "any"}, "spec": {**shape, **spec}})
+    return Profile.from_spec("any", parsed.spec)
+
+
+PLAIN = plain()
 
 
 def render(job, profile=PLAIN, *, cards=0xFF):
@@ -94,6 +94,20 @@ def test_a_worker_that_never_ends_is_refused(job):
         render(job({"restartPolicy": "Always"}, cards=32))
 
 
+@pytest.mark.parametrize(
+    ("network", "policy"),
+    [
+        ({}, None),
+        ({"hostNetwork": False}, None),
+        ({"hostNetwork": True}, "ClusterFirstWithHostNet"),
+        ({"hostNetwork": True, "dnsPolicy": "None"}, "None"),
+        ({"dnsPolicy": "Default"}, "Default"),
+    ],
+)
+def test_members_find_each_other_by_name_from_the_nodes_network_too(job, network, policy):
+    assert render(job(network, cards=32))["spec"].get("dnsPolicy") == policy
+
+
 def test_a_value_of_the_users_wins_over_ours(job):
     env = [{"name": "SUPERNODE_RANK", "value": "mine"}, {"name": "MASTER_PORT", "valueFrom": {"fieldRef": {}}}]
     containers = [{"name": "main", "image": "i", "env": env}]
@@ -112,6 +126,24 @@ def test_variables_of_the_machine_stand_back_behind_all_others(job, profile):
     found = {variable["name"]: variable["value"] for variable in rendered}
     assert len(found) == len(rendered)
     assert (found["NCCL_CROSS_NIC"], found["NCCL_DEBUG"], found["MASTER_PORT"]) == ("0", "INFO", "29500")
+
+
+@pytest.mark.parametrize(
+    ("pinning", "cards", "told"),
+    [
+        ({"mode": "none"}, 0b1100, None),
+        ({"mode": "none"}, 0xFF, "0-7"),
+        ({"mode": "annotation", "key": "example.com/cards"}, 0b1100, "2-3"),
+        ({"mode": "env", "key": "VISIBLE"}, 0b1100, "2-3"),
+        ({"mode": "dra", "devices": {"driver": "d.io", "deviceClass": "c", "indexAttribute": "i"}}, 0b1100, "2-3"),
+    ],
+)
+def test_a_worker_is_told_its_cards_where_it_surely_gets_them(job, profile, pinning, cards, told):
+    pod = render(job(cards=4 * cards.bit_count()), profile("nvidia-hgx8", pinning=pinning), cards=cards)
+    env = {variable["name"]: variable["value"] for variable in pod["spec"]["containers"][0]["env"]}
+    assert env.get("SUPERNODE_CARDS") == told
+    assert env["SUPERNODE_CARDS_PER_MEMBER"] == str(cards.bit_count())
+    assert pod["metadata"]["annotations"]["supernode.io/cards"] == (told or "2-3"), "the books are kept all the same"
 
 
 def test_the_pinning_variable_is_not_the_users_to_set(job, profile):
@@ -134,7 +166,53 @@ def test_a_term_that_matches_nothing_still_matches_nothing(job):
     assert terms == [{}, {"matchExpressions": [{"key": "zone", "operator": "Exists"}], "matchFields": here}]
 
 
-OURS = {"containers", "initContainers", "volumes", "restartPolicy", "affinity", "hostname", "subdomain"}
+OF_THE_RESOURCE = {"key": "example.com/card", "operator": "Exists", "effect": "NoSchedule"}
+OF_A_TEAM = {"key": "team", "operator": "Equal", "value": "a", "effect": "NoSchedule"}
+
+
+@pytest.mark.parametrize(
+    ("own", "of_profile", "rendered"),
+    [
+        (None, [], [OF_THE_RESOURCE]),
+        ([], [OF_A_TEAM], [OF_THE_RESOURCE, OF_A_TEAM]),
+        ([{"key": "mine", "value": "x"}], [], [{"key": "mine", "value": "x"}, OF_THE_RESOURCE]),
+        ([OF_THE_RESOURCE], [], [OF_THE_RESOURCE]),
+        ([], [OF_THE_RESOURCE], [OF_THE_RESOURCE]),
+        (
+            [{"key": "team", "value": "a", "effect": "NoSchedule"}],
+            [OF_A_TEAM],
+            [{"key": "team", "value": "a", "effect": "NoSchedule"}, OF_THE_RESOURCE],
+        ),
+        (
+            [{"key": "k", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 60}],
+            [{"key": "k", "operator": "Exists", "effect": "NoExecute"}],
+            [{"key": "k", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 60}, OF_THE_RESOURCE],
+        ),
+        (
+            [{"key": "k", "operator": "Exists", "effect": "NoExecute"}],
+            [{"key": "k", "operator": "Exists"}],
+            [
+                {"key": "k", "operator": "Exists", "effect": "NoExecute"},
+                OF_THE_RESOURCE,
+                {"key": "k", "operator": "Exists"},
+            ],
+        ),
+        ([], [{"operator": "Exists"}], [OF_THE_RESOURCE, {"operator": "Exists"}]),
+        ([], [{"key": "k"}], [OF_THE_RESOURCE, {"key": "k", "operator": "Equal"}]),
+    ],
+)
+def test_a_pod_tolerates_what_its_template_and_its_profile_say(job, own, of_profile, rendered):
+    pod = render(job({"tolerations": own}, cards=32), plain(tolerations=of_profile))
+    assert pod["spec"]["tolerations"] == rendered
+
+
+def test_a_pod_with_claims_tolerates_the_taint_that_no_admission_plugin_would(job):
+    devices = {"driver": "card.example.com", "deviceClass": "card", "indexAttribute": "index"}
+    pod = render(job(cards=32), plain(pinning={"mode": "dra", "devices": devices}))
+    assert pod["spec"]["tolerations"] == [OF_THE_RESOURCE]
+
+
+OURS = {"containers", "initContainers", "volumes", "restartPolicy", "affinity", "hostname", "subdomain", "dnsPolicy"}
 RUNS = ("env", "resources", "volumeMounts", "command", "args")
 texts = st.text("abc./-", max_size=6)
 words = st.text("abcXYZ", min_size=1, max_size=5)
@@ -151,7 +229,6 @@ pods = st.fixed_dictionaries(
         "nodeSelector": st.dictionaries(words, texts, max_size=2),
         "securityContext": structs,
         "schedulerName": texts,
-        "nodeName": texts,
         "hostNetwork": st.booleans(),
         "terminationGracePeriodSeconds": st.integers(0, 60),
         "aFieldOfTomorrow": values,
@@ -197,6 +274,7 @@ def test_what_the_user_wrote_survives(job, pod, workers, inits, labels, runtime)
     base["spec"]["workers"]["template"] = {"metadata": {"labels": labels}, "spec": template}
     rendered = render(parse("TrainingJob", base))
     theirs = {key: value for key, value in pod.items() if key != "volumes"}
+    theirs["tolerations"] = [*theirs.get("tolerations", ()), OF_THE_RESOURCE]
     assert {key: value for key, value in rendered["spec"].items() if key not in OURS} == theirs
     volumes = pod.get("volumes", [])
     assert rendered["spec"]["volumes"][: len(volumes)] == volumes
@@ -206,7 +284,8 @@ def test_what_the_user_wrote_survives(job, pod, workers, inits, labels, runtime)
     )
     assert rendered["metadata"]["labels"]["supernode.io/rank"] == "3"
     for kind in ("containers", "initContainers"):
-        for wrote, got in zip(template[kind], rendered["spec"][kind], strict=True):
+        theirs_last = rendered["spec"][kind][len(rendered["spec"][kind]) - len(template[kind]) :]
+        for wrote, got in zip(template[kind], theirs_last, strict=True):
             assert {k: v for k, v in got.items() if k not in RUNS} == {k: v for k, v in wrote.items() if k not in RUNS}
             assert got["volumeMounts"][: len(wrote.get("volumeMounts", []))] == wrote.get("volumeMounts", [])
             if runtime != "mpi" or kind == "initContainers" or got is not rendered["spec"]["containers"][0]:

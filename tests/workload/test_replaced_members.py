@@ -161,7 +161,8 @@ def _table_is_right(was, now, group, servers, rank):
 def _pod_is_right(was, now, old, new, pinning):
     expected = {f"SUPERNODE_DOMAIN_{level.upper()}" for level in differing(old.domains, new.domains)}
     if old.cards != new.cards:
-        expected |= {"SUPERNODE_CARDS"} | ({PINNING["env"]["key"]} if pinning == "env" else set())
+        expected |= set() if pinning == "none" else {"SUPERNODE_CARDS"}
+        expected |= {PINNING["env"]["key"]} if pinning == "env" else set()
     assert differing(env(was), env(now)) == expected
     annotations = differing(was["metadata"]["annotations"], now["metadata"]["annotations"])
     told = {"supernode.io/cards"} | ({PINNING["annotation"]["key"]} if pinning == "annotation" else set())

@@ -12,6 +12,11 @@
 {{- end }}
 {{- end }}
 
+{{/* A Service's name is a DNS label, of 63 characters at most, its ending included. */}}
+{{- define "supernode.metricsName" -}}
+{{- include "supernode.fullname" . | trunc 55 | trimSuffix "-" }}-metrics
+{{- end }}
+
 {{- define "supernode.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "supernode.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}

@@ -127,6 +127,10 @@ LevelName = Annotated[str, Field(pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$", max_le
 ObjectName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)]
 LabelKey = Annotated[str, Field(pattern=LABEL_KEY_PATTERN, max_length=317)]
 LabelValue = Annotated[str, Field(pattern=LABEL_VALUE_PATTERN, max_length=63)]
+ResourceName = Annotated[
+    str,
+    Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$", max_length=253),
+]
 Precision = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*$", max_length=16)]
 Duration = Annotated[str, Field(pattern=DURATION_PATTERN, min_length=2, max_length=21)]
 Quantity = Annotated[str, Field(pattern=QUANTITY_PATTERN, max_length=32)]

@@ -7,7 +7,17 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from supernode.api.base import ApiModel, ObjectMeta, ObjectName, Precision, Rule, StatusModel, Unique, immutable
+from supernode.api.base import (
+    ApiModel,
+    ObjectMeta,
+    ObjectName,
+    Precision,
+    ResourceName,
+    Rule,
+    StatusModel,
+    Unique,
+    immutable,
+)
 from supernode.api.conditions import Condition
 from supernode.api.names import API_VERSION
 from supernode.api.topology import SHAPE_PRODUCT, Objective, Topology
@@ -51,6 +61,11 @@ class CardGroupSpec(ApiModel):
         min_length=1,
         description="Name of the SuperNodeProfile to use. Absent: any that can hold the group.",
     )
+    resource: ResourceName | None = Field(
+        default=None,
+        description="Extended resource that counts the cards, such as nvidia.com/gpu: only profiles of that resource "
+        "are used. Not together with profile.",
+    )
     precision: Precision | None = Field(
         default=None, description="Number format the cards must compute in, such as fp8."
     )
@@ -72,6 +87,12 @@ class CardGroupSpec(ApiModel):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
+            cel="!has(self.profile) || !has(self.resource)",
+            message="resource: profile has one of its own; remove one of the two",
+            holds=lambda s: s.profile is None or s.resource is None,
+            field=".resource",
+        ),
+        Rule(
             cel="!has(self.topology) || !has(self.topology.blocks) "
             "|| self.topology.blocks.all(b, b.members < 1 || self.members % b.members == 0)",
             message="topology.blocks: the members of every block must divide spec.members; correct one of them",
@@ -87,7 +108,7 @@ class CardGroupSpec(ApiModel):
         ),
         *(
             immutable(name, remedy=_RECREATE)
-            for name in ("members", "cardsPerMember", "profile", "precision", "topology", "objective")
+            for name in ("members", "cardsPerMember", "profile", "resource", "precision", "topology", "objective")
         ),
     )
 

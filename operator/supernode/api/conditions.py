@@ -95,6 +95,12 @@ class Reason(StrEnum):
         ReasonKind.WAITING,
         "A kubelet did not admit a pod; it is made again later and, if refusals go on, elsewhere. Not a restart.",
     )
+    POD_UNSCHEDULABLE = (
+        "PodUnschedulable",
+        ReasonKind.WAITING,
+        "The scheduler could not bind a pod to its node for a while, for want of cpu or memory or because of what the "
+        "template asks of nodes; the group is placed again, at first without that node.",
+    )
     CARDS_TAKEN = (
         "CardsTaken",
         ReasonKind.WAITING,
@@ -116,7 +122,8 @@ class Reason(StrEnum):
     UNKNOWN_PROFILE = (
         "UnknownProfile",
         ReasonKind.STALLED,
-        "The request names a profile that does not exist; create it or name one that the message lists.",
+        "The request names a profile that does not exist, or a resource that none counts cards by; create it or name "
+        "one that the message lists.",
     )
     UNKNOWN_LEVEL = (
         "UnknownLevel",
@@ -163,7 +170,11 @@ class Reason(StrEnum):
         ReasonKind.STALLED,
         "The profile gives no natural worker for this number of cards; set workers.cardsPerWorker or profile.",
     )
-    PROFILE_MISSING = "ProfileMissing", ReasonKind.STALLED, "The supernode's profile does not exist; create it."
+    PROFILE_MISSING = (
+        "ProfileMissing",
+        ReasonKind.STALLED,
+        "The profile of the supernode, or of the one the job lies in, does not exist; create it.",
+    )
     PROFILE_CHANGED_IN_USE = (
         "ProfileChangedInUse",
         ReasonKind.STALLED,
@@ -183,6 +194,12 @@ class Reason(StrEnum):
         "PodRejected",
         ReasonKind.STALLED,
         "The API server refused a pod of the job; correct the pod template.",
+    )
+    CREATION_FORBIDDEN = (
+        "CreationForbidden",
+        ReasonKind.STALLED,
+        "A quota, an admission policy or missing rights forbid what the job needs, such as a pod: make room or allow "
+        "it. The job keeps its cards and tries again every ten seconds.",
     )
 
     ENVIRONMENT_OVERRIDDEN = (
@@ -206,7 +223,11 @@ class Reason(StrEnum):
         ReasonKind.FAILED,
         "The job failed more often than faultPolicy.maxRestarts allows.",
     )
-    DEADLINE_EXCEEDED = "DeadlineExceeded", ReasonKind.FAILED, "The job ran longer than activeDeadlineSeconds."
+    DEADLINE_EXCEEDED = (
+        "DeadlineExceeded",
+        ReasonKind.FAILED,
+        "The job had not ended activeDeadlineSeconds after its start.",
+    )
     QUEUE_DEADLINE_EXCEEDED = (
         "QueueDeadlineExceeded",
         ReasonKind.FAILED,

@@ -71,7 +71,8 @@ class Pinning(ApiModel):
     mode: PinningMode = Field(
         default=PinningMode.NONE,
         description="annotation: a pod annotation the device plugin honours; env: a container variable; dra: "
-        "ResourceClaims that name the devices; none: nothing, the device plugin chooses.",
+        "ResourceClaims that name the devices; none: nothing, so the device plugin chooses which cards of its node a "
+        "member of less than the node gets.",
     )
     key: Annotated[str, Field(min_length=1, max_length=317)] | None = Field(
         default=None, description="The annotation or the variable, such as huawei.com/npu."

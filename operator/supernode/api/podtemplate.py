@@ -6,11 +6,11 @@ that one unnamed field took the place of another.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import ConfigDict, Field
 
-from supernode.api.base import ApiModel, Unique
+from supernode.api.base import ApiModel, Rule, Unique
 
 _SAME = "As in a Kubernetes pod."
 
@@ -82,7 +82,7 @@ class PodSpec(ApiModel):
     dns_policy: Text = None
     dns_config: Struct = None
     node_selector: Labels = None
-    node_name: Text = None
+    node_name: Annotated[str | None, Field(description="Not to be set: placement chooses the nodes.")] = None
     affinity: Struct = None
     tolerations: Structs = None
     topology_spread_constraints: Structs = None
@@ -113,6 +113,17 @@ class PodSpec(ApiModel):
     os: Struct = None
     resources: Struct = None
     resource_claims: Structs = None
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        # Such a pod is bound at its creation, so that most would be found out of place and be replaced for ever.
+        Rule(
+            cel="!has(self.nodeName) || self.nodeName == ''",
+            message="nodeName must not be set: a worker's node is the one its cards were chosen on; remove it, "
+            "topology and profile say where workers may lie",
+            holds=lambda spec: not spec.node_name,
+            field=".nodeName",
+        ),
+    )
 
 
 class PodTemplate(ApiModel):

@@ -16,6 +16,7 @@ from supernode.api.base import (
     ObjectMeta,
     Precision,
     Quantity,
+    ResourceName,
     Rule,
     StatusModel,
     Unique,
@@ -23,6 +24,7 @@ from supernode.api.base import (
 from supernode.api.conditions import Condition
 from supernode.api.names import API_VERSION, LEVEL_NODE, LEVEL_SUPERNODE
 from supernode.api.pinning import VARIABLE_PATTERN, Pinning
+from supernode.api.tolerations import Toleration
 
 MAX_LEVELS = 8
 MAX_CARDS_PER_NODE = 1024
@@ -52,10 +54,7 @@ class RankTableFormat(StrEnum):
 class Card(ApiModel):
     """One schedulable device: what the node's extended resource counts."""
 
-    resource: Annotated[
-        str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$")
-    ] = Field(
-        max_length=253,
+    resource: ResourceName = Field(
         description="Extended resource of the node that counts the cards, such as nvidia.com/gpu. With pinning by "
         "claims nodes need not have it; templates still say by it which container gets the cards.",
     )
@@ -210,6 +209,11 @@ class SuperNodeProfileSpec(ApiModel):
     node_selector: Annotated[Mapping[str, LabelValue], Field(max_length=16)] = Field(
         default_factory=dict,
         description="Labels of the nodes that have this shape. Empty: every node that offers the card's resource.",
+    )
+    tolerations: Annotated[tuple[Toleration, ...], Field(max_length=16)] = Field(
+        default=(),
+        description="Taints that do not keep jobs off these nodes, beside the NoSchedule taint whose key is the card's "
+        "resource: every pod that runs on them gets these tolerations. Those of a job's own template open no node.",
     )
     allocation: Allocation = Field(default_factory=Allocation, description="What the machine allows a group to take.")
     pinning: Pinning = Field(default_factory=Pinning, description="How a pod is told which cards are its own.")

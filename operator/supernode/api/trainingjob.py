@@ -127,7 +127,8 @@ class TrainingJobSpec(ApiModel):
     profile: ObjectName | None = Field(
         default=None,
         min_length=1,
-        description="Name of the SuperNodeProfile to use. Absent: any that can hold the job.",
+        description="Name of the SuperNodeProfile to use. Absent: any that can hold the job; where the template names "
+        "the resource of profiles, one of these.",
     )
     precision: Precision | None = Field(
         default=None, description="Number format the cards must compute in, such as fp8."
@@ -150,7 +151,8 @@ class TrainingJobSpec(ApiModel):
     fault_policy: FaultPolicy = Field(default_factory=FaultPolicy, description="What happens when pods fail.")
     suspend: bool = Field(default=False, description="Give the cards back and run no pods until it is false again.")
     active_deadline_seconds: Annotated[int, Field(ge=1, le=2147483647)] | None = Field(
-        default=None, description="Seconds the job may run, restarts included, before it fails."
+        default=None,
+        description="Seconds from status.startTime, the pulling of images and restarts included, before the job fails.",
     )
     queue_deadline_seconds: Annotated[int, Field(ge=1, le=2147483647)] | None = Field(
         default=None, description="Seconds the job may wait for cards before it fails."
@@ -263,13 +265,18 @@ class TrainingJobStatus(StatusModel):
         default=(), description="uids of failed pods that are counted in restarts and about to be replaced."
     )
     refusals: int | None = Field(
-        default=None, description="How often in a row kubelets refused pods of the job; gone once all of them run."
+        default=None,
+        description="How often in a row nodes did not take pods of the job: kubelets refused them, or the scheduler "
+        "could not bind them for a while; gone once all of them run.",
     )
     refused_at: str | None = Field(
-        default=None, description="When they last did.", json_schema_extra={"format": "date-time"}
+        default=None, description="When that was last.", json_schema_extra={"format": "date-time"}
     )
     start_time: str | None = Field(
-        default=None, description="When the first pod ran.", json_schema_extra={"format": "date-time"}
+        default=None,
+        description="When the job got its cards and its pods were first created; anew after it was suspended or placed "
+        "again.",
+        json_schema_extra={"format": "date-time"},
     )
     completion_time: str | None = Field(
         default=None, description="When the job succeeded or failed.", json_schema_extra={"format": "date-time"}

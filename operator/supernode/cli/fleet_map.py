@@ -39,7 +39,8 @@ def print_map(out: Console, snapshot: Snapshot) -> None:
     """One row for each supernode, then what is wrong."""
     names = sorted(snapshot.discovery.supernodes, key=natural_key)
     out.print(table(_HEADERS, [_row(snapshot, name) for name in names], numbers=_NUMBERS))
-    remarks = [f"{name}: {state.message}" for name in names if not (state := _standing(snapshot, name)).ready]
+    standings = {name: _standing(snapshot, name) for name in names}
+    remarks = [f"{name}: {state.message}" for name, state in standings.items() if not state.ready or state.tainted]
     remarks += [p.message for p in snapshot.discovery.problems if p.subject not in snapshot.discovery.supernodes]
     if remarks:
         out.print()
@@ -71,7 +72,8 @@ def print_supernode(out: Console, snapshot: Snapshot, name: str) -> None:
 def _row(snapshot: Snapshot, name: str) -> list[str | Text]:
     found, view = snapshot.discovery.supernodes[name], snapshot.fleet.supernodes.get(name)
     state = _standing(snapshot, name)
-    sign = Text(_state_word(state), style="green" if state.reason == Reason.DISCOVERED else "yellow")
+    sound = state.reason == Reason.DISCOVERED and not state.tainted
+    sign = Text(_state_word(state), style="green" if sound else "yellow")
     if view is None:
         return [name, found.profile, str(len(found.nodes)), *["-"] * 6, sign]
     figures = counts(view)
@@ -101,7 +103,8 @@ def _standing(snapshot: Snapshot, name: str) -> Standing:
 
 
 def _state_word(state: Standing) -> str:
-    return "Ready" if state.reason == Reason.DISCOVERED else str(state.reason)
+    word = "Ready" if state.reason == Reason.DISCOVERED else str(state.reason)
+    return f"{word}, {state.tainted} tainted" if state.tainted else word
 
 
 def _nodes_table(view: SuperNodeView) -> Table:

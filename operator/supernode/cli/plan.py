@@ -16,7 +16,7 @@ from supernode.api.trainingjob import TrainingJob
 from supernode.cli.documents import Document
 from supernode.cli.errors import BadInput
 from supernode.cli.inventory import Say, Snapshot
-from supernode.control.grouping import claim_for, profiles_for, request_for
+from supernode.control.grouping import claim_for, request_for
 from supernode.placement import Placement, Refusal, Request, estimate, plan
 from supernode.topology.fleet import Fleet, Member
 from supernode.topology.ranges import card_indices
@@ -87,16 +87,16 @@ def plan_all(
     """
     fleet, results = snapshot.fleet, []
     for body in wanted:
-        result = _plan_one(snapshot, fleet, body, f"{body.metadata.namespace or namespace}/{body.metadata.name}")
+        result = _plan_one(fleet, body, f"{body.metadata.namespace or namespace}/{body.metadata.name}")
         results.append(result)
         if isinstance(result.answer, Placement) and not independent:
             fleet = fleet.take(result.answer.held)
     return results
 
 
-def _plan_one(snapshot: Snapshot, fleet: Fleet, body: Wanted, name: str) -> Result:
+def _plan_one(fleet: Fleet, body: Wanted, name: str) -> Result:
     try:
-        spec = claim_of(snapshot, fleet, body)
+        spec = claim_of(fleet, body)
     except InvalidSpec as problem:
         return Result(name, None, Refusal(problem.reason, str(problem), stalled=True))
     started = time.perf_counter()
@@ -106,11 +106,11 @@ def _plan_one(snapshot: Snapshot, fleet: Fleet, body: Wanted, name: str) -> Resu
     return Result(name, request_for(name, spec), answer, seconds, found.to_dict() if found else None)
 
 
-def claim_of(snapshot: Snapshot, fleet: Fleet, body: Wanted) -> CardGroupSpec:
+def claim_of(fleet: Fleet, body: Wanted) -> CardGroupSpec:
     """What a request claims as a group. Raises InvalidSpec."""
     if isinstance(body, CardGroup):
         return body.spec
-    return claim_for(body, profiles_for(body, fleet, snapshot.profiles))
+    return claim_for(body, fleet)
 
 
 def _decide(fleet: Fleet, name: str, spec: CardGroupSpec) -> Placement | Refusal:

@@ -54,7 +54,7 @@ def plan_repairs(snapshot: Snapshot, wanted: Sequence[Wanted], say: Say, *, name
     for body in wanted:
         name = f"{body.metadata.namespace or namespace}/{body.metadata.name}"
         try:
-            claims[name] = claim_of(snapshot, snapshot.fleet, body)
+            claims[name] = claim_of(snapshot.fleet, body)
         except InvalidSpec as problem:
             say(f"left out: {name}: {problem}")
     fleet, results = snapshot.fleet, []

@@ -278,7 +278,8 @@ class Groups:
 
     def _let_go(self, group: Group, parts: dict[str, LedgerEntry], draft: Draft) -> None:
         if self._in_use(group.key, group.uid):
-            draft.confirmed.append((group, status.releasing_group(group, now())))
+            stranded = self._state.stranded(self._caches.pods.store.by_index("group", group.key))
+            draft.confirmed.append((group, status.releasing_group(group, stranded, now())))
             return
         draft.release(group.key, parts)
         if names.FINALIZER_CARDS in group.finalizers:

@@ -11,7 +11,7 @@ from typing import Any
 
 from supernode.api.conditions import ConditionType, Reason
 from supernode.api.trainingjob import TrainingJob, TrainingJobSpec
-from supernode.control.conditions import State, find, is_true
+from supernode.control.conditions import State, find, is_true, timestamp
 from supernode.control.jobstatus import (
     draft_of,
     end,
@@ -25,7 +25,9 @@ from supernode.control.jobstatus import (
 )
 from supernode.control.jobview import OBSTACLE_INTERVAL, GroupView, JobView, Step
 from supernode.control.records import Custom, parse_time
+from supernode.control.refusals import Refusals
 from supernode.control.running import run
+from supernode.control.wording import stranded_text
 
 Json = dict[str, Any]
 
@@ -54,9 +56,8 @@ def decide(view: JobView) -> Step:
         message = f"CardGroup {job.key[1]} exists and is not this job's; rename the job or delete the group"
         return stall(view, Reason.NAME_CONFLICT, message)
     if group.deleting:
-        return tear_down(
-            view, Reason.RELEASED, "its card group is being deleted; it asks again once the cards are free"
-        )
+        text = "its card group is being deleted; it asks again once the cards are free"
+        return tear_down(view, Reason.RELEASED, text + stranded_text(view.stranded))
     if group.members is None:
         return Step() if _ledger_lost(view, group) else _wait(view, spec, group)
     return run(view, spec, group, group.members)
@@ -71,6 +72,9 @@ def _wait(view: JobView, spec: TrainingJobSpec, group: GroupView) -> Step:
     condition = find(group.status, ConditionType.ALLOCATED)
     reason = _reason(condition.get("reason"), Reason.WAITING_FOR_CARDS)
     message = condition.get("message") or "waits for its card group to be decided"
+    if (refusals := Refusals.of(view.job.status)).last is not None:
+        row = f"{refusals.count} in a row, last {timestamp(refusals.last)}"
+        message += f"; nodes did not take its pods before ({row}): see its Events"
     waiting_since = parse_time(group.status.get("waitingSince")) or group.created
     remaining = remaining_of(waiting_since, spec.queue_deadline_seconds, view.now)
     if remaining is not None and remaining <= 0:
@@ -99,7 +103,7 @@ def _ledger_lost(view: JobView, group: GroupView) -> bool:
 
 
 def _suspend(view: JobView) -> Step:
-    message = "spec.suspend is true; cards and pods are released"
+    message = f"spec.suspend is true; cards and pods are released{stranded_text(view.stranded)}"
     draft = draft_of(view)
     draft.states = {
         ConditionType.READY: State(False, Reason.SUSPENDED, message),
@@ -121,7 +125,9 @@ def _after_the_end(view: JobView, spec: TrainingJobSpec) -> Step:
     remaining = remaining_of(ended, spec.ttl_seconds_after_finished, view.now)
     if remaining is None:
         return step
-    return replace(step, delete_job=remaining <= 0, again_after=max(remaining, 0.0))
+    if remaining <= 0:
+        return replace(step, delete_job=True, again_after=OBSTACLE_INTERVAL)  # its end comes as an event before that
+    return replace(step, again_after=remaining)
 
 
 def _seen(job: Custom[TrainingJob]) -> Json | None:

@@ -11,24 +11,34 @@ from typing import Any
 from supernode.api.conditions import Reason
 from supernode.api.trainingjob import TrainingJob
 from supernode.cluster import resources
-from supernode.cluster.errors import AlreadyExists, ApiError, BadRequest, Conflict, Invalid, NotFound
+from supernode.cluster.errors import (
+    AlreadyExists,
+    ApiError,
+    BadRequest,
+    Conflict,
+    Forbidden,
+    Invalid,
+    NamespaceTerminating,
+    NotFound,
+)
 from supernode.cluster.events import EventRecorder, Reference
 from supernode.cluster.session import Session
 from supernode.cluster.writer import Writer
 from supernode.control.allocator import Allocator
 from supernode.control.caches import Caches
 from supernode.control.fleet import FleetState
-from supernode.control.grouping import group_for, profiles_for
+from supernode.control.grouping import group_for
 from supernode.control.job import decide, finished
 from supernode.control.jobview import OBSTACLE_INTERVAL, GroupView, JobView, Notice, Obstacle, Step
 from supernode.control.launch import Launch, NameTaken
 from supernode.control.observer import Observer
+from supernode.control.pauses import Pauses
 from supernode.control.records import Custom, Key, PodRecord, convert_pod, parse_time
 from supernode.control.status import difference
 from supernode.control.turns import Turns
 from supernode.topology.fleet import Member
 from supernode.topology.profile import Profile
-from supernode.workload import DevicesMissing, InvalidSpec, PlacedGroup, pod_name, render_service
+from supernode.workload import LAUNCHERS, DevicesMissing, InvalidSpec, PlacedGroup, pod_name, render_service
 
 _log = logging.getLogger(__name__)
 
@@ -67,6 +77,7 @@ class JobController:
         self._launch = Launch(writer, caches.nodes.store, state.devices)
         self._obstacles: dict[str, tuple[Obstacle, float]] = {}
         self._interim: dict[str, float] = {}
+        self._behind = Pauses()
         self._turns = Turns(partial(caches.pods.store.by_index, "arriving"))
 
     async def reconcile(self, key: Key) -> float | None:
@@ -81,21 +92,30 @@ class JobController:
             self._state.node_refuses(step.avoid)
         if not step.create_ranks or view.group is None:
             return await self._take(job, view, step)
+        if not self._still(key, view.group):
+            return 0.0
         with self._allocator.arriving(key, view.group.uid), self._turns.taken(self._confusable(view.group, step)):
             return await self._take(job, view, step)
 
     async def _take(self, job: Job, view: JobView, step: Step) -> float | None:
-        if not step.removes:
-            await self._create(job, view, step)  # nobody should wait for a status before getting pods
+        # Nobody should wait for a status before getting pods.
+        if not step.removes and not await self._create(job, view, step):
+            return await self._look_again(job)
         if step.interim and (pause := self._pause(job)) > 0:
             return pause
         self._interim.pop(job.uid, None)
         if step.status is not None and not await self._write_status(job, step):
-            return 0.0  # the cache was behind; what it knows next decides again
+            return self._behind.failed(job.uid)
         if step.removes:
             await self._delete(job, view, step)
-            await self._create(job, view, step)
+            if not await self._create(job, view, step):
+                return await self._look_again(job)
         return step.again_after
+
+    def _still(self, key: Key, seen: GroupView) -> bool:
+        """Whether a group has its cards as it was seen: within a turn of the loop the allocator may let it go."""
+        now = self._group_view(key)
+        return now is not None and (now.uid, now.deleting, now.members) == (seen.uid, seen.deleting, seen.members)
 
     def progress_delay(self, key: Key) -> float:
         """Seconds until a job is to be looked at because some of its pods merely went on their way."""
@@ -120,15 +140,20 @@ class JobController:
             now=datetime.now(UTC),
             crowded=frozenset(p.pinned for p in pods if p.blocked and p.pinned and self._state.crowded(p.pinned)),
             unfit=self._unfit(members, pods),
-            later=self._later(members, pods),
+            later=self._later(job, members, pods),
+            away=frozenset(p.pinned for p in pods if p.blocked and p.pinned and self._state.offers_none(p.pinned)),
+            stranded=self._state.stranded(pod for pod in pods if pod.owner_uid == job.uid),
         )
 
-    def _later(self, members: Sequence[Member], pods: Sequence[PodRecord]) -> frozenset[int]:
+    def _later(self, job: Job, members: Sequence[Member], pods: Sequence[PodRecord]) -> frozenset[int]:
         """Ranks without a pod that have to wait for pods on their way, where a device plugin could confuse the two."""
         if not self._by_turns(members):
             return frozenset()
         there = {pod.rank for pod in pods}
-        return self._turns.later(member for member in members if member.rank not in there)
+        missing = [member for member in members if member.rank not in there]
+        if job.model is not None and LAUNCHERS[job.model.spec.runtime].first_decides:
+            missing.sort(key=lambda member: member.rank == 0)  # it waits for the others, so none may wait for it
+        return self._turns.later(missing)
 
     def _confusable(self, group: GroupView, step: Step) -> list[Member]:
         """The members whose pods a step creates, where a device plugin could confuse them with others."""
@@ -174,13 +199,14 @@ class JobController:
         return None
 
     def _claim(self, job: TrainingJob) -> dict[str, Any]:
-        """The CardGroup the job asks for, on the profile it names or on those that have supernodes."""
-        return group_for(job, profiles_for(job, self._state.fleet, self._state.profiles))
+        """The CardGroup the job asks for."""
+        return group_for(job, self._state.fleet)
 
     def forget(self, uid: str) -> None:
         """A job is gone: forget what was learnt of it."""
         self._obstacles.pop(uid, None)
         self._interim.pop(uid, None)
+        self._behind.succeeded(uid)
 
     def _group_view(self, key: Key) -> GroupView | None:
         group = self._caches.groups.store.get(key)
@@ -202,6 +228,7 @@ class JobController:
     # Writing.
 
     async def _write_status(self, job: Job, step: Step) -> bool:
+        """Whether the status is as the step has it; False where the cache is behind: what it is told next decides."""
         assert step.status is not None
         patch = difference(job.status, step.status)
         if not patch:
@@ -216,6 +243,7 @@ class JobController:
             for notice in (*step.notices, Notice(Reason.INVALID_SPEC, note, warning=True)):
                 self._record(job, notice)
             raise
+        self._behind.succeeded(job.uid)
         self._caches.jobs.put(written)
         for notice in step.notices:
             self._record(job, notice)
@@ -248,7 +276,17 @@ class JobController:
         except (NotFound, Conflict):
             return
 
-    async def _create(self, job: Job, view: JobView, step: Step) -> None:
+    async def _create(self, job: Job, view: JobView, step: Step) -> bool:
+        """Make what the step says; False when the job met an obstacle, of which its status has to tell."""
+        try:
+            await self._create_all(job, view, step)
+        except NamespaceTerminating:
+            raise
+        except Forbidden as problem:
+            self._met(job, Reason.CREATION_FORBIDDEN, f"{problem.message}; it is tried again")
+        return self._obstacle(job) is None
+
+    async def _create_all(self, job: Job, view: JobView, step: Step) -> None:
         if step.set_priority is not None:
             body = {"spec": {"priority": step.set_priority}}
             self._caches.groups.put(await self._session.merge_patch(resources.CARDGROUPS, job.key, body))
@@ -271,7 +309,6 @@ class JobController:
             return  # an event of it is on its way, and with it this key
         except Invalid as problem:
             self._met(job, Reason.INVALID_SPEC, problem.message)
-            await self._look_again(job)
 
     async def _create_service(self, job: Job) -> None:
         assert job.model is not None
@@ -286,7 +323,9 @@ class JobController:
         assert group.members is not None
         profile = self._profile_of(group.members[0])
         if profile is None:
-            return  # deleted while in use; its return is an event
+            text = f"the profile of supernode {group.members[0].supernode} is missing, and with it what its pods need"
+            self._met(job, Reason.PROFILE_MISSING, text)
+            return
         claim = self._caches.groups.store.get(job.key)
         topology = claim.model.spec.topology if claim and claim.model else None
         placed = PlacedGroup(job.model, group.uid, profile, group.members, topology.blocks if topology else ())
@@ -294,12 +333,10 @@ class JobController:
             render, notices = await self._launch.prepare(placed, ranks, view.pods)
         except InvalidSpec as problem:
             self._met(job, problem.reason, str(problem), final=True)
-            await self._look_again(job)
             return
         except (DevicesMissing, NameTaken) as problem:
             reason = Reason.NAME_CONFLICT if isinstance(problem, NameTaken) else Reason.CARDS_FAILED
             self._met(job, reason, str(problem))
-            await self._look_again(job)
             return
         for notice in notices:
             self._record(job, notice)
@@ -312,7 +349,6 @@ class JobController:
             if isinstance(result, Invalid | BadRequest):
                 text = f"the API server refuses the pod template: {result.message}"
                 self._met(job, Reason.POD_REJECTED, text, final=True)
-                await self._look_again(job)
                 return
             if isinstance(result, AlreadyExists):
                 await self._adopt(job, pod_name(job.key[1], rank))
@@ -322,11 +358,15 @@ class JobController:
         view = self._state.fleet.supernodes.get(member.supernode)
         return view.profile if view else None
 
-    async def _look_again(self, job: Job) -> None:
-        """Decide anew with what was just learnt."""
+    async def _look_again(self, job: Job) -> float | None:
+        """Decide anew with what was just learnt, and say so; seconds until the job must be looked at again."""
         current = self._caches.jobs.store.get(job.key)
-        if current is not None:
-            await self._write_status(current, decide(self._view(current)))
+        if current is None:
+            return None
+        step = decide(self._view(current))
+        if step.status is not None and not await self._write_status(current, step):
+            return self._behind.failed(current.uid)
+        return step.again_after
 
     async def _adopt(self, job: Job, name: str) -> None:
         """A pod of this name is there already: ours from before, which the cache had not seen, or somebody else's."""
@@ -339,7 +379,6 @@ class JobController:
         if record.owner_uid != job.uid:
             message = f"pod {name} exists and is not this job's; delete it or rename the job"
             self._met(job, Reason.NAME_CONFLICT, message)
-            await self._look_again(job)
 
 
 def _raise_first(results: list[Any], *harmless: type[ApiError]) -> None:

@@ -71,6 +71,10 @@ class Leader:
         if old is None or new is None:
             for group in self.state.ledgers.groups_on(key[1]):
                 self._queue.add(group)
+        elif old.ready != new.ready:
+            for pod in self._caches.pods.store.by_index("node", key[1]):
+                if pod.deleting:
+                    self._stranding(pod)
 
     def pod_changed(self, _key: Key, old: PodRecord | None, new: PodRecord | None) -> None:
         """A pod came, went or changed."""
@@ -87,6 +91,15 @@ class Leader:
                     self._queue.add(job)
             if pod.group_key is not None and (new is None or new.finished):
                 self.allocator.group_touched(pod.group_key)
+        if new is not None and self.state.stranded((new,)):
+            self._stranding(new)
+
+    def _stranding(self, pod: PodRecord) -> None:
+        """A pod cannot end any more, or can again: those whom it holds up say so."""
+        if pod.job is not None:
+            self._queue.add((pod.key[0], pod.job))
+        if pod.group_key is not None:
+            self.allocator.group_touched(pod.group_key)
 
     def service_changed(self, key: Key, _old: str | None, _new: str | None) -> None:
         """A job's Service came or went."""

@@ -48,6 +48,7 @@ class Ask:
         limits = tuple(sorted(ask.max_span))
         return (
             ask.profile,
+            ask.resource,
             ask.precision,
             ask.required,
             ask.cards_per_member,

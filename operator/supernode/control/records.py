@@ -7,8 +7,9 @@ from typing import Any, Generic, TypeVar
 
 from supernode.api import names
 from supernode.api.errors import SupernodeError
-from supernode.topology.discovery import NodeFacts, Taint
+from supernode.topology.discovery import NodeFacts
 from supernode.topology.ranges import RangeError, parse_cards
+from supernode.topology.taints import Taint
 from supernode.topology.views import ForeignPod
 from supernode.workload import published
 
@@ -88,7 +89,8 @@ class PodRecord:
     ``cards`` is the bitmask of node-local card indices its annotation names, ``None`` without one. ``files`` says which
     files of its group it has mounted. ``requests`` are its extended resources, summed over containers. ``rank`` is
     ``None`` for pods that are not a member of a group. ``pinned`` is the one node a member's affinity allows.
-    ``admitted`` says that a kubelet has taken it, and that it has got its cards.
+    ``admitted`` says that a kubelet has taken it, and that it has got its cards. ``unbound_since`` is since when the
+    scheduler has found that it cannot bind it.
     """
 
     key: Key
@@ -110,6 +112,7 @@ class PodRecord:
     pinned: str | None = None
     admitted: bool = True
     created: datetime | None = None
+    unbound_since: datetime | None = None
 
     @property
     def place(self) -> str | None:
@@ -192,6 +195,7 @@ def convert_pod(obj: Json) -> PodRecord:
         pinned=_pinned(spec) if names.LABEL_GROUP in labels else None,
         admitted=status.get("phase", "Pending") != "Pending" or "startTime" in status,
         created=parse_time(meta.get("creationTimestamp")),
+        unbound_since=_unbound_since(status),
     )
 
 
@@ -203,6 +207,13 @@ def _pinned(spec: Json) -> str | None:
     fields = [field for term in (required or {}).get("nodeSelectorTerms", ()) for field in term.get("matchFields", ())]
     named = {name for field in fields if field["key"] == "metadata.name" for name in field.get("values", ())}
     return named.pop() if len(named) == 1 else None
+
+
+def _unbound_since(status: Json) -> datetime | None:
+    for condition in status.get("conditions", ()):
+        if condition["type"] == "PodScheduled" and condition["status"] == "False":
+            return parse_time(condition.get("lastTransitionTime"))
+    return None
 
 
 def _controller(meta: Json) -> str | None:

@@ -1,8 +1,12 @@
-"""Pods that a kubelet refused before any of their containers ran: the node's doing, not the job's.
+"""Pods that a node does not take: refused by its kubelet before any of their containers ran, or never bound to it.
 
 A device plugin that restarts, or a pod that came first, makes a kubelet refuse a member that the ledger has cards for.
 The member is made again in its place, each time later; after some times the whole group is placed elsewhere; after many
 the job answers for it, so that a template no kubelet takes does not go round for ever.
+
+Cards are all that placement sees. A node that lacks cpu or memory, or that the template's own selector leaves out, is
+left once the scheduler has found for a while that it cannot bind a member there; with each time that while is longer,
+so that a group that fits no node comes to wait at one.
 """
 
 from collections.abc import Mapping
@@ -22,6 +26,12 @@ IN_PLACE = 4
 LONGEST_DELAY = 60.0
 """Seconds; the delay begins with one and doubles with each refusal."""
 
+UNBOUND_SECONDS = 60.0
+"""So long a pod may wait for a scheduler that cannot bind it until its group goes elsewhere; doubles with refusals."""
+
+LONGEST_UNBOUND = 3600.0
+"""Seconds."""
+
 _REASONS = frozenset({"UnexpectedAdmissionError", "NodeAffinity", "TopologyAffinityError", "Taint"})
 """What kubelets give as a pod's reason when they do not admit it; and ``OutOf`` with the name of a resource."""
 
@@ -33,7 +43,7 @@ def is_refused(pod: PodRecord) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Refusals:
-    """How often in a row pods of a job were refused, those at one time counting once, and when last."""
+    """How often in a row pods of a job were not taken, those at one time counting once, and when last."""
 
     count: int = 0
     last: datetime | None = None
@@ -56,6 +66,12 @@ class Refusals:
     def leaves(self) -> bool:
         """Whether the last one sends the group elsewhere."""
         return self.forgiven and self.count > 0 and self.count % IN_PLACE == 0
+
+    def unbound_too_long(self, pod: PodRecord, now: datetime) -> bool:
+        """Whether a pod that cannot be bound has waited for its node long enough."""
+        patience = min(LONGEST_UNBOUND, UNBOUND_SECONDS * 2 ** min(self.count, 30))
+        since = pod.unbound_since
+        return pod.blocked and since is not None and (now - since).total_seconds() >= patience
 
     def wait(self, now: datetime) -> float:
         """Seconds until the members are made again; 0 when it is time."""

@@ -12,6 +12,7 @@ from supernode.control.jobview import OBSTACLE_INTERVAL, GroupView, JobView, Not
 from supernode.control.records import PodRecord, parse_time
 from supernode.control.refusals import Refusals, is_refused
 from supernode.control.turns import TURN_SECONDS
+from supernode.control.wording import stranded_text
 from supernode.topology.fleet import Member
 from supernode.topology.ranges import format_nodes, natural_key
 from supernode.workload import LAUNCHERS
@@ -58,10 +59,10 @@ def run(view: JobView, spec: TrainingJobSpec, group: GroupView, members: tuple[M
     started = parse_time(view.job.status.get("startTime")) or view.now
     remaining = remaining_of(started, spec.active_deadline_seconds, view.now)
     if remaining is not None and remaining <= 0:
-        text = f"ran longer than activeDeadlineSeconds={spec.active_deadline_seconds}"
+        text = f"had not ended after activeDeadlineSeconds={spec.active_deadline_seconds}"
         return end(view, Reason.DEADLINE_EXCEEDED, text)
     losses = _Losses.of(view, current.values())
-    if losses.restarts > spec.fault_policy.max_restarts:
+    if losses.counts and losses.restarts > spec.fault_policy.max_restarts:  # no edit of the limit ends a healthy job
         return end(view, Reason.MAX_RESTARTS_EXCEEDED, _why_given_up(spec, losses.own))
     blocked = [p for p in current.values() if p.blocked]
     if (elsewhere := _elsewhere(view, losses, blocked, seats)) is not None:
@@ -70,11 +71,12 @@ def run(view: JobView, spec: TrainingJobSpec, group: GroupView, members: tuple[M
     draft = draft_of(view)
     draft.status |= _placement_summary(view, group, members)
     draft.status["startTime"] = timestamp(started)
-    phase = _running_states(draft, list(current.values()), len(members))
+    held = _first_waits(view, spec, current, len(members))
+    phase = _running_states(draft, list(current.values()), len(members), held=held)
     refusals = Refusals() if phase == "Running" else losses.refusals
     _tell_losses(draft, losses, refusals, current.values())
     wait = refusals.wait(view.now)
-    due, later = _missing(view, members, wait)
+    due, later = _missing(view, members, wait, held=held)
     stale = tuple(p for p in view.staying if current.get(p.rank) is not p)
     return Step(
         status=draft.finish(phase),
@@ -85,7 +87,10 @@ def run(view: JobView, spec: TrainingJobSpec, group: GroupView, members: tuple[M
         create_ranks=due,
         notices=_failures(losses, wait),
         again_after=_soonest(
-            remaining, wait or None, OBSTACLE_INTERVAL if blocked else None, TURN_SECONDS if later else None
+            remaining,
+            wait or None,
+            OBSTACLE_INTERVAL if blocked or (held and not view.has_service) else None,
+            TURN_SECONDS if later else None,
         ),
     )
 
@@ -103,6 +108,11 @@ def _elsewhere(
         places = format_nodes(list(dict.fromkeys(seats[rank].node for rank in unfit)))
         text = f"cards of {places} do not work or were claimed by others before pods could use them"
         return _place_again(view, Reason.CARDS_FAILED, text)
+    waits = (p for p in blocked if p.place not in view.lost | view.away)
+    if (unbound := next((p for p in waits if losses.refusals.unbound_too_long(p, view.now)), None)) is not None:
+        text = f"pod {unbound.key[1]} cannot be bound to {unbound.place}, asks for other cards: {unbound.message}"
+        refusals = losses.refusals if losses.refused else losses.refusals.once_more(view.now)
+        return _avoid(view, Reason.POD_UNSCHEDULABLE, text, refusals, unbound)
     return None
 
 
@@ -119,9 +129,17 @@ def _tell_losses(draft: Draft, losses: _Losses, refusals: Refusals, pods: Iterab
     status |= refusals.fields()
 
 
-def _missing(view: JobView, members: tuple[Member, ...], wait: float) -> tuple[tuple[int, ...], bool]:
-    """(the ranks whose pods are to be created now, whether others have to wait for their turn)."""
-    there = {p.rank for p in view.pods}
+def _first_waits(view: JobView, spec: TrainingJobSpec, pods: Mapping[int | None, PodRecord], members: int) -> bool:
+    """Whether rank 0 is not to come yet: where it starts the others' work it fails while one of them does not run or
+    has no name."""
+    if not LAUNCHERS[spec.runtime].first_decides or members == 1 or 0 in pods:
+        return False
+    return not view.has_service or sum(_alive(pod) for pod in pods.values()) < members - 1
+
+
+def _missing(view: JobView, members: tuple[Member, ...], wait: float, *, held: bool) -> tuple[tuple[int, ...], bool]:
+    """(the ranks whose pods are to be created now, whether others have to wait for their turn). held: not rank 0."""
+    there = {p.rank for p in view.pods} | ({0} if held else set())
     missing = [m.rank for m in members if m.rank not in there and m.node not in view.lost]
     if wait:
         return (), False
@@ -155,9 +173,14 @@ def _failures(losses: _Losses, wait: float) -> tuple[Notice, ...]:
 def _go_elsewhere(view: JobView, refusals: Refusals, pod: PodRecord) -> Step:
     """The node keeps refusing: give the cards back and ask again, for others."""
     text = f"refused {refusals.count} times, asks for other cards after: {_failure(pod)}"
+    return _avoid(view, Reason.POD_REFUSED, text, refusals, pod)
+
+
+def _avoid(view: JobView, reason: Reason, text: str, refusals: Refusals, pod: PodRecord) -> Step:
+    """Give the cards back, remember the refusals, and take nothing new of the pod's node for a while."""
     job = replace(view.job, status={**view.job.status, **refusals.fields()})
-    step = tear_down(replace(view, job=job), Reason.POD_REFUSED, text)
-    return replace(step, notices=(Notice(Reason.POD_REFUSED, text, warning=True),), avoid=pod.node)
+    step = tear_down(replace(view, job=job), reason, text)
+    return replace(step, notices=(Notice(reason, text, warning=True),), avoid=pod.place)
 
 
 def _place_again(view: JobView, reason: Reason, why: str) -> Step:
@@ -187,14 +210,21 @@ def _in_place(pod: PodRecord, group_uid: str, seats: Mapping[int, Member]) -> bo
     return pod.node in (None, seat.node)
 
 
-def _running_states(draft: Draft, pods: list[PodRecord], wanted: int) -> str:
-    alive = [p for p in pods if not p.deleting and p.phase in ("Running", "Succeeded")]
+def _alive(pod: PodRecord) -> bool:
+    return not pod.deleting and pod.phase in ("Running", "Succeeded")
+
+
+def _running_states(draft: Draft, pods: list[PodRecord], wanted: int, *, held: bool) -> str:
+    alive = [pod for pod in pods if _alive(pod)]
     running = len(alive) == wanted
     draft.status["pods"] = tally(draft.view.pods)
     blocked = next((p for p in pods if p.phase == "Pending" and p.reason), None)
     message = f"{len(alive)} of {wanted} pods run"
+    if held:
+        message += "; rank 0 comes once the others run and have names"
     if blocked is not None and not running:
         message += f"; {blocked.key[1]}: {blocked.reason}: {blocked.message}"
+    message += stranded_text(draft.view.stranded)
     reason = Reason.PODS_RUNNING if running else Reason.PODS_PENDING
     if lost := draft.view.lost:
         reason = Reason.NODES_LOST

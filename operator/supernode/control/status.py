@@ -1,7 +1,6 @@
 """What the statuses of CardGroups and SuperNodes say: pure functions from records and decisions to status documents."""
 
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -13,9 +12,9 @@ from supernode.api.supernode import SuperNode
 from supernode.control.conditions import State, timestamp, updated
 from supernode.control.fleet import FleetState
 from supernode.control.grouping import request_for
-from supernode.control.records import Custom
+from supernode.control.records import Custom, PodRecord
 from supernode.control.supernodes import Standing, counts, shape_of, standing
-from supernode.control.wording import spans_text
+from supernode.control.wording import spans_text, stranded_text
 from supernode.placement import Placement, Refusal, Request, estimate, plan
 from supernode.topology.discovery import Found, ProblemKind
 from supernode.topology.fleet import Fleet, Member, SuperNodeView
@@ -105,9 +104,9 @@ def confirmed_group(group: Group) -> Json:
     return {**group.status, "observedGeneration": group.generation, "conditions": moved}
 
 
-def releasing_group(group: Group, now: datetime) -> Json:
+def releasing_group(group: Group, stranded: Sequence[PodRecord], now: datetime) -> Json:
     """The status of a group that is being deleted while pods of it still run; what it holds stays as it is."""
-    message = "its cards are given back once no pod of it runs any more"
+    message = f"its cards are given back once no pod of it runs any more{stranded_text(stranded)}"
     states = {
         ConditionType.READY: State(False, Reason.RELEASED, message),
         ConditionType.RECONCILING: State(True, Reason.RELEASED, message),
@@ -159,7 +158,7 @@ def profile_status(record: Custom[SuperNodeProfile], state: FleetState, now: dat
     message = "; ".join(problems)
     if record.model is None:
         ready = State(False, Reason.INVALID_SPEC, record.error or "the spec cannot be read")
-    elif name not in discovery.profile_of.values():
+    elif name not in discovery.matching:
         ready = State(True, Reason.NO_NODES, "no node matches it here")
     else:
         ready = State(True, Reason.DISCOVERED, message)
@@ -169,12 +168,11 @@ def profile_status(record: Custom[SuperNodeProfile], state: FleetState, now: dat
         ConditionType.RECONCILING: State(False, ready.reason),
         ConditionType.STALLED: stalled,
     }
-    matching = Counter(discovery.profile_of.values())[name]
     unassigned = len(discovery.unassigned.get(name, ()))
     return {
         "observedGeneration": record.generation,
-        "superNodes": sum(found.profile == name for found in discovery.supernodes.values()),
-        "nodes": matching - unassigned,
+        "superNodes": discovery.formed.get(name, 0),
+        "nodes": discovery.matching.get(name, 0) - unassigned,
         "unassignedNodes": unassigned,
         "conditions": updated(record.status.get("conditions", []), states, generation=record.generation, now=now),
     }

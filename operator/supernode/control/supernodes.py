@@ -1,6 +1,7 @@
 """What one SuperNode's record says: pure functions shared by the engine and the command line."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -15,6 +16,7 @@ from supernode.topology.fleet import SuperNodeView
 from supernode.topology.ledger import LedgerEntry
 from supernode.topology.profile import Profile
 from supernode.topology.ranges import RangeError
+from supernode.topology.taints import described, remedy
 from supernode.topology.views import held_cards
 
 
@@ -132,11 +134,15 @@ def trouble_of(record: Custom[SuperNode], profile: Profile | None, ledger: Ledge
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How a supernode stands; ``ready`` is false when it cannot serve as its spec says."""
+    """How a supernode stands; ``ready`` is false when it cannot serve as its spec says.
+
+    ``tainted`` counts nodes that give no new cards only because the profile does not tolerate their taints.
+    """
 
     reason: Reason
     message: str
     ready: bool
+    tainted: int = 0
 
 
 def standing(view: SuperNodeView | None, trouble: Trouble | None, conflict: str | None, *, cordoned: bool) -> Standing:
@@ -150,7 +156,10 @@ def standing(view: SuperNodeView | None, trouble: Trouble | None, conflict: str 
         return Standing(Reason.NO_NODES, text, ready=False)
     if cordoned:
         return Standing(Reason.CORDONED, "spec.cordoned is true: it gives no new cards", ready=True)
-    return Standing(Reason.DISCOVERED, f"{len(view.nodes)} nodes of profile {view.profile.name}", ready=True)
+    tainted = Counter(node.taints for node in view.nodes if node.taints)
+    parts = "".join(f", {count} {what}" for count, what in described(tainted))
+    text = f"{len(view.nodes)} nodes of profile {view.profile.name}{parts}{remedy(tainted, view.profile.name)}"
+    return Standing(Reason.DISCOVERED, text, ready=True, tainted=tainted.total())
 
 
 def counts(view: SuperNodeView) -> dict[str, Any]:

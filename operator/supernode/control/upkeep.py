@@ -5,6 +5,7 @@ import time
 from typing import Any
 
 from supernode.api import names
+from supernode.api.supernode import SuperNode
 from supernode.cluster import resources
 from supernode.cluster.errors import ApiError
 from supernode.cluster.writer import Writer
@@ -13,8 +14,10 @@ from supernode.control.caches import Caches
 from supernode.control.fleet import FleetState
 from supernode.control.groups import now
 from supernode.control.pauses import Pauses
+from supernode.control.records import Custom, Key
 from supernode.control.slices import Slices
 from supernode.control.writes import deletion, status_patch
+from supernode.topology.discovery import Discovery, Found
 
 _log = logging.getLogger(__name__)
 
@@ -31,25 +34,41 @@ class Upkeep:
         self._state = state
         self._due: dict[str, float] = {}
         self._pauses = Pauses()
+        self._reviewed: Discovery | None = None
+        self._missing: list[Found] = []
+        self._nodeless: list[Key] = []
 
     async def sync(self) -> None:
-        """Create the SuperNodes that node labels tell of; delete discovered ones that have neither nodes nor groups."""
+        """Create the SuperNodes that node labels tell of; delete discovered ones that have neither nodes nor groups.
+
+        What a person has set on one is kept, and the SuperNode with it: its nodes may be gone for a moment only.
+        """
         store = self._caches.supernodes.store
-        missing = [found for found in self._state.discovery.supernodes.values() if ("", found.name) not in store]
+        self._review()
+        missing = [found for found in self._missing if ("", found.name) not in store]
         objects = [status.discovered_supernode(found) for found in missing]
         for result in await self._writer.create_many("discovery", resources.SUPERNODES, objects):
             if not isinstance(result, ApiError):
                 self._caches.supernodes.put(result)
         empty = [
             deletion(resources.SUPERNODES, record.key, record.uid, record.resource_version)
-            for key, record in store.items()
-            if record.labels.get(names.LABEL_DISCOVERED) == "true" and not record.deleting and self._is_empty(key[1])
+            for record in filter(None, map(store.get, self._nodeless))
+            if _as_discovered(record) and not record.deleting and self._is_empty(record.key[1])
         ]
         await self._writer.run("discovery", empty)
         if self._state.discovered:
             self._state.discovered = not await self._write_profiles()
         if missing:
             await self._state.refresh()
+
+    def _review(self) -> None:
+        """Find what a new discovery misses, and what it has no nodes for: a pass cannot look at every supernode."""
+        discovery, store = self._state.discovery, self._caches.supernodes.store
+        if discovery is not self._reviewed:
+            self._reviewed = discovery
+            self._missing = [found for found in discovery.supernodes.values() if ("", found.name) not in store]
+            having_nodes = {name for name, found in discovery.supernodes.items() if found.nodes}
+            self._nodeless = [key for key in store if key[1] not in having_nodes]
 
     def _is_empty(self, name: str) -> bool:
         found = self._state.discovery.supernodes.get(name)
@@ -115,3 +134,10 @@ class Upkeep:
         view = self._state.fleet.supernodes.get(name)
         patch = status.difference(record.status, status.supernode_status(record, view, self._state, now()))
         return status_patch(resources.SUPERNODES, record.key, patch, record.resource_version) if patch else None
+
+
+def _as_discovered(record: Custom[SuperNode]) -> bool:
+    """Whether a SuperNode was discovered, and nobody has set since how it is to be used."""
+    spec = record.model.spec if record.model is not None else None
+    untouched = spec is None or (not spec.cordoned and spec.reserve is None)
+    return untouched and record.labels.get(names.LABEL_DISCOVERED) == "true"

@@ -9,6 +9,8 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from operator import itemgetter
+from typing import NamedTuple
 
 from supernode.api.cardgroup import CardGroup
 from supernode.api.conditions import ConditionType, Reason
@@ -48,8 +50,7 @@ Version = tuple[int, int]
 """Of the fleet's snapshot and of the holds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(NamedTuple):
     """The first of its priority of those who ask for the same, and the profiles whose cards could help."""
 
     turn: Turn
@@ -104,16 +105,17 @@ class Line:
     @property
     def head(self) -> Group | None:
         """The group whose turn it is, ``None`` when nobody stands here."""
-        return next(self.heads(), None)
+        turn = next(self.turns(), None)
+        return None if turn is None else self.groups[turn[2]]
 
-    def heads(self) -> Iterator[Group]:
-        """The first of each priority, by turn."""
+    def turns(self) -> Iterator[Turn]:
+        """Those of the first of each priority, in order."""
         for priority in sorted(self._orders):
             order = self._orders[priority]
             while order and ((group := self.groups.get(order[0][2])) is None or turn_of(group) != order[0]):
                 heapq.heappop(order)
             if order:
-                yield self.groups[order[0][2]]
+                yield order[0]
             else:
                 del self._orders[priority]
 
@@ -237,9 +239,9 @@ class Waiting:
 
     def heads(self) -> list[Head]:
         """The first of each priority of all lines that cards held back could help, by turn."""
-        lines = [line for line in self._lines.values() if not _helpless(line.answer)]
-        heads = (Head(turn_of(one), one, line.ask.request, line.profiles) for line in lines for one in line.heads())
-        return sorted(heads, key=lambda head: head.turn)
+        lines = (line for line in self._lines.values() if not _helpless(line.answer))
+        first = sorted(((turn, line) for line in lines for turn in line.turns()), key=itemgetter(0))
+        return [Head(turn, line.groups[turn[2]], line.ask.request, line.profiles) for turn, line in first]
 
     # Telling.
 

@@ -1,8 +1,10 @@
 """Phrases that statuses and the command line share."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from supernode.control.records import PodRecord
 from supernode.placement.cost import ALL_REDUCE_BYTES, ALL_TO_ALL_BYTES, MIB
+from supernode.topology.ranges import format_nodes, natural_key
 
 
 def spans_text(spans: Mapping[str, int], minimal: Mapping[str, int], *, proven: bool = True) -> str:
@@ -25,6 +27,18 @@ def estimate_text(estimate: Mapping[str, int]) -> str:
     return (
         f"estimated: all-reduce of {ALL_REDUCE_BYTES // MIB} MiB in {reduced}, "
         f"all-to-all of {ALL_TO_ALL_BYTES // MIB} MiB a card in {exchanged}"
+    )
+
+
+def stranded_text(pods: Sequence[PodRecord]) -> str:
+    """What is to be added where pods are being deleted whose nodes are not ready; empty without any."""
+    if not pods:
+        return ""
+    nodes = format_nodes(sorted({pod.node for pod in pods if pod.node}, key=natural_key))
+    more = f" and {len(pods) - 1} more" if len(pods) > 1 else ""
+    return (
+        f"; {pods[0].key[1]}{more} cannot end on {nodes}, not ready: delete the node, or taint it "
+        "node.kubernetes.io/out-of-service once its machine is off"
     )
 
 

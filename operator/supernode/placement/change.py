@@ -90,7 +90,9 @@ def opened(view: SuperNodeView, nodes: Nodes) -> SuperNodeView:
     for at, node in enumerate(view.nodes):
         if view.cordoned or at in nodes:
             free = (0 if view.cordoned else node.free) | nodes.get(at, 0)
-            names[node.name] = replace(node, healthy=node.all_cards, taken=node.all_cards & ~free, schedulable=True)
+            names[node.name] = replace(
+                node, healthy=node.all_cards, taken=node.all_cards & ~free, schedulable=True, taints=()
+            )
     return SuperNodeView(
         view.name, view.profile, [names.get(node.name, node) for node in view.nodes], reserve=view.reserve
     )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import compress
+from operator import is_not
 from typing import Any
 
 import numpy as np
@@ -90,7 +92,7 @@ class Ground:
     """
 
     def __init__(self) -> None:
-        self.views: list[SuperNodeView] = []
+        self.views: Sequence[SuperNodeView] = ()
         self.kinds: dict[Kind, int] = {}
         self.first: list[Indices] = []
         self.starts: list[Indices] = []
@@ -105,14 +107,14 @@ class Ground:
     def follow(self, views: Sequence[SuperNodeView]) -> None:
         """Take over another snapshot of the same supernodes, or of others. A view that did not change costs one
         comparison."""
+        if views is self.views:
+            return
         same = len(views) == len(self.views)
-        changed = (
-            [i for i, (old, new) in enumerate(zip(self.views, views, strict=True)) if old is not new] if same else []
-        )
+        changed = list(compress(range(len(views)), map(is_not, self.views, views))) if same else []
         if same and not changed:
             return
         same = same and all(views[i].layout is self.views[i].layout for i in changed)
-        self.views = list(views)
+        self.views = views
         self.tick += 1
         if same and len(self.kinds) <= max(MANY_KINDS, self.first[0][-1]):
             self.changed[changed] = self.tick

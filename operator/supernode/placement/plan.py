@@ -63,6 +63,14 @@ def eligible(fleet: Fleet, request: Request) -> list[Profile] | Refusal:
     if not known:
         return refuse(Reason.UNKNOWN_PROFILE, "there is no SuperNodeProfile; create one for the machines of this fleet")
     profiles = [known[request.profile]] if request.profile is not None else list(known.values())
+    if request.resource is not None:
+        counted = sorted({profile.resource for profile in profiles})
+        profiles = [profile for profile in profiles if profile.resource == request.resource]
+        if not profiles:
+            return refuse(
+                Reason.UNKNOWN_PROFILE,
+                f"no profile counts cards by {request.resource}; create one or use one of: {', '.join(counted)}",
+            )
     if request.precision is not None:
         offered = sorted({precision for profile in profiles for precision in profile.precisions})
         profiles = [profile for profile in profiles if request.precision in profile.precisions]
@@ -85,7 +93,10 @@ def _plan_on(fleet: Fleet, request: Request, profile: Profile) -> Placement | Re
     if isinstance(task, Refusal):
         return task
     if not fleet.has_profile(profile.name):
-        text = f"no supernode of profile {profile.name} has a node; check its nodeSelector and the labels of the nodes"
+        text = (
+            f"no supernode of {_described(fleet, request, profile)} has a node; check its nodeSelector and the labels "
+        )
+        text += "of the nodes"
         return Refusal(Reason.NO_NODES, text, needed=request.members)
     if task.box is not None:
         return plan_box(views, task, task.box)
@@ -104,6 +115,14 @@ def _plan_on(fleet: Fleet, request: Request, profile: Profile) -> Placement | Re
     never = _never_fits(fleet, views, task, coding) if task.spans or task.shape.spares else None
     refused = board.notes[key] = refusal(board.ground, task, never=never)
     return refused
+
+
+def _described(fleet: Fleet, request: Request, profile: Profile) -> str:
+    """The profile, or where a resource is asked for all that count by it."""
+    if request.resource is None:
+        return f"profile {profile.name}"
+    names = [known.name for known in fleet.profiles.values() if known.resource == request.resource]
+    return f"a profile of {request.resource} ({', '.join(names)})"
 
 
 def _never_fits(fleet: Fleet, views: Sequence[SuperNodeView], task: Task, coding: Coding) -> bool:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -12,10 +12,12 @@ import numpy as np
 from supernode.api.conditions import Reason
 from supernode.placement.change import Change, smallest_change
 from supernode.placement.ground import Ground
+from supernode.placement.obstacles import count_in_the_way, in_the_way, obstacles, summed
 from supernode.placement.result import Opening, Refusal
 from supernode.placement.shape import Task
 from supernode.placement.shortfall import Shortfall
-from supernode.topology.fleet import Census, SuperNodeView
+from supernode.topology.fleet import SuperNodeView
+from supernode.topology.taints import Tainted, described, remedy
 
 SHOWN = 3
 """Domains and groups a message names before it only counts the others."""
@@ -23,17 +25,17 @@ SHOWN = 3
 ASKED = 8
 """Supernodes whose ledgers are read for who holds the cards; with more, a message only counts them."""
 
-Counts = tuple[int, int, int, int]
-
 
 @dataclass(frozen=True, slots=True)
 class _Best:
-    """The domain of a level that could hold most: members healthy and free in it, reserve included."""
+    """The domain of a level that could hold most: members healthy and free in it, reserve included; its nodes are
+    those of the view from index start up to end."""
 
     members: int
     domain: str
     view: SuperNodeView
-    nodes: Census
+    start: int
+    end: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,7 @@ class _Cause:
     level: int | None
     best: int
     text: str
+    tainted: Tainted = field(default_factory=Counter)
 
 
 def refusal(ground: Ground, task: Task, *, never: bool | None = None) -> Refusal:
@@ -65,10 +68,10 @@ def refusal(ground: Ground, task: Task, *, never: bool | None = None) -> Refusal
         text += f"; {cordoned} of {len(ground.views)} supernodes are cordoned"
     change = smallest_change(prices, task)
     if change is None:
-        return refused(cause.reason, text)
+        return refused(cause.reason, text + remedy(cause.tainted, task.profile.name))
     tightest = max([task.tightest, *task.shape.whole])
     index = tightest if tightest > task.profile.node_index else len(task.profile.levels) - 1
-    advice, openings = advise(prices.views, change, task.profile.levels[index].name)
+    advice, openings = advise(prices.views, change, task.profile.levels[index].name, cause.tainted)
     return refused(cause.reason, text + advice, change=openings, least=change.least)
 
 
@@ -103,16 +106,16 @@ def _too_few(prices: Shortfall, task: Task, room: int) -> _Cause:
     views = [view for view in prices.views if prices.empty or not view.cordoned]
     reserved = sum(min(view.reserve, len(view.nodes)) for view in views)
     supernodes = "1 supernode" if len(views) == 1 else f"{len(views)} supernodes together"
-    ways = () if prices.empty else (_in_the_way(view) for view in views)
+    way = summed(() if prices.empty else map(in_the_way, views))
     text = (
         f"needs {_units(task, task.request.members)}{_spares(task)}; {supernodes} can give {room}"
-        f"{_obstacles(ways, reserved, sum(len(view.nodes) for view in views))}"
+        f"{obstacles(way, reserved, sum(len(view.nodes) for view in views))}"
     )
     cards = sum(view.memo("outside the reserve", partial(_free_cards, view)) for view in views)
     if prices.empty or cards < task.request.cards + task.shape.spares * task.shape.cards:
-        return _Cause(Reason.INSUFFICIENT_CARDS, None, room, text)
+        return _Cause(Reason.INSUFFICIENT_CARDS, None, room, text, way.tainted)
     text += f"; {cards} cards are free, but scattered over nodes"
-    return _Cause(Reason.NO_DOMAIN_FITS, task.profile.node_index, room, text)
+    return _Cause(Reason.NO_DOMAIN_FITS, task.profile.node_index, room, text, way.tainted)
 
 
 def _free_cards(view: SuperNodeView) -> int:
@@ -138,15 +141,15 @@ def _too_scattered(prices: Shortfall, task: Task) -> _Cause:
     whole = index == len(profile.levels) - 1 and task.most_supernodes == 1
     together = request.members if whole else task.shape.steps[index]
     reserved = min(best.view.reserve, len(best.view.nodes))
+    way = summed(() if prices.empty else [count_in_the_way(best.view, best.start, best.end)])
     has = (
-        f"the best, {best.domain}, has {best.members} healthy and free"
-        f"{_obstacles([] if prices.empty else [_count_in_the_way(best.nodes)], reserved, len(best.view.nodes))}"
+        f"the best, {best.domain}, has {best.members} healthy and free{obstacles(way, reserved, len(best.view.nodes))}"
     )
     if together < request.members:
         text = f"needs {request.members // together} times {_units(task, together)} in one {name}{_spares(task)}; {has}"
     else:
         text = f"needs {_units(task, request.members)} in one {name}{_spares(task)}; {has}"
-    return _Cause(Reason.NO_DOMAIN_FITS, index, min(best.members, request.members), text)
+    return _Cause(Reason.NO_DOMAIN_FITS, index, min(best.members, request.members), text, way.tainted)
 
 
 def _best_of(prices: Shortfall, task: Task, index: int) -> _Best:
@@ -158,9 +161,9 @@ def _best_of(prices: Shortfall, task: Task, index: int) -> _Best:
     owner = int(np.searchsorted(first, at, side="right")) - 1
     view, local = prices.views[owner], at - int(first[owner])
     if depth == 0:
-        return _Best(int(free[at]), view.nodes[local].name, view, view.census.part(local, local + 1))
+        return _Best(int(free[at]), view.nodes[local].name, view, local, local + 1)
     start, end = view.layout.node_bounds[depth - 1][local : local + 2]
-    return _Best(int(free[at]), view.layout.names[depth - 1][local], view, view.census.part(start, end))
+    return _Best(int(free[at]), view.layout.names[depth - 1][local], view, start, end)
 
 
 def _units(task: Task, members: int) -> str:
@@ -183,44 +186,17 @@ def _limits(task: Task) -> str:
     return " and ".join(limits) + " (maxSpan)"
 
 
-# What stands in the way.
-
-
-def _in_the_way(view: SuperNodeView) -> Counts:
-    return view.memo("in the way", partial(_count_in_the_way, view.census))
-
-
-def _count_in_the_way(census: Census) -> Counts:
-    """Nodes that are used, cordoned or not ready, with unhealthy cards, and held."""
-    counts = census.counts()
-    return (
-        sum(count for kind, count in counts if kind.used),
-        sum(count for kind, count in counts if kind.closed),
-        sum(count for kind, count in counts if kind.ill),
-        sum(count for kind, count in counts if kind.held),
-    )
-
-
-def _obstacles(counts: Iterable[Counts], reserved: int, of: int) -> str:
-    """What stands in the way, each part only if there is any."""
-    used, cordoned, ill, held = (sum(part) for part in zip((0, 0, 0, 0), *counts, strict=True))
-    parts = [
-        f", {reserved} of {of} are reserved" if reserved else "",
-        f", {used} {'is' if used == 1 else 'are'} in use" if used else "",
-        f", {cordoned} {'is' if cordoned == 1 else 'are'} cordoned or not ready" if cordoned else "",
-        f", {ill} {'has' if ill == 1 else 'have'} unhealthy cards" if ill else "",
-        f", {held} {'is' if held == 1 else 'are'} held for groups that come first" if held else "",
-    ]
-    return "".join(parts)
-
-
 # What would help.
 
 
-def advise(views: Sequence[SuperNodeView], change: Change, level: str) -> tuple[str, tuple[Opening, ...]]:
-    """A change as the end of a message, and by domain of a level."""
+def advise(
+    views: Sequence[SuperNodeView], change: Change, level: str, tainted: Tainted | None = None
+) -> tuple[str, tuple[Opening, ...]]:
+    """A change as the end of a message, and by domain of a level. tainted: what the message named before."""
     openings = _openings(views, change, level)
-    return _remedy(views, change, openings), openings
+    who = _who(views, change)
+    advice = _change_text(change, openings, who)
+    return advice + remedy((tainted or Counter()) + who.tainted, views[0].profile.name), openings
 
 
 def _openings(views: Sequence[SuperNodeView], change: Change, level: str) -> tuple[Opening, ...]:
@@ -234,21 +210,17 @@ def _openings(views: Sequence[SuperNodeView], change: Change, level: str) -> tup
     return tuple(Opening(domain, supernode, nodes) for (domain, supernode), nodes in found.items())
 
 
-def _remedy(views: Sequence[SuperNodeView], change: Change, openings: Sequence[Opening]) -> str:
+def _change_text(change: Change, openings: Sequence[Opening], who: _Who) -> str:
     """The change in words: how many cards of how many nodes, where, and who or what has them."""
     names = [name for opening in openings for name in opening.nodes]
     nodes = f"{len(names)} nodes" if len(names) > SHOWN else f"node{'s' if len(names) > 1 else ''} {', '.join(names)}"
     parts = [f"{opening.domain} ({len(opening.nodes)})" for opening in openings]
     where = _listed(parts) if len(parts) > 1 else openings[0].domain
-    held, unnamed, ill, closed = _who(views, change)
-    why = [f"{count} of {group}" for group, count in held.most_common(SHOWN)]
-    if more := sum(held.values()) - sum(count for _, count in held.most_common(SHOWN)):
-        why.append(f"{more} of {len(held) - SHOWN} more groups")
-    why += [
-        f"{count} {what}"
-        for count, what in ((unnamed, "in use"), (ill, "unhealthy"), (closed, "cordoned or not ready"))
-        if count
-    ]
+    why = [f"{count} of {group}" for group, count in who.held.most_common(SHOWN)]
+    if more := who.held.total() - sum(count for _, count in who.held.most_common(SHOWN)):
+        why.append(f"{more} of {len(who.held) - SHOWN} more groups")
+    others = [(who.unnamed, "in use"), (who.ill, "unhealthy"), (who.closed, "cordoned or not ready")]
+    why += [f"{count} {what}" for count, what in (*others, *described(who.tainted)) if count]
     cards = f"{change.cards} more card{'' if change.cards == 1 else 's'}"
     cards = f"it takes {cards}" if change.least else f"{cards} would do"
     return f"; {cards}, on {nodes} in {where}: {', '.join(why)}"
@@ -260,9 +232,21 @@ def _listed(names: Sequence[str]) -> str:
     return f"{', '.join(names[:SHOWN])} and {len(names) - SHOWN} more"
 
 
-def _who(views: Sequence[SuperNodeView], change: Change) -> tuple[Counter[str], int, int, int]:
-    """(cards of the change by the group that holds them, taken by others, unhealthy, neither but not schedulable)."""
+@dataclass(frozen=True, slots=True)
+class _Who:
+    """The cards of a change: by the group that holds them, taken by others, unhealthy, else cordoned or not ready; and
+    else tainted, by taints."""
+
+    held: Counter[str]
+    unnamed: int
+    ill: int
+    closed: int
+    tainted: Tainted
+
+
+def _who(views: Sequence[SuperNodeView], change: Change) -> _Who:
     held: Counter[str] = Counter()
+    tainted: Tainted = Counter()
     taken = ill = closed = 0
     for index, nodes in change.opened.items():
         view = views[index]
@@ -273,5 +257,9 @@ def _who(views: Sequence[SuperNodeView], change: Change) -> tuple[Counter[str], 
             used = mask & node.taken
             taken += used.bit_count()
             ill += (mask & ~used & ~node.healthy).bit_count()
-            closed += (mask & ~used & node.healthy).bit_count()
-    return held, taken - sum(held.values()), ill, closed
+            shut = (mask & ~used & node.healthy).bit_count()
+            if node.taints and shut:
+                tainted[node.taints] += shut
+            else:
+                closed += shut
+    return _Who(held, taken - held.total(), ill, closed, tainted)

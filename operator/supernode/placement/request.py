@@ -28,16 +28,18 @@ class Spares:
 class Request:
     """A group to place: `members` of `cards_per_member` cards each, all or nothing.
 
-    profile: only this profile. precision: only profiles whose cards compute in it. required: the whole group lies in
-    one domain of this level. preferred: and in one of this level, which says nothing of where its spares lie. max_span:
-    level to the most domains of it the group may touch. spares: what is held for repairs besides the members.
-    objective: bandwidth | latency. shape: extents in cards of the box of a torus to take; empty: any.
+    profile: only this profile. resource: only profiles that count their cards by it. precision: only profiles whose
+    cards compute in it. required: the whole group lies in one domain of this level. preferred: and in one of this
+    level, which says nothing of where its spares lie. max_span: level to the most domains of it the group may touch.
+    spares: what is held for repairs besides the members. objective: bandwidth | latency. shape: extents in cards of the
+    box of a torus to take; empty: any.
     """
 
     name: str
     members: int
     cards_per_member: int = 1
     profile: str | None = None
+    resource: str | None = None
     precision: str | None = None
     required: str | None = None
     preferred: str | None = None

@@ -7,6 +7,7 @@ exist, which nodes each has, and what is wrong, in a form fit for conditions and
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -15,6 +16,7 @@ from hashlib import sha256
 from supernode.topology.positions import known_value, misplaced
 from supernode.topology.profile import Profile
 from supernode.topology.ranges import format_nodes, natural_key
+from supernode.topology.taints import Taint
 
 HOSTNAME_LABEL = "kubernetes.io/hostname"
 
@@ -22,13 +24,6 @@ _NAME = re.compile(r"[a-z]([-a-z0-9.]*[a-z0-9])?")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _MAX_NAME = 63
 _SHOWN = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Taint:
-    key: str
-    value: str = ""
-    effect: str = "NoSchedule"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +46,9 @@ class NodeFacts:
     tells_addresses: bool = False
 
     @property
-    def schedulable(self) -> bool:
-        """Whether new pods may be put here: ready, not cordoned, no NoSchedule or NoExecute taint."""
-        barred = any(taint.effect in ("NoSchedule", "NoExecute") for taint in self.taints)
-        return self.ready and not self.unschedulable and not barred
+    def open(self) -> bool:
+        """Whether new pods that tolerate its taints may be put here: ready and not cordoned."""
+        return self.ready and not self.unschedulable
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +97,15 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Discovery:
-    """The answer. profile_of and assigned map node names; unassigned maps profiles to nodes in no supernode."""
+    """The answer. profile_of and assigned map node names; unassigned maps profiles to nodes in no supernode. matching,
+    formed: profile to how many nodes match it and how many supernodes it has."""
 
     supernodes: Mapping[str, Found] = field(hash=False)
     profile_of: Mapping[str, str] = field(hash=False)
     assigned: Mapping[str, str] = field(hash=False)
     unassigned: Mapping[str, tuple[str, ...]] = field(hash=False)
+    matching: Mapping[str, int] = field(hash=False)
+    formed: Mapping[str, int] = field(hash=False)
     problems: tuple[Problem, ...]
 
 
@@ -152,22 +149,32 @@ def discover(
         profile_of=profile_of,
         assigned={node: sn.name for sn in found for node in sn.nodes},
         unassigned=unassigned,
+        matching=Counter(profile_of.values()),
+        formed=Counter(sn.profile for sn in found),
         problems=tuple(problems),
     )
 
 
 def _match_profiles(known: Mapping[str, Profile], facts: list[NodeFacts], problems: list[Problem]) -> dict[str, str]:
-    """Node to profile; a node that matches several goes to the most specific selector, and that is reported."""
+    """Node to profile; a node that matches several goes to the most specific selector, and that is reported.
+
+    Nodes that look alike to every selector are asked about once: there are tens of thousands, of a few kinds.
+    """
     profile_of: dict[str, str] = {}
     overlaps: dict[tuple[str, ...], list[str]] = {}
+    keys = tuple({key for profile in known.values() for key in profile.node_selector})
+    counted = tuple({profile.counted for profile in known.values() if not profile.node_selector})
+    answers: dict[tuple[object, ...], tuple[str, ...]] = {}
     for node in facts:
-        matches = sorted(
-            (p for p in known.values() if _matches(p, node)), key=lambda p: (-len(p.node_selector), p.name)
-        )
+        kind = (*map(node.labels.get, keys), *(node.capacity.get(name, 0) > 0 for name in counted))
+        matches = answers.get(kind)
+        if matches is None:
+            ordered = sorted(known.values(), key=lambda profile: (-len(profile.node_selector), profile.name))
+            matches = answers[kind] = tuple(profile.name for profile in ordered if _matches(profile, node))
         if matches:
-            profile_of[node.name] = matches[0].name
+            profile_of[node.name] = matches[0]
         if len(matches) > 1:
-            overlaps.setdefault(tuple(profile.name for profile in matches), []).append(node.name)
+            overlaps.setdefault(matches, []).append(node.name)
     for names, members in overlaps.items():
         text = (
             f"{_listed(members)} match the profiles {', '.join(names)}; {names[0]} is used. "

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from supernode.topology.ledger import LedgerEntry
 from supernode.topology.profile import Profile
 from supernode.topology.ranges import natural_key
+from supernode.topology.taints import Taint
 
 T = TypeVar("T")
 
@@ -32,10 +33,11 @@ class Node:
     """One Kubernetes node.
 
     cards: how many cards it has; healthy, taken: bitmasks over node card indices. schedulable: whether new cards may be
-    given on it (ready, not cordoned, no NoSchedule or NoExecute taint). path: names of its domains above the node,
+    given on it (ready, not cordoned, no taint that bars it). path: names of its domains above the node,
     outer to inner, the first being its supernode; empty when the node is its own supernode. at: for each of these, the
     row-major position of the node's child in its ring or torus, -1 where it has none; may be empty when all are -1.
-    held: what is free of it is kept for another request.
+    held: what is free of it is kept for another request. taints: why it is not schedulable, if it is only because its
+    profile does not tolerate these.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Node:
     path: tuple[str, ...] = ()
     at: tuple[int, ...] = ()
     held: bool = False
+    taints: tuple[Taint, ...] = ()
 
     @property
     def free(self) -> int:
@@ -325,7 +328,7 @@ class SuperNodeView:
             nodes = (
                 node
                 if node.wholly_free and not node.taken  # a ledger may book cards that a node has no longer
-                else replace(node, healthy=node.all_cards, taken=0, schedulable=True, held=False)
+                else replace(node, healthy=node.all_cards, taken=0, schedulable=True, held=False, taints=())
                 for node in self.nodes
             )
             view = self._copy(tuple(nodes), cordoned=False)
@@ -363,23 +366,28 @@ class Fleet:
     shared: what decisions remember from one snapshot to its successors; each entry must check which views changed.
     """
 
-    __slots__ = ("_fixed", "profiles", "shared", "supernodes")
+    __slots__ = ("_fixed", "_places", "_views", "profiles", "shared", "supernodes")
 
     def __init__(
         self, supernodes: Iterable[SuperNodeView] = (), profiles: Iterable[Profile] | Mapping[str, Profile] = ()
     ) -> None:
         ordered = sorted(supernodes, key=lambda view: natural_key(view.name))
         known = dict(profiles) if isinstance(profiles, Mapping) else {profile.name: profile for profile in profiles}
+        self._views: dict[str, list[SuperNodeView]] = {}
+        self._places: dict[str, tuple[str, int]] = {}
         for view in ordered:
             known.setdefault(view.profile.name, view.profile)
-        self.supernodes: Mapping[str, SuperNodeView] = MappingProxyType({view.name: view for view in ordered})
+            alike = self._views.setdefault(view.profile.name, [])
+            self._places[view.name] = (view.profile.name, len(alike))
+            alike.append(view)
+        self.supernodes: MappingProxyType[str, SuperNodeView] = MappingProxyType({v.name: v for v in ordered})
         self.profiles: Mapping[str, Profile] = MappingProxyType(dict(sorted(known.items())))
         self._fixed: dict[str, tuple[int, ...]] = {}
         self.shared: dict[Hashable, Any] = {}
 
-    def of_profile(self, profile: str) -> list[SuperNodeView]:
+    def of_profile(self, profile: str) -> Sequence[SuperNodeView]:
         """The supernodes of one profile, in natural order of their names."""
-        return [view for view in self.supernodes.values() if view.profile.name == profile]
+        return self._views.get(profile, ())
 
     def has_profile(self, profile: str) -> bool:
         """Whether any supernode is of this profile."""
@@ -387,14 +395,22 @@ class Fleet:
 
     def replace(self, *views: SuperNodeView) -> Fleet:
         """The fleet with these supernodes in another state. Raises KeyError for one it does not know."""
-        supernodes = dict(self.supernodes)
-        same = True
         for view in views:
-            if view.name not in supernodes:
+            if view.name not in self._places:
                 raise KeyError(f"supernode {view.name} is not in this fleet")
-            same = same and view.layout is supernodes[view.name].layout
-            supernodes[view.name] = view
+        supernodes: dict[str, SuperNodeView] = self.supernodes.copy()  # dict() of a proxy takes ten times as long
+        if any(view.profile.name != self._places[view.name][0] for view in views):
+            supernodes.update((view.name, view) for view in views)
+            return self.succeeded_by(supernodes.values(), self.profiles)
+        same = all(view.layout is supernodes[view.name].layout for view in views)
+        alike = dict(self._views)
+        for profile in {view.profile.name for view in views}:
+            alike[profile] = alike[profile].copy()
+        for view in views:
+            profile, at = self._places[view.name]
+            supernodes[view.name] = alike[profile][at] = view
         fleet = Fleet.__new__(Fleet)
+        fleet._views, fleet._places = alike, self._places
         fleet.supernodes = MappingProxyType(supernodes)
         fleet.profiles = self.profiles
         fleet._fixed = self._fixed if same else {}

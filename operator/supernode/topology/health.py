@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from supernode.api.tolerations import TaintEffect
 from supernode.topology.discovery import NodeFacts
 from supernode.topology.profile import Profile
 from supernode.topology.ranges import format_cards
+from supernode.topology.taints import barring
 from supernode.topology.views import named_unhealthy
 
 
@@ -18,8 +20,9 @@ def ailment(facts: NodeFacts | None, profile: Profile, cards: int) -> str | None
         return "the node is gone"
     if not facts.ready:
         return "the node is not ready"
-    if any(taint.effect == "NoExecute" for taint in facts.taints):
-        return "the node has a NoExecute taint"
+    evicting = [taint for taint in barring(facts.taints, profile.tolerated) if taint.effect == TaintEffect.NO_EXECUTE]
+    if evicting:
+        return f"the node is tainted {evicting[0]}"
     named = named_unhealthy(facts, profile) or 0
     if ill := named & cards:
         return f"unhealthy cards: {format_cards(ill)}"

@@ -11,6 +11,8 @@ from operator import mul
 from typing import TYPE_CHECKING
 
 from supernode.api.errors import SupernodeError
+from supernode.api.tolerations import TaintEffect
+from supernode.topology.taints import Toleration
 
 if TYPE_CHECKING:
     from supernode.api.pinning import Devices
@@ -127,7 +129,7 @@ class NodeMake:
 
 @dataclass(frozen=True)
 class Profile:
-    """A supernode type. levels run inner to outer; exactly one is called `node`."""
+    """A supernode type. levels run inner to outer; exactly one is called `node`. tolerations: those of its spec."""
 
     name: str
     resource: str
@@ -141,6 +143,7 @@ class Profile:
     shapes: tuple[tuple[int, ...], ...] = ()
     reserve: int = 0
     node_selector: Mapping[str, str] = field(default_factory=dict, hash=False)
+    tolerations: tuple[Toleration, ...] = ()
     pinning: Pinning = Pinning()
     environment: Mapping[str, str] = field(default_factory=dict, hash=False)
     rank_table: str | None = None
@@ -179,6 +182,7 @@ class Profile:
             shapes=allocation.shapes,
             reserve=allocation.reserve,
             node_selector=dict(spec.node_selector),
+            tolerations=tuple(map(Toleration.from_spec, spec.tolerations)),
             pinning=Pinning(
                 str(pinning.mode), pinning.key, DeviceRule.from_spec(pinning.devices) if pinning.devices else None
             ),
@@ -192,6 +196,12 @@ class Profile:
     def counted(self) -> str:
         """The name under which the cards of a node are counted: the extended resource, or a driver's devices."""
         return self.pinning.devices.resource if self.pinning.devices else self.resource
+
+    @cached_property
+    def tolerated(self) -> tuple[Toleration, ...]:
+        """What every pod on it tolerates: first what the admission plugin ExtendedResourceToleration adds where it is
+        on, for the taint of nodes that are kept for pods with cards. Pods with claims get it from nobody else."""
+        return tuple(dict.fromkeys((Toleration(self.resource, effect=str(TaintEffect.NO_SCHEDULE)), *self.tolerations)))
 
     @cached_property
     def level_names(self) -> tuple[str, ...]:

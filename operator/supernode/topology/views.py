@@ -13,6 +13,7 @@ from supernode.topology.ledger import LedgerEntry, Seat
 from supernode.topology.positions import domain_paths, positions
 from supernode.topology.profile import Profile
 from supernode.topology.ranges import RangeError, parse_cards
+from supernode.topology.taints import barring
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +180,10 @@ def _node(facts: NodeFacts, profile: Profile, path: tuple[str, ...], taken: int,
     unhealthy = unhealthy_cards(facts, profile)
     healthy = full if unhealthy is None else full & ~unhealthy
     taken = _with_foreign(profile, full, healthy, taken, pods)
-    schedulable = facts.schedulable and unhealthy is not None
-    return Node(facts.name, cards, healthy, taken, schedulable, path, positions(profile, facts))
+    open_ = facts.open and unhealthy is not None
+    bars = barring(facts.taints, profile.tolerated)
+    named = () if not open_ or any(taint.trouble for taint in bars) else bars
+    return Node(facts.name, cards, healthy, taken, open_ and not bars, path, positions(profile, facts), taints=named)
 
 
 def _by_node(foreign: Iterable[ForeignPod]) -> dict[str, list[ForeignPod]]:

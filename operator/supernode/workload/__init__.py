@@ -17,7 +17,7 @@ from supernode.workload.pod import render_files, render_pod
 from supernode.workload.ranktable import AddressesMissing, Server, published, server_of
 from supernode.workload.runtimes import LAUNCHERS
 from supernode.workload.service import render_service
-from supernode.workload.shape import WorkerShape, natural_worker, worker_shape
+from supernode.workload.shape import WorkerShape, card_resource, natural_worker, worker_shape
 from supernode.workload.ssh import render_ssh_secret
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "PlacedGroup",
     "Server",
     "WorkerShape",
+    "card_resource",
     "communicators",
     "contradicted",
     "derive_blocks",

@@ -9,7 +9,8 @@ SUPERNODE_RANK
 SUPERNODE_WORLD_SIZE
     members of the group: pods, not cards
 SUPERNODE_CARDS, SUPERNODE_CARDS_PER_MEMBER
-    this member's cards as indices within the node (`0-7`), and how many they are
+    this member's cards as indices within the node (`0-7`), and how many they are; only the number where it is not
+    sure which ones the member gets (`supernode.workload.pinning`)
 SUPERNODE_MASTER_ADDR
     DNS name of rank 0, from when all members have nodes; `localhost` in a group of one, which needs no Service
 SUPERNODE_DOMAIN_<LEVEL>
@@ -33,6 +34,7 @@ from typing import Any
 from supernode.topology.ranges import format_cards
 from supernode.workload.document import DOCUMENT
 from supernode.workload.files import GroupFiles
+from supernode.workload.pinning import cards_are_sure
 from supernode.workload.placed import PlacedGroup
 from supernode.workload.ranktable import RANK_TABLE
 from supernode.workload.runtimes import LAUNCHERS
@@ -48,7 +50,7 @@ def worker_env(group: PlacedGroup, rank: int, files: GroupFiles) -> tuple[dict[s
         "SUPERNODE_JOB": group.job.metadata.name,
         "SUPERNODE_RANK": str(rank),
         "SUPERNODE_WORLD_SIZE": str(len(group.members)),
-        "SUPERNODE_CARDS": format_cards(member.cards),
+        **({"SUPERNODE_CARDS": format_cards(member.cards)} if cards_are_sure(group.profile, member.cards) else {}),
         "SUPERNODE_CARDS_PER_MEMBER": str(group.cards_per_member),
         "SUPERNODE_MASTER_ADDR": group.master,
     }

@@ -15,9 +15,9 @@ from typing import Any
 
 from supernode.api import names
 from supernode.api.trainingjob import TrainingJob
+from supernode.workload.additions import mount, prepare
 from supernode.workload.identity import owner_reference
 from supernode.workload.layout import GROUP_DIRECTORY, UNPACKED_DIRECTORY
-from supernode.workload.template import all_containers
 
 Json = dict[str, Any]
 
@@ -84,10 +84,10 @@ class GroupFiles:
         }
         return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, **content}
 
-    def mount(self, spec: Json, image: str) -> None:
+    def mount(self, spec: Json, container: Json) -> None:
         """Add volumes and mounts to a pod spec, and the unpacker if there is something to unpack.
 
-        image: of the container that unpacks; it needs sh, cat and gzip.
+        container: the one of the pod whose image unpacks; it needs sh, cat and gzip.
         """
         sources = [{"configMap": {"name": name}} for name in self.objects]
         volumes: list[Json] = [{"name": VOLUME, "projected": {"sources": sources}}]
@@ -100,8 +100,7 @@ class GroupFiles:
             unpack = [
                 f"cat {GROUP_DIRECTORY}/{name}.gz.* | gzip -dc > {UNPACKED_DIRECTORY}/{name}" for name in self.packed
             ]
-            unpacker = {"name": UNPACKER, "image": image, "command": ["sh", "-ec", "\n".join(unpack)]}
-            spec["initContainers"] = [{**unpacker, "volumeMounts": mounts}, *(spec.get("initContainers") or ())]
+            prepare(spec, container, UNPACKER, "\n".join(unpack), mounts)
 
 
 def object_name(job: TrainingJob, digest: str) -> str:
@@ -110,15 +109,6 @@ def object_name(job: TrainingJob, digest: str) -> str:
     What was packed cannot be renewed for a pod that runs; the texts can, by patching this one.
     """
     return f"{job.metadata.name}-{digest}"
-
-
-def mount(spec: Json, volumes: list[Json], mounts: list[Json]) -> None:
-    """Add volumes to a pod spec and mount them in every container, except where the user mounts something there."""
-    spec["volumes"] = [*(spec.get("volumes") or ()), *volumes]
-    for _, container in all_containers(spec):
-        own = container.get("volumeMounts") or ()
-        taken = {each.get("mountPath") for each in own}
-        container["volumeMounts"] = [*own, *(each for each in mounts if each["mountPath"] not in taken)]
 
 
 def _parts(text: str) -> tuple[bytes, ...]:

@@ -13,7 +13,8 @@ env
 dra
     ResourceClaims that select the devices, made by `supernode.workload.claims`: pods do not ask for the resource then.
 none
-    Nothing: the device plugin chooses, or there is nothing to choose because members take whole nodes.
+    Nothing. A member that takes its whole node has the cards it was placed on all the same; which ones of its node a
+    smaller member gets, the kubelet and the device plugin choose.
 """
 
 from typing import Any
@@ -22,6 +23,11 @@ from supernode.topology.profile import Profile
 from supernode.topology.ranges import card_indices
 
 PREDICATE_TIME = "predicate-time"
+
+
+def cards_are_sure(profile: Profile, cards: int) -> bool:
+    """Whether a pod placed on `cards` (bitmask of node indices) gets these and no other cards of its node."""
+    return profile.pinning.mode != "none" or cards.bit_count() == profile.cards_per_node
 
 
 def pinning_annotations(profile: Profile, cards: int, predicate_time_ns: int) -> dict[str, str]:

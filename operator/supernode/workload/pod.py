@@ -20,6 +20,7 @@ from supernode.workload.ranktable import RANK_TABLE, Server, rank_table
 from supernode.workload.runtimes import LAUNCHERS
 from supernode.workload.ssh import mount_ssh
 from supernode.workload.template import PATH, all_containers, card_container, pod_template
+from supernode.workload.tolerations import tolerations
 
 Json = dict[str, Any]
 
@@ -58,6 +59,7 @@ def render_pod(
     spec: Json = template["spec"]
     name = pod_name(job.metadata.name, rank)
     _set_restart_policy(spec)
+    _set_dns_policy(spec)
     container = card_container(spec, group.profile.resource)
     _give_cards(container, group.profile, member.cards)
     if claims:
@@ -70,10 +72,11 @@ def render_pod(
     for _, each in all_containers(spec):
         each["env"] = merge_env(each.get("env") or (), before=before, after=after)
     if files.names:
-        files.mount(spec, container["image"])
+        files.mount(spec, container)
     if launcher.ssh:
-        mount_ssh(spec, job)
+        mount_ssh(spec, container, job)
     spec["affinity"] = on_node(spec.get("affinity"), member.node)
+    spec["tolerations"] = tolerations(spec.get("tolerations") or (), group.profile.tolerated)
     spec["hostname"], spec["subdomain"] = name, job.metadata.name
     annotations = {names.ANNOTATION_GROUP_UID: group.uid, names.ANNOTATION_CARDS: format_cards(member.cards)}
     if files.names:
@@ -106,6 +109,12 @@ def _set_restart_policy(spec: Json) -> None:
             f"{PATH}.spec.restartPolicy",
             f"is {spec['restartPolicy']!r}: a worker that is restarted for ever never ends; use Never or OnFailure",
         )
+
+
+def _set_dns_policy(spec: Json) -> None:
+    """On the node's network a pod would ask the node's resolver, which knows no Service and so none of the members."""
+    if spec.get("hostNetwork"):
+        spec.setdefault("dnsPolicy", "ClusterFirstWithHostNet")
 
 
 def _give_cards(container: Json, profile: Profile, cards: int) -> None:

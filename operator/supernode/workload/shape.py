@@ -1,12 +1,13 @@
 """How many workers a job has and how many cards each of them holds."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from supernode.api.conditions import Reason
 from supernode.api.trainingjob import TrainingJob
 from supernode.topology.profile import Profile
 from supernode.workload.errors import InvalidSpec
-from supernode.workload.template import pod_template, requested_cards
+from supernode.workload.template import PATH, named_resources, pod_template, requested_cards
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,28 @@ def natural_worker(profile: Profile, cards: int) -> WorkerShape:
             reason=Reason.AMBIGUOUS_WORKER,
         )
     return WorkerShape(cards // per_node, per_node)
+
+
+def card_resource(job: TrainingJob, profiles: Mapping[str, Profile]) -> str | None:
+    """The resource by which the job's cards are counted as its template has it; None when it names that of no profile.
+
+    profiles: all there are, by name. Raises `InvalidSpec` when it names several, or another than the job's profile has:
+    the pods would ask for cards that were not placed.
+    """
+    named = named_resources(pod_template(job)["spec"], {profile.resource for profile in profiles.values()})
+    if len(named) > 1:
+        raise InvalidSpec(
+            f"{PATH}.spec",
+            f"names {' and '.join(named)}, but the cards of a worker are of one kind; remove the others",
+        )
+    profile = profiles.get(job.spec.profile or "")
+    for resource, path in named.items():
+        if profile is not None and resource != profile.resource:
+            raise InvalidSpec(
+                f"{PATH}.spec.{path}.resources",
+                f"names {resource}, but the cards of profile {profile.name} are {profile.resource}; correct one",
+            )
+    return next(iter(named), None)
 
 
 def worker_shape(job: TrainingJob, profile: Profile) -> WorkerShape:

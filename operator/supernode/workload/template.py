@@ -1,6 +1,6 @@
 """Reading the user's pod template: its containers, and which of them asks for the cards."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from supernode.api.trainingjob import TrainingJob
@@ -21,6 +21,16 @@ def all_containers(pod_spec: Json) -> Iterator[tuple[str, Json]]:
     for kind in ("initContainers", "containers"):
         for index, container in enumerate(pod_spec.get(kind) or ()):
             yield f"{kind}[{index}]", container
+
+
+def named_resources(pod_spec: Json, known: Collection[str]) -> dict[str, str]:
+    """Which of the known resources the template's containers name, each with the path of the first that does."""
+    named: dict[str, str] = {}
+    for path, container in all_containers(pod_spec):
+        for resource in sorted(known):
+            if _asks_for(container, resource):
+                named.setdefault(resource, path)
+    return named
 
 
 def card_container(pod_spec: Json, resource: str) -> Json:

@@ -22,8 +22,8 @@ class Launcher:
     environment: the variables of one rank, given where the files are. derived: variables that refer to others by
     `$(NAME)`; they stand after the user's own, whose values they then take. files: name to content of what all workers
     find beside the group's document. command: what the card container of a rank runs instead of the user's command,
-    None to leave it. ssh: workers get a key pair by which they reach each other. first_decides: the job ends when rank
-    0 ends.
+    None to leave it. ssh: workers get a key pair by which they reach each other. first_decides: rank 0 starts
+    the others' work: it comes once they run and have names, and the job ends when it ends.
     """
 
     environment: Callable[[PlacedGroup, int, GroupFiles], dict[str, str]]

@@ -1,19 +1,25 @@
 """MPI: rank 0 runs the user's command (`mpirun ...`), the other workers an ssh daemon by which it reaches them.
 
 The host files list the workers in placement order with one slot per card, so that consecutive ranks are neighbours in
-the fabric. Open MPI 4 and 5 and Hydra (MPICH, Intel MPI) find host file and ssh options in their own variables; mpirun
-needs no option but the command. The image brings the MPI, `ssh` and `sshd`. Key and configuration are the job's own:
-no host is reached that is not a worker of it. The daemon listens above 1024, so that it needs no root.
+the fabric. Open MPI 4 and 5 and MPICH find host file and ssh options in their own variables; mpirun needs no option but
+the command. Intel MPI finds the ssh options; its host file must have the name by which its own host knows itself.
+The image brings the MPI, `ssh` and `sshd`. Key and configuration are the job's own: no host is reached that is not a
+worker of it. The daemon listens above 1024, so that it needs no root. Its sessions begin with the variables of its
+container, as if that had started the process itself.
 """
 
 from supernode.workload.files import GroupFiles
-from supernode.workload.layout import GROUP_DIRECTORY, SSH_DIRECTORY
+from supernode.workload.layout import GROUP_DIRECTORY, SSH_DIRECTORY, SSH_ENVIRONMENT
 from supernode.workload.placed import PlacedGroup
 from supernode.workload.runtimes.launcher import Launcher
 
 SSH_PORT = 2222
 
-_CLIENT = f"""Host *
+# ssh tries again where it cannot connect, but not where it finds no name; a name comes a moment after its pod runs.
+_AWAIT_NAME = "n=0; while getent hosts %h >/dev/null; [ $? = 2 ] && [ $n -lt 60 ]; do n=$((n+1)); sleep 1; done"
+
+_CLIENT = f"""Match exec "{_AWAIT_NAME}"
+Host *
   Port {SSH_PORT}
   IdentityFile {SSH_DIRECTORY}/id_ed25519
   IdentitiesOnly yes
@@ -36,12 +42,13 @@ PermitRootLogin prohibit-password
 StrictModes no
 UsePAM no
 PidFile none
+ForceCommand . {SSH_ENVIRONMENT}; eval "$SSH_ORIGINAL_COMMAND"
 """
 
 _RUN_DAEMON = (
-    # Debian's sshd refuses to start as root without its directory for privilege separation.
-    f'mkdir -p /run/sshd 2>/dev/null; exec "$(command -v sshd || echo /usr/sbin/sshd)" -De '
-    f"-f {GROUP_DIRECTORY}/sshd_config"
+    # A session begins elsewhere, and where it is its shell knows itself.
+    f"(umask 077; unset PWD OLDPWD; export -p > {SSH_ENVIRONMENT}); "
+    f'exec "$(command -v sshd || echo /usr/sbin/sshd)" -De -f {GROUP_DIRECTORY}/sshd_config'
 )
 
 
@@ -56,6 +63,10 @@ def _environment(_group: PlacedGroup, _rank: int, files: GroupFiles) -> dict[str
         "PRTE_MCA_plm_ssh_args": ssh,
         "HYDRA_HOST_FILE": files.path("hostfile.hydra"),
         "HYDRA_LAUNCHER_EXTRA_ARGS": ssh,
+        # Or else it gives all processes the variables of rank 0.
+        "HYDRA_ENV": "none",
+        "I_MPI_HYDRA_BOOTSTRAP": "ssh",
+        "I_MPI_HYDRA_BOOTSTRAP_EXEC_EXTRA_ARGS": ssh,
     }
 
 

@@ -1,0 +1,50 @@
+"""A job is looked at while the allocator, the other task of the loop, goes on."""
+
+import asyncio
+from typing import Any
+
+from kubernetes.client import Configuration
+from test_fleet import Cluster
+
+from supernode.api import names
+from supernode.cluster.credentials import Credentials
+from supernode.cluster.session import Session
+from supernode.cluster.writer import Writer
+from supernode.control.leader import Leader
+from supernode.control.observer import Observer
+from supernode.control.patience import Patience
+
+JOB = ("ml", "j")
+OWNER = {"uid": "job", "controller": True, "kind": "TrainingJob", "name": "j"}
+
+
+def _put_group(cluster: Cluster, **metadata: Any) -> None:
+    meta = {"uid": "g", "finalizers": [names.FINALIZER_CARDS], "ownerReferences": [OWNER], **metadata}
+    spec = {"members": 2, "cardsPerMember": 4}
+    cluster.caches.groups.put(cluster._object("j", "CardGroup", namespace="ml", metadata=meta, spec=spec))
+
+
+async def _allocated() -> tuple[Cluster, Leader]:
+    """A job whose group has its cards and whose pods are to be created, at a server that answers nothing."""
+    cluster = Cluster()
+    session = Session(Credentials(lambda: Configuration(host="http://127.0.0.1:1")), timeout=0.1)
+    leader = Leader(session, Writer(session), cluster.caches, Observer(), identity="me", term=1, patience=Patience())
+    cluster.caches.listener = leader
+    template = {"spec": {"containers": [{"name": "main", "image": "i"}]}}
+    workers = {"replicas": 2, "cardsPerWorker": 4, "template": template}
+    job = cluster._object("j", "TrainingJob", namespace="ml", metadata={"uid": "job"}, spec={"workers": workers})
+    cluster.caches.jobs.put(job)
+    _put_group(cluster)
+    cluster.write("sn-0", "ml/j g 0-1@sn-0-n[0-1]:0-3")
+    await leader.state.refresh()
+    return cluster, leader
+
+
+async def test_no_pod_is_created_for_a_group_that_is_let_go_in_the_same_turn() -> None:
+    cluster, leader = await _allocated()
+
+    async def let_go() -> None:
+        _put_group(cluster, deletionTimestamp="2026-01-01T00:00:01Z")
+
+    again, _ = await asyncio.gather(leader._jobs.reconcile(JOB), let_go())
+    assert again == 0.0, "it is looked at anew, and nothing was asked of the server"
