@@ -145,6 +145,14 @@ def test_a_preferred_level_is_taken_when_free_and_given_up_when_not(plan: Plan) 
     assert (code, result["spans"]["rack"]) == (0, 2)
 
 
+def test_a_preferred_level_leaves_the_spares_where_they_belong(plan: Plan) -> None:
+    fleet = [small.profile(), *small.nodes("a"), small.pod("p", "a-n1", 4)]
+    spares = [{"members": 1}, {"members": 1, "within": "supernode"}, {"members": 1, "within": "rack"}]
+    topologies = [{"preferred": {"level": "rack"}, "spares": one} for one in spares]
+    results = [plan([small.group(members=1, topology=topology)], fleet)[1][0] for topology in topologies]
+    assert [seats(result)[0][0] for result in results] == ["a-n0", "a-n0", "a-n2"]
+
+
 # What the fleet may be made of.
 
 

@@ -3,6 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from test_waiting import NOW, PROFILE, REFUSED, group
 
 from supernode.control.holds import NOWHERE_SECONDS, REVIEW_QUESTIONS, Holds
@@ -46,10 +47,20 @@ class Queue:
 
     async def review(self, moment: float, *, ill: bool = True) -> list[str]:
         """The groups that nodes are held for, ``moment`` seconds after all were refused."""
+        return list(await self.held(moment, fleet(ill=ill)))
+
+    async def held(self, moment: float, seen: Fleet) -> dict[str, str]:
+        """The same, and what their messages say is held for them."""
         now = NOW + timedelta(seconds=moment)
-        self.due = await self._holds.review(fleet(ill=ill), self._waiting.heads(), self._planner, now, moment)
-        told = {one.key[1]: self._holds.explained(REFUSED, turn_of(one), fleet(ill=ill)) for one in self._groups}
-        return [name for name, answer in told.items() if "held for it since" in answer.message]
+        self.due = await self._holds.review(seen, self._waiting.heads(), self._planner, now, moment)
+        told = {one.key[1]: self._holds.explained(REFUSED, turn_of(one), seen).message for one in self._groups}
+        parts = {name: text.partition("; ")[2].partition(" held for it since") for name, text in told.items()}
+        return {name: nodes for name, (nodes, found, _) in parts.items() if found}
+
+    @property
+    def version(self) -> int:
+        """Of the holds."""
+        return self._holds.version
 
 
 async def test_who_fits_nowhere_takes_no_hold_from_those_behind() -> None:
@@ -77,3 +88,57 @@ async def test_many_who_fit_nowhere_are_looked_at_some_at_a_time() -> None:
     assert held == {0.0: [], 1.0: [], 2.0: ["feasible"]}
     for moment in (0.0, 1.0, 2.0):
         assert await queue.review(NOWHERE_SECONDS + moment) == ["feasible"]
+
+
+EMPTY, BUSY = 0, 0b1111
+
+
+def used(s0: list[int], s1: list[int], *, reserve: int = 0, ill: tuple[str, ...] = ()) -> Fleet:
+    """Two supernodes whose nodes have these cards in use; the first two cards of ill ones have failed."""
+
+    def node(name: str, taken: int) -> Node:
+        return Node(name, 4, 0b1100 if name in ill else 0b1111, taken, path=(name[:2],))
+
+    views = {
+        name: [node(f"{name}n{at}", taken) for at, taken in enumerate(of)] for name, of in (("s0", s0), ("s1", s1))
+    }
+    return Fleet(SuperNodeView(name, PROFILE, nodes, reserve=reserve) for name, nodes in views.items())
+
+
+@pytest.mark.parametrize(
+    ("cards", "members", "ill", "then"),
+    [
+        (4, 3, (), "3 nodes of s0"),
+        (4, 3, ("s0n0",), "3 nodes of s1"),
+        (4, 3, ("s0n3",), "3 nodes of s0"),
+        (4, 3, ("s1n0",), "3 nodes of s0"),
+        (2, 6, ("s0n0",), "3 nodes of s1"),
+        (2, 5, ("s0n0",), "3 nodes of s0"),
+    ],
+)
+async def test_a_hold_stays_until_its_group_does_not_fit_it(
+    cards: int, members: int, ill: tuple[str, ...], then: str
+) -> None:
+    """Whose cards fail is asked, not where fewer are in use by now."""
+    spec = {"cardsPerMember": cards, "topology": {"required": "supernode", "maxSpan": {"node": 3}}}
+    queue = Queue(group("large", members, age=600, **spec))
+    before = used([EMPTY, EMPTY, BUSY, BUSY], [BUSY] * 4)
+    assert await queue.held(0.0, before) == {"large": "3 nodes of s0"}
+    after = used([EMPTY, EMPTY, BUSY, BUSY], [EMPTY] * 4, ill=ill)
+    assert await queue.held(1.0, after) == {"large": then}
+    version = queue.version
+    assert await queue.held(2.0, after) == {"large": then}
+    assert queue.version == version
+
+
+@pytest.mark.parametrize(
+    ("lost", "then"), [((), "2 nodes of s0"), (("s0n3",), "3 nodes of s0"), (("s0n2", "s0n3"), "3 nodes of s1")]
+)
+async def test_a_hold_that_the_reserve_is_not_beside_any_more_is_looked_for_anew(
+    lost: tuple[str, ...], then: str
+) -> None:
+    """A repair took a node of the reserve, or its cards failed."""
+    queue = Queue(group("large", 2, age=600, topology={"required": "supernode"}))
+    before = used([BUSY, BUSY, 1, EMPTY], [BUSY] * 4, reserve=1)
+    assert await queue.held(0.0, before) == {"large": "2 nodes of s0"}
+    assert await queue.held(1.0, used([BUSY, BUSY, 1, EMPTY], [BUSY] * 4, reserve=1, ill=lost)) == {"large": then}

@@ -2,23 +2,28 @@
 
 import random
 from collections import deque
+from dataclasses import replace
 
 import pytest
 from fleets import fleets, profile_of, requests
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from supernode.placement import Hold, Placement, Request, hold, plan
+from supernode.placement import Hold, Placement, Request, Spares, hold, plan
+from supernode.placement.holding import PLACES
 from supernode.topology.fleet import Fleet, Member, Node, SuperNodeView
 
 PROFILE = profile_of("p", ("node", 4), ("rack", 4), ("supernode", 2))
 FULL = 0b1111
 
 
-def view(name: str, *taken: int, cordoned: bool = False) -> SuperNodeView:
-    """Two racks of four nodes; cards in use by node."""
-    found = [Node(f"{name}-{i}", 4, FULL, mask, path=(name, f"{name}/r{i // 4}")) for i, mask in enumerate(taken)]
-    return SuperNodeView(name, PROFILE, found, cordoned=cordoned)
+def view(name: str, *taken: int, cordoned: bool = False, reserve: int = 0, ill: tuple[int, ...] = ()) -> SuperNodeView:
+    """Racks of four nodes; cards in use by node. ill: nodes that lack a card."""
+    found = [
+        Node(f"{name}-{i}", 4, 0b0111 if i in ill else FULL, mask, path=(name, f"{name}/r{i // 4}"))
+        for i, mask in enumerate(taken)
+    ]
+    return SuperNodeView(name, PROFILE, found, cordoned=cordoned, reserve=reserve)
 
 
 def held(fleet: Fleet, request: Request) -> Hold:
@@ -54,6 +59,61 @@ def test_what_cannot_be_given_is_not_held() -> None:
     assert hold(taken, Request("", 4, 4)) is None, "held for others"
 
 
+ONE = Request("", 1, 4)
+SMALL = Request("", 1, 3)
+PAIR = Request("", 2, 4, required="rack")
+RACK = Request("", 4, 4, required="rack")
+
+
+@pytest.mark.parametrize(
+    ("taken", "ill", "request_", "nodes", "missing"),
+    [
+        ([FULL, FULL, FULL, FULL, FULL, FULL, 0, 0], (), ONE, {0}, 4),
+        ([FULL, FULL, FULL, FULL, FULL, FULL, 0, 0], (), replace(ONE, required="node"), {0}, 4),
+        ([FULL, FULL, FULL, FULL, FULL, FULL, 0, 0], (), PAIR, {0, 1}, 8),
+        ([FULL, FULL, FULL, FULL, FULL, FULL, 0, 0], (), RACK, {0, 1, 2, 3}, 16),
+        (
+            [FULL, FULL, FULL, FULL, FULL, FULL, 0, 0],
+            (),
+            replace(RACK, spares=Spares(1, "supernode")),
+            {0, 1, 2, 3, 4},
+            20,
+        ),
+        ([FULL, FULL, FULL, FULL, FULL, FULL, 0, 0], (), Request("", 3, 4), {0, 1, 2}, 12),
+        ([1, 1, 1, 1, FULL, FULL, FULL, 0], (), RACK, {0, 1, 2, 3, 4}, 8),
+        ([1, 1, 1, 3, FULL, FULL, FULL, FULL], (), PAIR, {0, 1, 2, 3}, 5),
+        ([1, 1, FULL, FULL, FULL, 0, 0, 0], (), RACK, {0, 1, 4, 5, 6, 7}, 6),
+        ([FULL, FULL, FULL, FULL, FULL, FULL, FULL, FULL], (0,), SMALL, {0}, 4),
+        ([FULL, FULL, FULL, FULL, 0, 0, 0, FULL], (), ONE, {4}, 0),
+    ],
+)
+def test_the_reserve_is_kept_anywhere_in_the_supernode(
+    taken: list[int], ill: tuple[int, ...], request_: Request, nodes: set[int], missing: int
+) -> None:
+    """Of two nodes, those that are free already count; only what they lack is held besides what is asked for."""
+    found = held(Fleet([view("a", *taken, reserve=2, ill=ill)]), request_)
+    assert (found.nodes["a"], found.missing) == ({f"a-{node}" for node in nodes}, missing)
+
+
+def test_many_domains_that_hold_nothing_do_not_hide_one_that_does() -> None:
+    """Their cards are enough, but lie on too many nodes."""
+    torn = [view(f"a{number}", 0, 0, 0, 0, FULL, FULL, FULL, FULL) for number in range(PLACES + 1)]
+    torn = [one.with_nodes({node.name: replace(node, healthy=0b0011) for node in one.nodes}) for one in torn]
+    fleet = Fleet([*torn, view("b", FULL, FULL, FULL, FULL)])
+    found = held(fleet, Request("", 8, 1, required="rack", max_span={"node": 2}))
+    assert (set(found.nodes), found.count, found.missing) == ({"b"}, 2, 8)
+
+
+@given(st.data())
+def test_nothing_is_held_only_where_nobody_could_make_room(data: st.DataObject) -> None:
+    fleet = data.draw(fleets())
+    request = data.draw(requests(next(iter(fleet.profiles.values()))))
+    views = fleet.supernodes.values()
+    deserted = [one.with_nodes({node.name: replace(node, taken=0) for node in one.nodes}) for one in views]
+    room = isinstance(plan(fleet.replace(*deserted), request), Placement)
+    assert (hold(fleet, request) is not None) == room
+
+
 @given(st.data())
 def test_once_the_held_nodes_are_free_the_request_fits(data: st.DataObject) -> None:
     fleet = data.draw(fleets())
@@ -62,6 +122,7 @@ def test_once_the_held_nodes_are_free_the_request_fits(data: st.DataObject) -> N
     found = hold(fleet, request)
     assume(found is not None)
     assert found is not None
+    assert found.fits(fleet, request)
     busy, views = 0, []
     for name, names in found.nodes.items():
         cards = {node: fleet.supernodes[name].node(node).all_cards for node in names}
@@ -70,6 +131,24 @@ def test_once_the_held_nodes_are_free_the_request_fits(data: st.DataObject) -> N
     freed = fleet.replace(*views)
     assert found.missing == busy
     assert isinstance(plan(freed, request), Placement)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "fits"),
+    [
+        (view("a", *[FULL] * 4), view("a", *[FULL] * 4), True),
+        (view("a", *[FULL] * 4), view("a", *[0] * 4, ill=(1,)), False),
+        (view("a", *[FULL] * 4), view("a", *[0] * 3), False),
+        (view("a", *[FULL] * 4), view("a", *[FULL] * 4).holding(["a-2"]), False),
+        (view("a", *[FULL] * 4), view("b", *[0] * 4), False),
+        (view("a", *[FULL] * 7, 0, reserve=1), view("a", *[FULL] * 4, 0, FULL, FULL, FULL, reserve=1), True),
+        (view("a", *[FULL] * 7, 0, reserve=1), view("a", *[FULL] * 8, reserve=1), False),
+    ],
+)
+def test_a_request_fits_its_hold_while_cards_and_reserve_are_there(
+    before: SuperNodeView, after: SuperNodeView, fits: bool
+) -> None:
+    assert held(Fleet([before]), RACK).fits(Fleet([after]), RACK) == fits
 
 
 class Day:

@@ -262,6 +262,8 @@ def test_precision_chooses_the_profile() -> None:
     refusal = refuse(fleet, Request("r", 1, 8, precision="fp4"))
     assert refusal.reason is Reason.PRECISION_UNAVAILABLE
     assert "bf16, fp8, int8" in refusal.message
+    undeclared = Fleet([supernode("c", replace(A3, precisions=()), "..")])
+    assert refuse(undeclared, Request("r", 1, 8, precision="fp8")).reason is Reason.PRECISION_UNAVAILABLE
 
 
 def test_nodes_that_are_supernodes() -> None:

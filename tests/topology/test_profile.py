@@ -95,6 +95,8 @@ def test_emptied_views_are_shared_and_follow_sizes() -> None:
     assert empty.wholly_free == 5
     shrunk = one.with_nodes({"s-n0": Node("s-n0", 2, 3, path=one.node("s-n0").path)})
     assert shrunk.emptied().node("s-n0").cards == 2
+    other = one.with_nodes({}, reserve=one.reserve + 1)
+    assert (other.emptied().reserve, one.emptied().reserve) == (one.reserve + 1, one.reserve)
 
 
 def test_a_fleet_replaces_only_what_it_knows() -> None:

@@ -64,7 +64,8 @@ class Card(ApiModel):
     memory: Quantity | None = Field(default=None, description="Memory of one card, such as 64Gi.")
     precisions: Annotated[tuple[Precision, ...], Field(max_length=32), Unique()] = Field(
         default=(),
-        description="Number formats the card computes in, such as bf16 or fp8; a request's precision is one of them.",
+        description="Number formats the card computes in, such as bf16 or fp8; a request's precision is one of them. "
+        "Absent: only for requests that name no precision.",
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from supernode.api import names
@@ -117,7 +117,7 @@ def _decide(fleet: Fleet, name: str, spec: CardGroupSpec) -> Placement | Refusal
     """What the group gets in the end: one domain of its preferred level, or what it settles for after its wait."""
     preferred = spec.topology.preferred if spec.topology else None
     if preferred is not None:
-        narrow = plan(fleet, request_for(name, spec, required=preferred.level))
+        narrow = plan(fleet, replace(request_for(name, spec), preferred=preferred.level))
         if isinstance(narrow, Placement):
             return narrow
     return plan(fleet, request_for(name, spec))

@@ -24,11 +24,7 @@ def candidates(job: TrainingJob, fleet: Fleet, resource: str | None) -> list[Pro
     if spec.profile is not None:
         problem = f"there is no SuperNodeProfile {spec.profile}; create it or use one of: {names}"
         raise InvalidSpec("spec.profile", problem, reason=Reason.UNKNOWN_PROFILE)
-    suited = [
-        profile
-        for profile in present
-        if spec.precision is None or not profile.precisions or spec.precision in profile.precisions
-    ]
+    suited = [profile for profile in present if spec.precision in (None, *profile.precisions)]
     if not suited:
         cards = f" with {resource}" if resource else ""
         problem = f"no profile here{cards} computes in {spec.precision}; profiles with supernodes: {names}"

@@ -19,8 +19,8 @@ from supernode.workload import InvalidSpec, WorkerShape, card_resource, derive_b
 _Claim = tuple[WorkerShape, tuple[Block, ...]]
 
 
-def request_for(name: str, spec: CardGroupSpec, *, required: str | None = None) -> Request:
-    """A claim as the planner takes it; ``required`` overrides the level it must lie in."""
+def request_for(name: str, spec: CardGroupSpec) -> Request:
+    """A claim as the planner takes it, whatever it prefers."""
     topology = spec.topology or Topology()
     return Request(
         name=name,
@@ -29,7 +29,7 @@ def request_for(name: str, spec: CardGroupSpec, *, required: str | None = None) 
         profile=spec.profile,
         resource=spec.resource,
         precision=spec.precision,
-        required=required or topology.required,
+        required=topology.required,
         blocks=tuple(PlacementBlock(block.level, block.members) for block in topology.blocks),
         max_span=dict(topology.max_span),
         spares=Spares(topology.spares.members, topology.spares.within) if topology.spares else None,

@@ -1,12 +1,13 @@
 """Nodes held for groups that have waited long at the head of their priority, so that smaller ones do not starve them.
 
 Groups that come later in turn still start wherever they need none of the held nodes. The head itself starts wherever
-it fits first. A hold stays as it is while its nodes can be given at all: then the head starts at the latest when those
-who run on them now have ended, whatever comes and goes elsewhere.
+it fits first. A hold stays as it is while the head fits its nodes once they are free: then the head starts at the
+latest when those who run on them now have ended, whatever comes and goes elsewhere. Once too many of their cards have
+failed, another is looked for.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from supernode.control.conditions import timestamp
@@ -21,16 +22,21 @@ NOWHERE_SECONDS = 60.0
 """A head that fits nowhere, whoever ends, is looked at again after so long: hardware may come back."""
 
 REVIEW_QUESTIONS = 8
-"""So many holds are looked for in one review: each may take a tenth of a second in a large fleet."""
+"""So many holds are looked for in one review: each may take some tenths of a second in a large fleet."""
+
+Footing = Mapping[str, tuple[int, Mapping[str, tuple[int, int]]]]
+"""What decides whether a group fits a hold: by supernode, how many nodes its reserve lacks beside those held, and for
+each of these how many cards it has and which are healthy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A hold in force: for whom, and since when it was due."""
+    """A hold in force: for whom, since when it was due, and a footing on which the group fits it."""
 
     turn: Turn
     since: datetime
     hold: Hold
+    footing: Footing | None = field(compare=False)
 
     @property
     def group(self) -> str:
@@ -96,27 +102,44 @@ class Holds:
                 served |= kinds
                 continue
             known = before.get(head.turn)
-            if known is None or not _stands(known, fleet, kept):
+            if known is not None:
+                known = await self._standing(known, head, fleet, kept, planner)
+            if known is None:
                 if not questions:
                     starts.append(0.0)
                     continue  # those behind it who have a hold keep it until it was looked at
                 questions -= 1
-                known = await self._look_for(head, since, self._without(fleet, _held_nodes(kept)), planner, moment)
+                known = await self._look_for(head, since, fleet, kept, planner, moment)
             if known is not None:
                 kept.append(known)
                 served |= kinds
         if kept != self._held:
             self._replace(kept)
+        self._held = kept
         return min(starts, default=None)
 
-    async def _look_for(
-        self, head: Head, since: datetime, fleet: Fleet, planner: Planner, moment: float
+    async def _standing(
+        self, known: Held, head: Head, fleet: Fleet, earlier: Iterable[Held], planner: Planner
     ) -> Held | None:
-        found = await planner.run(hold, fleet, head.request)
+        """The hold, if its group can still be given its nodes."""
+        others = _held_nodes(earlier)
+        footing = _footing(known.hold, fleet, others)
+        if footing is None:
+            return None
+        if footing == known.footing:
+            return known
+        fits = await planner.run(known.hold.fits, self._without(fleet, others), head.request)
+        return replace(known, footing=footing) if fits else None
+
+    async def _look_for(
+        self, head: Head, since: datetime, fleet: Fleet, earlier: Iterable[Held], planner: Planner, moment: float
+    ) -> Held | None:
+        others = _held_nodes(earlier)
+        found = await planner.run(hold, self._without(fleet, others), head.request)
         if found is None:
             self._nowhere[head.turn] = moment + NOWHERE_SECONDS
             return None
-        return Held(head.turn, since, found)
+        return Held(head.turn, since, found, _footing(found, fleet, others))
 
     def _replace(self, held: list[Held]) -> None:
         self.released |= bool(self._held)
@@ -146,16 +169,20 @@ def _held_nodes(held: Iterable[Held]) -> dict[str, frozenset[str]]:
     return nodes
 
 
-def _stands(held: Held, fleet: Fleet, earlier: Iterable[Held]) -> bool:
-    """Whether every node of a hold can still be given to its group."""
-    others = _held_nodes(earlier)
-    for name, nodes in held.hold.nodes.items():
-        view = fleet.supernodes.get(name)
-        if view is None or view.cordoned or nodes & others.get(name, frozenset()):
-            return False
-        if any(node not in view.layout.index or not view.node(node).schedulable for node in nodes):
-            return False
-    return True
+def _footing(one: Hold, fleet: Fleet, others: Mapping[str, frozenset[str]]) -> Footing | None:
+    """None where not every node of the hold can be given to its group. others: nodes held for those before it."""
+    found = {}
+    for name, nodes in one.nodes.items():
+        view, taken = fleet.supernodes.get(name), others.get(name, frozenset())
+        if view is None or view.cordoned or nodes & taken or not nodes <= view.layout.index.keys():
+            return None
+        seats = [view.node(node) for node in nodes]
+        if not all(node.schedulable for node in seats):
+            return None
+        used = (view.node(node).wholly_free for node in nodes | taken if node in view.layout.index)
+        lacking = max(0, view.reserve - view.wholly_free + sum(used))
+        found[name] = lacking, {node.name: (node.cards, node.healthy & node.all_cards) for node in seats}
+    return found
 
 
 def _missing(one: Hold, fleet: Fleet) -> int:

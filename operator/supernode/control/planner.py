@@ -36,9 +36,9 @@ class Ask:
 
     @property
     def narrow(self) -> Request:
-        """The request with its preferred level required."""
+        """The request with its preferred level insisted on."""
         assert self.preferred is not None
-        return replace(self.request, required=self.preferred[0])
+        return replace(self.request, preferred=self.preferred[0])
 
     @property
     def kind(self) -> Hashable:

@@ -41,10 +41,10 @@ def difference(old: Json, new: Json) -> Json:
 # CardGroups.
 
 
-def request_of(group: Group, *, required: str | None = None) -> Request:
-    """The group's claim as the planner takes it; ``required`` overrides the level it must lie in."""
+def request_of(group: Group) -> Request:
+    """The group's claim as the planner takes it, whatever it prefers."""
     assert group.model is not None
-    return request_for(f"{group.key[0]}/{group.key[1]}", group.model.spec, required=required)
+    return request_for(f"{group.key[0]}/{group.key[1]}", group.model.spec)
 
 
 def waiting_group(group: Group, refusal: Refusal, now: datetime) -> Json:

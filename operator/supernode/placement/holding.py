@@ -3,27 +3,32 @@
 How long cards stay in use is not known. The best guess is the place where the fewest of them are: nobody else gets the
 nodes of that place, so their number only falls, and the request fits at the latest when those who have cards there now
 have ended.
+
+A supernode's reserve must be there beside the request. Wholly free nodes elsewhere in it count towards the reserve and
+need no hold: nobody is given them while it needs them. What it lacks then is held with the rest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import pairwise
-
-import numpy as np
+from itertools import islice
 
 from supernode.placement.offers import Measure, needs
 from supernode.placement.plan import plan
 from supernode.placement.request import Request
 from supernode.placement.result import Placement
-from supernode.placement.rows import Ints
 from supernode.placement.shape import Shape
 from supernode.topology.fleet import Fleet, Node, SuperNodeView
 
-Spot = tuple[int, int, int]
-"""(cards in use, index of the supernode, index of the node)."""
+PLACES = 32
+"""Domains that are tried at most, the most promising first: each takes a plan or several. One that fits is mostly among
+the first; if none is, whatever place there is must do."""
+
+Spot = tuple[bool, int, int, int]
+"""(left to the reserve while others do, cards in use, index of the supernode, index of the node)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,16 +43,49 @@ class Hold:
         """How many nodes."""
         return sum(map(len, self.nodes.values()))
 
+    def fits(self, fleet: Fleet, request: Request) -> bool:
+        """Whether the request fits these nodes once nobody uses them, with the reserve that is free beside them."""
+        views = []
+        for name, nodes in self.nodes.items():
+            view = fleet.supernodes.get(name)
+            if view is None or not nodes <= view.layout.index.keys():
+                return False
+            own = {view.layout.index[node] for node in nodes}
+            views.append(_opened(view, own, view.wholly_free - sum(view.nodes[at].wholly_free for at in own)))
+        return isinstance(plan(Fleet(views, fleet.profiles), request), Placement)
+
+
+@dataclass(frozen=True, slots=True)
+class _Drained:
+    """The nodes of a supernode, by index, if nobody used them.
+
+    room: members each takes. busy: cards of each in use now. usable: those that take any; whole: those that would be
+    wholly free; both with the least in use first.
+    """
+
+    room: Sequence[int]
+    busy: Sequence[int]
+    usable: Sequence[int]
+    whole: Mapping[int, None]
+
+    def reserve(self, count: int, taken: Collection[int]) -> list[int]:
+        """The nodes least in use that can be so many reserved ones beside those taken; none where no wholly free node
+        is taken, which leaves the reserve as it is."""
+        if not count or not any(node in self.whole for node in taken):
+            return []
+        return list(islice((node for node in self.whole if node not in taken), count))
+
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """A domain, or all supernodes together: the nodes it would take to hold the members, those least in use first.
+    """A domain, or several supernodes together: the nodes it would take to hold the members, in the order to take them.
 
-    least: a lower bound of the cards in use on the nodes that a placement takes.
+    enough: so many of them could hold the members. least: cards in use on these, and on what the reserve lacks then.
     """
 
     least: int
     views: tuple[SuperNodeView, ...]
+    drained: tuple[_Drained, ...]
     spots: tuple[Spot, ...]
     enough: int
 
@@ -55,76 +93,104 @@ class _Place:
 def hold(fleet: Fleet, request: Request) -> Hold | None:
     """The nodes on which the fewest cards are missing; None where nothing would hold the request if all were free.
 
-    Cordoned supernodes, unhealthy cards and nodes that are closed or held for others do not count.
+    Cordoned supernodes, unhealthy cards and nodes that are closed or held for others do not count. Where there are very
+    many domains to choose from, only the most promising are looked at.
     """
-    places = sorted(_places(fleet, request), key=lambda place: place.least)
+    anywhere: list[Hold] = []
+    places: list[_Place] = []
+    for need in needs(fleet, request):
+        views = [view for view in fleet.of_profile(need.measure.profile) if not view.cordoned]
+        everything = _whole_place(views, need.measure.shape, need.members)
+        if everything is None or (found := _fits(fleet, everything, len(everything.spots), request)) is None:
+            continue
+        anywhere.append(found)
+        places += [everything] if need.measure.supernodes != 1 else _domains(everything, need.measure, need.members)
     best: Hold | None = None
-    for place in places:
+    for place in sorted(places, key=lambda place: place.least)[:PLACES]:
         if best is not None and best.missing <= place.least:
             break
         found = _least_drained(fleet, place, request)
         if found is not None and (best is None or found.missing < best.missing):
             best = found
-    return best
+    return min([best, *anywhere] if best else anywhere, key=lambda one: (one.missing, one.count), default=None)
 
 
-def _places(fleet: Fleet, request: Request) -> Iterator[_Place]:
-    for need in needs(fleet, request):
-        views = [view for view in fleet.of_profile(need.measure.profile) if not view.cordoned]
-        if need.measure.supernodes != 1:
-            yield from _place(views, _spots(views, need.measure.shape), need.members)
-            continue
-        for view in views:
-            spots = _spots([view], need.measure.shape)
-            for start, end in _domains(view, need.measure):
-                yield from _place([view], [pair for pair in spots if start <= pair[0][2] < end], need.members)
+def _whole_place(views: Sequence[SuperNodeView], shape: Shape, members: int) -> _Place | None:
+    """All supernodes together; None where they do not hold the members."""
+    drained = [view.memo(("drained", shape), partial(_drained, view, shape)) for view in views]
+    return _place(views, drained, [one.usable for one in drained], members)
 
 
-def _domains(view: SuperNodeView, measure: Measure) -> Iterator[tuple[int, int]]:
-    """The nodes of each domain of the measure's level, as (first, end)."""
-    if measure.depth == 0:
-        return ((node, node + 1) for node in range(len(view.nodes)))
-    return pairwise(view.layout.node_bounds[measure.depth - 1])
+def _domains(everything: _Place, measure: Measure, members: int) -> Iterator[_Place]:
+    """The domains of the measure's level that may hold the members."""
+    for view, drained in zip(everything.views, everything.drained, strict=True):
+        starts = view.layout.node_bounds[measure.depth - 1] if measure.depth else range(len(view.nodes))
+        found: dict[int, list[int]] = {}
+        for node in drained.usable:
+            found.setdefault(bisect_right(starts, node), []).append(node)
+        for nodes in found.values():
+            place = _place([view], [drained], [nodes], members)
+            if place is not None:
+                yield place
 
 
-def _spots(views: Sequence[SuperNodeView], shape: Shape) -> list[tuple[Spot, int]]:
-    """Each node that could take members, and how many of them, by cards in use."""
-    found = []
-    for index, view in enumerate(views):
-        room, busy = view.memo(("drained", shape), partial(_drained, view, shape))
-        usable = np.flatnonzero(room).tolist()
-        found += [((int(busy[node]), index, node), int(room[node])) for node in usable]
-    return sorted(found)
-
-
-def _drained(view: SuperNodeView, shape: Shape) -> tuple[Ints, Ints]:
-    """Per node, the members it takes once nobody uses it, and the cards in use now."""
+def _drained(view: SuperNodeView, shape: Shape) -> _Drained:
     empty = [_emptied(node) for node in view.nodes]
-    room = np.array([shape.packing.capacity(node.free) for node in empty], np.int64)
-    busy = np.array([(node.taken & node.all_cards).bit_count() for node in view.nodes], np.int64)
-    return room, busy
+    room = [shape.packing.capacity(node.free) for node in empty]
+    busy = [(node.taken & node.all_cards).bit_count() for node in view.nodes]
+    order = sorted(range(len(empty)), key=busy.__getitem__)
+    usable = [node for node in order if room[node]]
+    return _Drained(room, busy, usable, {node: None for node in order if empty[node].wholly_free})
 
 
 def _emptied(node: Node) -> Node:
     return replace(node, taken=0)
 
 
-def _place(views: Sequence[SuperNodeView], spots: Sequence[tuple[Spot, int]], members: int) -> Iterator[_Place]:
+def _place(
+    views: Sequence[SuperNodeView], drained: Sequence[_Drained], nodes: Sequence[Sequence[int]], members: int
+) -> _Place | None:
+    """These nodes of each supernode, the least in use first; None where they do not hold the members."""
+    spots: list[Spot] = []
+    for index, (view, one, own) in enumerate(zip(views, drained, nodes, strict=True)):
+        kept = _kept_back(view.reserve, one, own) if view.reserve else ()
+        spots += ((node in kept, one.busy[node], index, node) for node in own)
+    spots.sort()
     reached = least = 0
-    for count, ((busy, _, _), room) in enumerate(spots, start=1):
-        reached += room
+    for count, (_, busy, index, node) in enumerate(spots, start=1):
+        reached += drained[index].room[node]
         least += busy
         if reached >= members:
-            yield _Place(least, tuple(views), tuple(spot for spot, _ in spots), count)
-            return
+            for at, taken in _by_view(spots[:count]).items():
+                least += sum(drained[at].busy[node] for node in drained[at].reserve(views[at].reserve, taken))
+            return _Place(least, tuple(views), tuple(drained), tuple(spots), count)
+    return None
+
+
+def _kept_back(reserve: int, drained: _Drained, nodes: Sequence[int]) -> Collection[int]:
+    """Of these nodes, those that the reserve needs as the rest of the supernode has too few."""
+    whole = [node for node in nodes if node in drained.whole]
+    elsewhere = len(drained.whole) - len(whole)
+    return set(whole[: max(0, reserve - elsewhere)])
+
+
+def _by_view(spots: Sequence[Spot]) -> dict[int, set[int]]:
+    chosen: dict[int, set[int]] = {}
+    for _, _, index, node in spots:
+        chosen.setdefault(index, set()).add(node)
+    return chosen
 
 
 def _least_drained(fleet: Fleet, place: _Place, request: Request) -> Hold | None:
-    """The placement on the fewest of the place's nodes, those least in use first, that there is."""
+    """The placement on the fewest of the place's nodes, in their order, that there is."""
     low, high = place.enough, len(place.spots)
+    found = _fits(fleet, place, low, request)
+    if found is not None or low == high:
+        return found
     found = _fits(fleet, place, high, request)
     if found is None:
         return None
+    low += 1
     while low < high:
         middle = (low + high) // 2
         smaller = _fits(fleet, place, middle, request)
@@ -136,27 +202,32 @@ def _least_drained(fleet: Fleet, place: _Place, request: Request) -> Hold | None
 
 
 def _fits(fleet: Fleet, place: _Place, count: int, request: Request) -> Hold | None:
-    """What the request would take if nobody used the first `count` nodes and none of the others could be had."""
-    chosen: dict[int, set[int]] = {}
-    for _, index, node in place.spots[:count]:
-        chosen.setdefault(index, set()).add(node)
+    """What the request would take if nobody used the first `count` nodes and none of the others could be had, but for
+    the reserve."""
     views = []
-    for index, view in enumerate(place.views):
-        open_ = chosen.get(index, set())
-        nodes = {
-            node.name: _emptied(node) if at in open_ else replace(node, held=True) for at, node in enumerate(view.nodes)
-        }
-        views.append(view.with_nodes(nodes))
+    for index, own in _by_view(place.spots[:count]).items():
+        reserved = sum(node not in own for node in place.drained[index].whole)
+        views.append(_opened(place.views[index], own, reserved))
     answer = plan(Fleet(views, fleet.profiles), request)
     if not isinstance(answer, Placement):
         return None
-    taken: dict[str, set[str]] = {}
+    taken: dict[str, set[int]] = {}
     for member in answer.held:
-        taken.setdefault(member.supernode, set()).add(member.node)
-    missing = 0
-    for index, view in enumerate(place.views):
-        if view.name in taken and view.reserve:  # the reserve must be there beside what is taken
-            taken[view.name] = {view.nodes[at].name for at in chosen[index]}
-        busy = (view.node(name) for name in taken.get(view.name, ()))
-        missing += sum((node.taken & node.all_cards).bit_count() for node in busy)
-    return Hold({name: frozenset(nodes) for name, nodes in taken.items()}, missing)
+        taken.setdefault(member.supernode, set()).add(fleet.supernodes[member.supernode].layout.index[member.node])
+    missing, nodes = 0, {}
+    for view, drained in zip(place.views, place.drained, strict=True):
+        if view.name in taken:
+            own = taken[view.name]
+            own |= {node for node in drained.reserve(view.reserve, own) if drained.busy[node]}
+            missing += sum(drained.busy[node] for node in own)
+            nodes[view.name] = frozenset(view.nodes[node].name for node in own)
+    return Hold(nodes, missing)
+
+
+def _opened(view: SuperNodeView, nodes: Collection[int], reserved: int) -> SuperNodeView:
+    """The supernode if nobody used these nodes and none of the others could be had; so many of them are its reserve."""
+    opened = {node.name: _emptied(node) for at, node in enumerate(view.nodes) if at in nodes and node.taken}
+    closed = {
+        node.name: replace(node, held=True) for at, node in enumerate(view.nodes) if at not in nodes and node.free
+    }
+    return view.with_nodes(opened | closed, reserve=max(0, view.reserve - reserved))

@@ -29,9 +29,10 @@ class Request:
     """A group to place: `members` of `cards_per_member` cards each, all or nothing.
 
     profile: only this profile. resource: only profiles that count their cards by it. precision: only profiles whose
-    cards compute in it. required: the whole group lies in one domain of this level. max_span: level to the most domains
-    of it the group may touch. spares: what is held for repairs besides the members. objective: bandwidth | latency.
-    shape: extents in cards of the box of a torus to take; empty: any.
+    cards compute in it. required: the whole group lies in one domain of this level. preferred: and in one of this
+    level, which says nothing of where its spares lie. max_span: level to the most domains of it the group may touch.
+    spares: what is held for repairs besides the members. objective: bandwidth | latency. shape: extents in cards of the
+    box of a torus to take; empty: any.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Request:
     resource: str | None = None
     precision: str | None = None
     required: str | None = None
+    preferred: str | None = None
     blocks: tuple[Block, ...] = ()
     max_span: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}), hash=False)
     spares: Spares | None = None

@@ -134,8 +134,7 @@ def _resolve(request: Request, profile: Profile, largest: Callable[[int], int]) 
     spans = _checked_spans(request, profile)
     together = [(index, block.members) for index, block in blocks]
     together += [(index, request.members) for index, limit in spans.items() if limit == 1]
-    if request.required is not None:
-        together.append((profile.level_index(request.required), request.members))
+    together += [(index, request.members) for index in _required(request, profile)]
     _check_nominal(request, profile, together, largest)
     own = dict.fromkeys(range(top + 1), 1)
     for index, members in together:
@@ -154,16 +153,21 @@ def _resolve(request: Request, profile: Profile, largest: Callable[[int], int]) 
     if request.spares is not None:
         within = _checked_spares(request.spares, request, shape, max(whole, default=at))
         shape = replace(shape, spares=request.spares.members, within=within)
-        tightest = tightest if request.required is not None else max(tightest, within)
+        tightest = tightest if _required(request, profile) else max(tightest, within)
     return Task(request, shape, loose, most, tightest, box)
 
 
 def _tightest(request: Request, profile: Profile, together: list[tuple[int, int]], spans: dict[int, int]) -> int:
     """The level named as failed when enough is free but lies apart: the required one, else the outermost bound."""
-    if request.required is not None:
-        return profile.level_index(request.required)
+    if required := _required(request, profile):
+        return min(required)
     binding = [index for index, limit in spans.items() if limit < request.members]
     return max([profile.node_index, *binding, *(index for index, _ in together)])
+
+
+def _required(request: Request, profile: Profile) -> list[int]:
+    """The levels of which one domain must hold the whole group, whatever else it asks for."""
+    return [profile.level_index(level) for level in (request.required, request.preferred) if level is not None]
 
 
 def _check_numbers(request: Request) -> None:

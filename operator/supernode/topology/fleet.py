@@ -282,11 +282,12 @@ class SuperNodeView:
         changed: Mapping[str, Node],
         *,
         cordoned: bool | None = None,
+        reserve: int | None = None,
         ledger: tuple[LedgerEntry, ...] | None = None,
     ) -> SuperNodeView:
         """The same supernode with some nodes in another state; names and paths must not change. O(nodes).
 
-        cordoned, ledger: absent to keep them.
+        cordoned, reserve, ledger: absent to keep them.
         """
         index = self.layout.index
         nodes = list(self.nodes)
@@ -297,7 +298,9 @@ class SuperNodeView:
         view = self._copy(tuple(nodes), self.cordoned if cordoned is None else cordoned)
         if ledger is not None:
             view.ledger = ledger
-        if same_size:
+        if reserve is not None:
+            view.reserve = reserve
+        if same_size and view.reserve == self.reserve:
             view._empty = self._empty
         if "census" in self.__dict__:
             view.__dict__["census"] = self.census.changed({index[name]: node for name, node in changed.items()})
