@@ -154,8 +154,8 @@ def test_a_request_fits_its_hold_while_cards_and_reserve_are_there(
 class Day:
     """A supernode kept full by one-node jobs of 1 to 10 hours each, of which more wait than fit, and one large job."""
 
-    def __init__(self, seed: int, *, guarded: bool) -> None:
-        self.fleet = Fleet([view("a", *[0] * 8), view("b", *[0] * 8)])
+    def __init__(self, seed: int, *, guarded: bool, reserve: int = 0) -> None:
+        self.fleet = Fleet([view("a", *[0] * 8, reserve=reserve), view("b", *[0] * 8, reserve=reserve)])
         self.rng = random.Random(seed)
         self.guarded = guarded
         self.running: deque[tuple[int, tuple[Member, ...]]] = deque()
@@ -196,3 +196,14 @@ def test_a_large_job_starts_although_small_ones_never_stop_coming(large: Request
     assert hours is not None
     assert hours <= 2 + 10
     assert Day(seed, guarded=False).hours_until_it_starts(large, patience=2, most=100) is None, "or it never starts"
+
+
+@pytest.mark.parametrize(
+    "large",
+    [RACK, replace(RACK, spares=Spares(1, "supernode")), Request("", 6, 4, required="supernode"), Request("", 12, 4)],
+)
+@pytest.mark.parametrize("seed", range(2))
+def test_it_starts_beside_a_reserve_which_the_small_ones_leave_alone_too(large: Request, seed: int) -> None:
+    hours = Day(seed, guarded=True, reserve=2).hours_until_it_starts(large, patience=2, most=100)
+    assert hours is not None
+    assert hours <= 2 + 10
