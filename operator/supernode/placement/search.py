@@ -66,10 +66,18 @@ def _search(board: Board, task: Task) -> Solution | None:
     choice = _choose(board, count, members)
     counts = coding.unpack(choice.price)
     if all(counts[index - node] <= most for index, most in task.spans):
-        return Solution(board.ground, *choice.columns(), counts if board.exact else tuple(floor), board.exact)
+        return _solution(board, choice.columns(), counts if board.exact else tuple(floor), proven=board.exact)
     if any(floor[index - node] > most for index, most in task.spans):
         return None
     return _bounded(board, task, floor, board.exact)
+
+
+def _solution(board: Board, columns: Columns, counts: tuple[int, ...], *, proven: bool = True) -> Solution:
+    """Whatever went wrong before: no node gives more than it has."""
+    nodes, amounts = columns
+    if (amounts > board.caps[0][nodes]).any():
+        raise AssertionError("nodes would give more than they have")
+    return Solution(board.ground, nodes, amounts, counts, proven)
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +257,7 @@ def _bounded_over(board: Board, chosen: Sequence[int], task: Task, dims: tuple[D
         for index, tree, state in zip(chosen, trees, states, strict=True)
         if state[0]
     ]
-    return Solution(board.ground, *_columns(board, spots), counts)
+    return _solution(board, _columns(board, spots), counts)
 
 
 def _project(front: Front, axes: int) -> Front:
