@@ -14,7 +14,7 @@ import numpy as np
 from supernode.api.errors import SupernodeError
 from supernode.placement.capacity import caps_of
 from supernode.placement.coding import Coding
-from supernode.placement.fronts import Dim, FrontTree, OverBudgetError
+from supernode.placement.fronts import Dim, FrontTree, OverBudgetError, clamped
 from supernode.placement.racks import Racks
 from supernode.placement.rows import Ints, Key, Row, make_row, parent_row, stacked
 from supernode.placement.shape import Shape
@@ -220,6 +220,7 @@ class Tables:
 
     def front_for(self, dims: tuple[Dim, ...]) -> FrontTree:
         """Fronts under bounds on the domains touched, and the reserve where it binds (as the last bound)."""
+        dims = clamped(dims, self.view, len(self.shape.above))
         if self.usable is not None:
             dims = (*dims, Dim(None, self.usable))
         key = ("front", self.shape, self.limit, self.coding, dims)
