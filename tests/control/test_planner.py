@@ -1,0 +1,46 @@
+"""Which decisions run on the event loop itself."""
+
+import threading
+
+import pytest
+
+from supernode.control.observer import Observer
+from supernode.control.planner import Ask, Planner
+from supernode.placement import Placement, Request
+from supernode.topology.fleet import Fleet, Node, SuperNodeView
+from supernode.topology.profile import Level, Profile
+
+PROFILE = Profile("p", "example.com/card", (Level("node", 2, 2), Level("rack", 2, 4), Level("supernode", 2, 8)))
+
+
+class WatchedFleet(Fleet):
+    """Tells in which thread it was last asked."""
+
+    asked_in: threading.Thread
+
+    def of_profile(self, profile: str) -> list[SuperNodeView]:
+        self.asked_in = threading.current_thread()
+        return super().of_profile(profile)
+
+
+NODES = [Node(f"n{i}", 2, 0b11, path=("sn", f"sn/{i // 2}")) for i in range(4)]
+
+
+@pytest.mark.parametrize(
+    ("max_span", "at_once"),
+    [
+        ({}, True),
+        ({"supernode": 1}, True),
+        ({"rack": 2}, False),
+        ({"supernode": 1, "node": 3}, False),
+    ],
+)
+async def test_a_decision_with_bounds_that_may_come_to_bind_never_holds_up_the_loop(
+    max_span: dict[str, int], at_once: bool
+) -> None:
+    planner, fleet = Planner(Observer()), WatchedFleet([SuperNodeView("sn", PROFILE, NODES)])
+    ask = Ask(Request("r", 3, 2, max_span=max_span))
+    for _ in range(16):  # the first ones take long
+        outcome, _ = await planner.decide(fleet, ask)
+        assert isinstance(outcome, Placement)
+    assert (fleet.asked_in is threading.main_thread()) is at_once
