@@ -58,10 +58,14 @@ def profiles(draw: st.DrawFn) -> Profile:
 
 @st.composite
 def views(draw: st.DrawFn, profile: Profile, index: int, room: int) -> SuperNodeView:
-    """A supernode of 1 to `room` nodes, its inner domains uneven."""
+    """A supernode of up to `room` nodes, its inner domains uneven; all but the first may have lost theirs."""
     name = f"sn-{index}"
     nodes = []
     count = draw(st.integers(min(2, room), room)) if profile.above else 1
+    if index and draw(st.integers(0, 7)) == 7:
+        count = 0
+    if not profile.above and draw(st.integers(0, 7)) == 7:
+        nodes.append(Node(f"{name}-{draw(st.sampled_from(['gone', 'was']))}", 0, 0, 0b11, schedulable=False))
     for number in range(count):
         path: list[str] = [name] if profile.above else []
         for level in reversed(profile.above[:-1]):

@@ -208,7 +208,7 @@ def _spares_fit_reserve(
     view: SuperNodeView, domains: list[list[tuple[Node, int]]], ranked: set[str], spares: int
 ) -> bool:
     """Tries every set of wholly free nodes without ranks that the reserve allows to be broken for spares."""
-    whole = {node.name for node in view.nodes if node.schedulable and not node.taken and node.healthy == node.all_cards}
+    whole = {node.name for node in view.nodes if _wholly_free(node)}
     useful = [node.name for nodes in domains for node, room in nodes if node.name in whole - ranked and room]
     most = len(useful) if not view.reserve else len(whole) - view.reserve - len(whole & ranked)
     for broken in combinations(useful, max(0, min(most, len(useful)))):
@@ -218,11 +218,13 @@ def _spares_fit_reserve(
     return False
 
 
+def _wholly_free(node: Node) -> bool:
+    return node.cards > 0 and node.schedulable and not node.taken and node.healthy == node.all_cards
+
+
 def _reserve_kept(used: Used) -> bool:
     for view in {id(view): view for view, _, _ in used}.values():
-        free = {
-            node.name for node in view.nodes if node.schedulable and not node.taken and node.healthy == node.all_cards
-        }
+        free = {node.name for node in view.nodes if _wholly_free(node)}
         taken = {node.name for owner, node, _ in used if owner is view} & free
         if taken and len(free) - len(taken) < view.reserve:
             return False

@@ -1,5 +1,9 @@
 """When an exact search costs too much, the answer is legal, says it is not proven, and gives a true lower bound."""
 
+import time
+from dataclasses import replace
+from random import Random
+
 import pytest
 from hypothesis import given, settings
 
@@ -57,3 +61,62 @@ def test_the_real_budget_proves_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(outcome, Placement)
     assert outcome.proven
     assert outcome.spans == {"supernode": 3, "rack": 10, "node": 20}
+
+
+def loose_and_dense() -> Fleet:
+    """The fewest supernodes touch sixteen racks and 32 nodes; with one more eight and sixteen are enough."""
+    profile = profile_of("p", ("node", 2), ("rack", 2), ("supernode", 16))
+    views = []
+    for name, racks, taken in (("loose", 16, 1), ("a", 4, 0), ("b", 4, 0), ("c", 4, 0)):
+        nodes = [Node(f"{name}-{i}", 2, 3, taken, path=(name, f"{name}/{i // 2}")) for i in range(2 * racks)]
+        views.append(SuperNodeView(name, profile, nodes))
+    return Fleet(views)
+
+
+@pytest.mark.parametrize(
+    "max_span",
+    [{"rack": 10}, {"rack": 10, "node": 20}, {"rack": 10, "node": 31}, {"rack": 8, "node": 16}],
+    ids=str,
+)
+def test_a_bound_that_holds_where_others_do_costs_nothing(
+    monkeypatch: pytest.MonkeyPatch, max_span: dict[str, int]
+) -> None:
+    monkeypatch.undo()
+    monkeypatch.setattr(search, "FLEET_BUDGET", 30_000)
+    outcome = plan(loose_and_dense(), Request("r", 32, 1, max_span=max_span))
+    assert isinstance(outcome, Placement)
+    assert outcome.proven
+    assert outcome.spans == {"supernode": 2, "rack": 8, "node": 16}
+
+
+def test_a_refusal_over_budget_is_remembered_until_something_changes() -> None:
+    fleet, request = wide_and_dense()
+    refused = plan(fleet, request)
+    assert plan(fleet, request) is refused
+    view = fleet.supernodes["wide"]
+    changed = fleet.replace(view.take({view.nodes[0].name: 0b11}))
+    again = plan(changed, request)
+    assert again == refused
+    assert again is not refused
+
+
+def test_two_bounds_in_a_large_fleet_are_decided_and_proven_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    profile = profile_of("p", ("package", 2), ("node", 4), ("rack", 4), ("supernode", 12))
+    random = Random(1)
+    views = []
+    for number in range(260):
+        name = f"sn-{number}"
+        states = (random.choice([0xFF, 0xFF, 0, *[random.getrandbits(8)] * 6]) for _ in range(48))
+        nodes = [Node(f"{name}-{i}", 8, 0xFF, taken, path=(name, f"{name}/{i // 4}")) for i, taken in enumerate(states)]
+        views.append(SuperNodeView(name, profile, nodes))
+    fleet, request = Fleet(views), Request("r", 256, 4)
+    free = plan(fleet, request)
+    assert isinstance(free, Placement)
+    bounds = {level: free.spans[level] - 2 for level in ("rack", "node")}
+    started = time.process_time()
+    outcome = plan(fleet, replace(request, max_span=bounds))
+    assert time.process_time() - started < 5
+    assert isinstance(outcome, Placement)
+    assert outcome.proven
+    assert all(outcome.spans[level] <= most for level, most in bounds.items())

@@ -5,10 +5,11 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from supernode.api.conditions import Reason
-from supernode.placement import Block, Placement, Refusal, Request, fragmentation, largest_block, plan
+from supernode.placement import Block, Placement, Refusal, Request, fragmentation, largest_block, plan, search
 from supernode.placement.request import Spares
 from supernode.topology.fleet import Fleet, Node, SuperNodeView
 from supernode.topology.profile import Profile
@@ -273,6 +274,59 @@ def test_nodes_that_are_supernodes() -> None:
     assert place(fleet, Request("r", 2, 8)).spans == {"node": 2}
     assert nodes(place(fleet, Request("r", 1, 4))) == ["b1"]
     assert place(fleet, Request("r", 1, 8)).members[0].domains == {"node": "b0"}
+
+
+LONE = profile_of("lone", ("node", 4))
+GONE = Node("a-gone", 0, 0, taken=0xF, schedulable=False)
+"""A node that is no longer there, and sorts before those of supernode a, while a group still holds its cards."""
+
+
+def of_nodes(name: str, letters: str, *others: Node) -> SuperNodeView:
+    """A supernode of a profile without levels above the node, with whatever nodes."""
+    return SuperNodeView(name, LONE, [*others, *supernode(name, LONE, letters).nodes])
+
+
+@pytest.mark.parametrize(
+    ("views", "members", "cards", "expected"),
+    [
+        ([of_nodes("a", "#."), of_nodes("b", ".")], 2, 4, ["a-r0n1", "b-r0n0"]),
+        ([of_nodes("a", ".#"), of_nodes("b", ".")], 2, 4, ["a-r0n0", "b-r0n0"]),
+        ([of_nodes("a", ".#")], 1, 4, ["a-r0n0"]),
+        ([of_nodes("a", "h."), of_nodes("b", ".")], 4, 2, ["a-r0n1"] * 2 + ["b-r0n0"] * 2),
+        ([of_nodes("a", ".."), of_nodes("b", ".")], 3, 4, None),
+        ([of_nodes("a", ".", GONE), of_nodes("b", ".")], 2, 4, ["a-r0n0", "b-r0n0"]),
+        ([of_nodes("a", "h", GONE), of_nodes("b", ".")], 3, 2, ["a-r0n0", "b-r0n0", "b-r0n0"]),
+        ([of_nodes("a", "", GONE), of_nodes("b", ".")], 2, 4, None),
+        ([of_nodes("a", ""), of_nodes("b", "."), of_nodes("c", ".")], 2, 4, ["b-r0n0", "c-r0n0"]),
+        (
+            [of_nodes("a", "."), of_nodes("b", ""), of_nodes("c", "h"), of_nodes("d", ".")],
+            5,
+            2,
+            ["a-r0n0"] * 2 + ["c-r0n0"] + ["d-r0n0"] * 2,
+        ),
+        ([of_nodes("a", "."), of_nodes("b", "")], 2, 4, None),
+    ],
+)
+def test_a_supernode_that_is_a_node_gives_from_the_one_it_has(
+    views: list[SuperNodeView], members: int, cards: int, expected: list[str] | None
+) -> None:
+    outcome, request = Fleet(views), Request("r", members, cards)
+    if expected is None:
+        refuse(outcome, request)
+    else:
+        assert nodes(place(outcome, request)) == expected
+
+
+def test_a_mistake_of_the_search_gives_no_card_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet = Fleet([of_nodes("a", "#"), of_nodes("b", "."), of_nodes("c", ".")])
+    monkeypatch.setattr(search.lone, "columns", lambda *_: (np.array([0, 1]), np.array([1, 1])))
+    with pytest.raises(AssertionError, match="more than they have"):
+        plan(fleet, Request("r", 2, 4))
+
+
+def test_spares_lie_on_the_node_that_a_supernode_has() -> None:
+    placement = place(Fleet([of_nodes("a", ".", GONE)]), Request("r", 2, 1, spares=Spares(1)))
+    assert {seat.node for seat in placement.held} == {"a-r0n0"}
 
 
 def test_a_node_that_is_a_supernode_holds_its_own_spare() -> None:

@@ -147,6 +147,57 @@ def test_hand_written_before_discovered_then_older_then_name() -> None:
     assert all("n0,n1" in problem.message and "old" in problem.message for problem in conflicts)
 
 
+def box(name: str, **labels: str) -> NodeFacts:
+    return NodeFacts(name, {HOSTNAME_LABEL: name, "type": "box", **labels}, {RESOURCE: 8}, {RESOURCE: 8})
+
+
+RACK = SuperNodeFacts("rack", "box", {"room": "x"})
+
+
+@pytest.mark.parametrize(
+    ("existing", "supernodes"),
+    [
+        ([RACK], {"rack": ("a1",), "a2": ("a2",), "a10": ("a10",)}),
+        (
+            [RACK, SuperNodeFacts("mine", "box", {HOSTNAME_LABEL: "a2"}, discovered=True)],
+            {"rack": ("a1",), "mine": ("a2",), "a10": ("a10",)},
+        ),
+        (
+            [RACK, SuperNodeFacts("first", "box", {HOSTNAME_LABEL: "a1"})],
+            {"first": ("a1",), "rack": ("a2",), "a10": ("a10",)},
+        ),
+    ],
+)
+def test_a_supernode_of_a_profile_without_levels_above_the_node_has_one_node(
+    existing: list[SuperNodeFacts], supernodes: dict[str, tuple[str, ...]]
+) -> None:
+    found = discover([BOX], [box(name, room="x") for name in ("a10", "a1", "a2")], existing)
+    assert pairs(found) == supernodes
+    assert found.unassigned == {}
+    kept = supernodes["rack"][0]
+    problem = found.problems[-1]
+    assert (problem.kind, problem.subject) == (ProblemKind.NODE_CONFLICT, "rack")
+    assert f"as {kept} is" in problem.message
+    assert "a10" in problem.message
+    assert "narrow its nodeSelector" in problem.message
+
+
+def test_nodes_with_the_same_hostname_cannot_all_be_supernodes() -> None:
+    nodes = [box("ip-1", **{HOSTNAME_LABEL: "gpu"}), box("ip-2", **{HOSTNAME_LABEL: "gpu"}), box("ip-3")]
+    first = discover([BOX], nodes)
+    assert pairs(first) == {"gpu": ("ip-1",), "ip-3": ("ip-3",)}
+    assert first.unassigned == {"box": ("ip-2",)}
+    assert [(problem.kind, problem.subject) for problem in first.problems] == [(ProblemKind.UNASSIGNED, "box")]
+    assert "ip-2" in first.problems[0].message
+    assert HOSTNAME_LABEL in first.problems[0].message
+    created = [SuperNodeFacts(sn.name, "box", sn.node_selector, discovered=True) for sn in first.supernodes.values()]
+    second = discover([BOX], nodes, created)
+    assert (pairs(second), second.unassigned) == (pairs(first), first.unassigned)
+    conflict = next(problem for problem in second.problems if problem.kind is ProblemKind.NODE_CONFLICT)
+    assert conflict.subject == "gpu"
+    assert f"label each node with a {HOSTNAME_LABEL} of its own" in conflict.message
+
+
 def test_a_supernode_of_another_profile_claims_nothing() -> None:
     found = discover([POD, BOX], [node("a", super="s")], [SuperNodeFacts("mine", "box", {"super": "s"})])
     assert pairs(found) == {"mine": (), "s": ("a",)}

@@ -41,6 +41,11 @@ class Ask:
         return replace(self.request, preferred=self.preferred[0])
 
     @property
+    def bounded(self) -> bool:
+        """Whether ``maxSpan`` may come to bind: a decision of the same kind then takes a thousand times longer."""
+        return any(most > 1 for most in self.request.max_span.values())
+
+    @property
     def kind(self) -> Hashable:
         """Decisions of one kind take about equally long."""
         ask = self.request
@@ -85,7 +90,7 @@ class Planner:
     async def decide(self, fleet: Fleet, ask: Ask) -> tuple[Placement | Refusal, float]:
         """The answer, and the processor seconds it took."""
         kind = ask.kind
-        inline = self._expected.get(kind, INLINE_SECONDS) < INLINE_SECONDS
+        inline = not ask.bounded and self._expected.get(kind, INLINE_SECONDS) < INLINE_SECONDS
         answer, seconds = _timed(fleet, ask) if inline else await asyncio.to_thread(_timed, fleet, ask)
         if len(self._expected) >= _KINDS:
             self._expected.clear()

@@ -103,7 +103,7 @@ class Board:
         for caps, where, part in zip(self.caps, plot.where, levels, strict=True):
             caps[where] = part
         room = np.zeros(len(plot.views), np.int64)
-        room[plot.owners(len(levels) - 1)] = levels[-1]
+        np.maximum.at(room, plot.owners(len(levels) - 1), levels[-1])
         self._ailing[plot.index] = np.bincount(plot.owners(0)[self._kind_ill[kinds]], minlength=len(plot.views))
         self._settle(plot, room)
         for whole, inner in self._inner.items():

@@ -26,7 +26,7 @@ def domain_caps(plot: Plot, shape: Shape, nodes: Ints, loose: Ints | None = None
     each node takes. loose: the same of single members, where spares are held."""
     if loose is not None and shape.within == shape.profile.node_index:
         nodes = _beside_spares(shape, nodes, loose, shape.within)
-    found = [nodes]
+    found = [nodes if shape.above else _of_one_each(plot, nodes)]
     held = np.ones(len(nodes), np.int64)
     for starts, index in zip(plot.starts, shape.above, strict=True):
         sums = np.add.reduceat(found[-1], starts) if len(starts) else np.zeros(0, np.int64)
@@ -40,6 +40,19 @@ def domain_caps(plot: Plot, shape: Shape, nodes: Ints, loose: Ints | None = None
                 sums = _beside_spares(shape, sums, loose, index)
         step = shape.steps[index]
         found.append(sums - sums % step if step > 1 else sums)
+    return found
+
+
+def _of_one_each(plot: Plot, nodes: Ints) -> Ints:
+    """A supernode that is one node gives the cards of one. Should it have others, as one that is gone while groups hold
+    its cards, it is the roomiest, of equals the first."""
+    if (plot.sizes[0] <= 1).all():
+        return nodes
+    owners = plot.owners(0)
+    order = np.lexsort((-nodes, owners))
+    chosen = order[np.flatnonzero(np.diff(owners, prepend=-1))]
+    found = np.zeros_like(nodes)
+    found[chosen] = nodes[chosen]
     return found
 
 

@@ -29,6 +29,10 @@ TREE_BUDGET = 200_000_000
 """Table cells one supernode's fronts may cost before the search gives up exactness."""
 
 
+KEPT_BUDGET = 50_000_000
+"""Table cells that one sum of fronts may keep at a time, of eight bytes each."""
+
+
 class OverBudgetError(SupernodeError):
     """The exact search would cost more than its budget; raised by counting work, never by a clock."""
 
@@ -54,6 +58,17 @@ class Front:
     @property
     def most(self) -> int:
         return int(self.states[:, 0].max(initial=0))
+
+
+def clamped(dims: Sequence[Dim], view: SuperNodeView, above: int, domain: int = 0) -> tuple[Dim, ...]:
+    """Bounds that say no more than a domain of the above-th level has inside, so that tables are no larger."""
+    layout, start, end = view.layout, domain, domain + 1
+    inside = [0] * (len(layout.names) + 1)
+    for level in reversed(range(above)):
+        start, end = layout.bounds[level][start], layout.bounds[level][end]
+        inside[level] = end - start
+    whole = int(view.census.wholly_free[start:end].sum())
+    return tuple(Dim(dim.above, min(dim.most, whole if dim.above is None else inside[dim.above])) for dim in dims)
 
 
 def front_of(dense: Ints, unit: int, step: int) -> Front:
@@ -84,13 +99,17 @@ def touch(front: Front, dims: Sequence[Dim], above: int, price: int) -> Front:
 
 
 class Knapsack:
-    """Min-plus sum of fronts over (members // unit, count per bound), with its history, so that states can be split."""
+    """Min-plus sum of fronts over (members // unit, count per bound), with its history, so that states can be split.
+
+    cells: what it cost. Raises OverBudgetError where that would be more than the budget.
+    """
 
     def __init__(self, fronts: Sequence[Front], unit: int, most: int, dims: Sequence[Dim], budget: int) -> None:
         shape = (most // unit + 1, *(dim.most + 1 for dim in dims))
-        cells = prod(shape) * sum(len(front.prices) for front in fronts)
-        if cells > budget:
-            raise OverBudgetError(f"the search needs {cells} steps; its budget is {budget}")
+        self.cells = prod(shape) * sum(len(front.prices) for front in fronts)
+        kept = prod(shape) * (len(fronts) + 1)
+        if self.cells > budget or kept > KEPT_BUDGET:
+            raise OverBudgetError(f"the search needs {self.cells} steps and keeps {kept}; its budget is {budget}")
         self.unit = unit
         self.fronts = fronts
         table = np.full(shape, FAR, np.int64)
@@ -258,7 +277,8 @@ class FrontTree:
         children = self.fronts(above - 1)[bounds[domain] : bounds[domain + 1]]
         price = self._coding.unit(above - 1)
         touched = [touch(front, self.dims, above - 1, price) for front in children]
-        return Knapsack(touched, self._step(above - 1), most, self.dims, TREE_BUDGET)
+        dims = clamped(self.dims, self._view, above, domain)
+        return Knapsack(touched, self._step(above - 1), most, dims, TREE_BUDGET)
 
     def _nodes(self, domain: int) -> tuple[list[int], list[int]]:
         """Usable nodes of a leaf domain, roomiest first: (wholly free, others) if these are counted, else ([], all)."""
@@ -280,22 +300,21 @@ class FrontTree:
 
     def _leaf(self, domain: int, above: int) -> Front:
         full, rest = self._nodes(domain)
-        full_most = next((dim.most for dim in self.dims if dim.above is None), len(full))
-        node_most = next((dim.most for dim in self.dims if dim.above == 0), len(full) + len(rest))
+        dims = clamped(self.dims, self._view, above, domain)
+        full_most = next((dim.most for dim in dims if dim.above is None), len(full))
+        node_most = next((dim.most for dim in dims if dim.above == 0), len(full) + len(rest))
         full_reach = np.concatenate(([0], np.cumsum(self._caps[0][full]))).astype(np.int64)
         rest_reach = np.concatenate(([0], np.cumsum(self._caps[0][rest]))).astype(np.int64)
         step, most = self._step(above), min(int(self._caps[above][domain]), self._limit)
-        dense = np.full((most // step + 1, *(dim.most + 1 for dim in self.dims)), FAR, np.int64)
+        asked = np.arange(most // step + 1) * step
+        dense = np.full((len(asked), *(dim.most + 1 for dim in dims)), FAR, np.int64)
         for taken in range(min(len(full), full_most) + 1):
-            for row in range(len(dense)):
-                others = int(np.searchsorted(rest_reach, row * step - full_reach[taken]))
-                if others < len(rest_reach) and taken + others <= node_most:
-                    at = (
-                        row,
-                        *(taken if dim.above is None else taken + others if dim.above == 0 else 0 for dim in self.dims),
-                    )
-                    price = (taken + others) * self._coding.unit(0) + taken * self._coding.whole
-                    dense[at] = min(int(dense[at]), price)
+            nodes = taken + np.searchsorted(rest_reach, asked - full_reach[taken])
+            rows = np.flatnonzero((nodes <= taken + len(rest)) & (nodes <= node_most))
+            nodes = nodes[rows]
+            counts = (taken if dim.above is None else nodes if dim.above == 0 else 0 for dim in dims)
+            at = (rows, *counts)
+            dense[at] = np.minimum(dense[at], nodes * self._coding.unit(0) + taken * self._coding.whole)
         return front_of(dense, step, step)
 
     def _place_nodes(self, domain: int, state: State) -> list[tuple[int, int]]:

@@ -109,11 +109,13 @@ def _plan_on(fleet: Fleet, request: Request, profile: Profile) -> Placement | Re
     try:
         solution = search(board, task)
     except OverBudgetError:
-        return over_budget(task)
-    if solution is not None:
-        return placement_of(solution, task)
-    never = _never_fits(fleet, views, task, coding) if task.spans or task.shape.spares else None
-    refused = board.notes[key] = refusal(board.ground, task, never=never)
+        refused = over_budget(task)
+    else:
+        if solution is not None:
+            return placement_of(solution, task)
+        never = _never_fits(fleet, views, task, coding) if task.spans or task.shape.spares else None
+        refused = refusal(board.ground, task, never=never)
+    board.notes[key] = refused
     return refused
 
 
@@ -127,11 +129,17 @@ def _described(fleet: Fleet, request: Request, profile: Profile) -> str:
 
 def _never_fits(fleet: Fleet, views: Sequence[SuperNodeView], task: Task, coding: Coding) -> bool:
     """Whether the group has no place even with every card healthy and free."""
-    try:
-        board = board_of(fleet.shared, emptied(views, task), task.shape, task.request.members, coding, "empty")
-        return not fits(board, task)
-    except OverBudgetError:
-        return False
+    members = task.request.members
+    board = board_of(fleet.shared, emptied(views, task), task.shape, members, coding, "empty")
+    key = ("never", members, task.spans, task.most_supernodes)
+    never: bool | None = board.notes.get(key)
+    if never is None:
+        try:
+            never = not fits(board, task)
+        except OverBudgetError:
+            never = False
+        board.notes[key] = never
+    return never
 
 
 def _largest(fleet: Fleet, profile: Profile, index: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, combinations
 
 import numpy as np
 
@@ -19,10 +20,13 @@ from supernode.placement.spread import Spot, place
 from supernode.placement.tables import RoughError
 
 FLEET_BUDGET = 2_000_000_000
-"""Table cells the search over supernodes under `maxSpan` may cost before it gives up exactness."""
+"""Table cells that the searches over supernodes under `maxSpan` may cost together before a decision is not exact."""
 
 FLOOR_TRIES = 24
 """Splits by lower bounds that are tried before every price is worked out."""
+
+Span = tuple[int, int]
+"""(level index, most domains)."""
 
 Columns = tuple[Ints, Ints]
 """Nodes taken, numbered over all supernodes, ascending; and the members on each."""
@@ -66,10 +70,18 @@ def _search(board: Board, task: Task) -> Solution | None:
     choice = _choose(board, count, members)
     counts = coding.unpack(choice.price)
     if all(counts[index - node] <= most for index, most in task.spans):
-        return Solution(board.ground, *choice.columns(), counts if board.exact else tuple(floor), board.exact)
+        return _solution(board, choice.columns(), counts if board.exact else tuple(floor), proven=board.exact)
     if any(floor[index - node] > most for index, most in task.spans):
         return None
-    return _bounded(board, task, floor, board.exact)
+    return _bounded(board, task, floor, counts)
+
+
+def _solution(board: Board, columns: Columns, counts: tuple[int, ...], *, proven: bool = True) -> Solution:
+    """Whatever went wrong before: no node gives more than it has."""
+    nodes, amounts = columns
+    if (amounts > board.caps[0][nodes]).any():
+        raise AssertionError("nodes would give more than they have")
+    return Solution(board.ground, nodes, amounts, counts, proven)
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,45 +223,85 @@ def _columns(board: Board, spots: Sequence[tuple[int, Sequence[Spot]]]) -> Colum
     return np.concatenate([none, *nodes]), np.concatenate([none, *(pair[:, 1] for pair in pairs)])
 
 
-def _bounded(board: Board, task: Task, floor: Sequence[int], exact: bool) -> Solution | None:
-    """The search with `maxSpan` as a constraint. When over budget, the same over ever fewer supernodes, unproven."""
-    node = task.profile.node_index
-    dims = tuple(Dim(index - node, most) for index, most in task.spans)
+def _bounded(board: Board, task: Task, floor: Sequence[int], counts: Sequence[int]) -> Solution | None:
+    """The search with `maxSpan` as a constraint. When over budget, the same over ever fewer supernodes, unproven.
+
+    counts: the least vector without it.
+    """
     chosen = sorted(np.flatnonzero(board.room).tolist(), key=lambda index: (-board.room[index], index))
+    bounded = _Bounded(board, task, counts)
+    proven = board.exact
     while chosen:
         try:
-            solution = _bounded_over(board, sorted(chosen), task, dims)
+            solution = bounded.best(sorted(chosen))
         except OverBudgetError:
             chosen = chosen[: len(chosen) // 2]
-            exact = False
+            proven = False
             continue
-        if solution is None and not exact:
+        if solution is None and not proven:
             break
-        if solution is None or exact:
+        if solution is None or proven:
             return solution
         return replace(solution, counts=tuple(floor), proven=False)
     raise OverBudgetError("the search for a placement within maxSpan ran out of its budget")
 
 
-def _bounded_over(board: Board, chosen: Sequence[int], task: Task, dims: tuple[Dim, ...]) -> Solution | None:
-    members, top, coding = task.request.members, len(task.shape.above), board.coding
-    trees = [board.table(i).front_for(dims) for i in chosen]
-    fronts = [touch(_project(tree.top, len(dims)), dims, top, coding.unit(top)) for tree in trees]
-    sack = Knapsack(fronts, task.shape.steps[-1], members, dims, FLEET_BUDGET)
-    final = sack.table[-1]
-    at = np.unravel_index(int(np.argmin(final)), final.shape)
-    if final[at] >= FAR:
-        return None
-    counts = coding.unpack(int(final[at]))
-    if task.most_supernodes is not None and counts[-1] > task.most_supernodes:
-        return None
-    states = sack.split((members, *(int(i) for i in at)))
-    spots = [
-        (index, tree.place(_lift(tree, state)))
-        for index, tree, state in zip(chosen, trees, states, strict=True)
-        if state[0]
-    ]
-    return Solution(board.ground, *_columns(board, spots), counts)
+class _Bounded:
+    """The best placement within `maxSpan`, for all that one decision may cost.
+
+    Each bound makes the tables larger. So bounds are left out first: the best placement under some of them that keeps
+    all is the best under all, and where there is none under some there is none.
+    """
+
+    def __init__(self, board: Board, task: Task, counts: Sequence[int]) -> None:
+        self._board = board
+        self._task = task
+        self._counts = counts
+        self._left = FLEET_BUDGET
+
+    def best(self, chosen: Sequence[int]) -> Solution | None:
+        """Over some supernodes; None where there is none. Raises OverBudgetError."""
+        spans = self._task.spans[::-1]
+        known: list[tuple[set[Span], Sequence[int]]] = [(set(), self._counts)]
+        for some in chain.from_iterable(combinations(spans, size) for size in range(1, len(spans) + 1)):
+            if any(fewer.issubset(some) and self._keeps(counts, some) for fewer, counts in known):
+                continue
+            try:
+                solution = self._under(some, chosen)
+            except OverBudgetError:
+                if some == spans:
+                    raise
+                continue
+            if solution is None or self._keeps(solution.counts, spans):
+                return solution
+            known.append((set(some), solution.counts))
+        raise AssertionError("the best placement under all bounds keeps all of them")
+
+    def _keeps(self, counts: Sequence[int], spans: Sequence[Span]) -> bool:
+        return all(counts[index - self._task.profile.node_index] <= most for index, most in spans)
+
+    def _under(self, spans: Sequence[Span], chosen: Sequence[int]) -> Solution | None:
+        board, task, top = self._board, self._task, len(self._task.shape.above)
+        dims = tuple(Dim(index - task.profile.node_index, most) for index, most in spans)
+        trees = [board.table(index).front_for(dims) for index in chosen]
+        unit = board.coding.unit(top)
+        fronts = [touch(_project(tree.top, len(dims)), dims, top, unit) for tree in trees]
+        sack = Knapsack(fronts, task.shape.steps[-1], task.request.members, dims, self._left)
+        self._left -= sack.cells
+        final = sack.table[-1]
+        at = np.unravel_index(int(np.argmin(final)), final.shape)
+        if final[at] >= FAR:
+            return None
+        counts = board.coding.unpack(int(final[at]))
+        if task.most_supernodes is not None and counts[-1] > task.most_supernodes:
+            return None
+        states = sack.split((task.request.members, *(int(i) for i in at)))
+        spots = [
+            (index, tree.place(_lift(tree, state)))
+            for index, tree, state in zip(chosen, trees, states, strict=True)
+            if state[0]
+        ]
+        return _solution(board, _columns(board, spots), counts)
 
 
 def _project(front: Front, axes: int) -> Front:

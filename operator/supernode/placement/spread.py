@@ -25,7 +25,7 @@ def place(table: Tables, members: int, floor: int | None = None) -> list[Spot]:
     """Nodes of one supernode for its share, of the least price. floor: a lower bound of it. Raises RoughError."""
     top = len(table.shape.above)
     if not top:
-        return [(0, members)]
+        return [(table.home, members)]
     reserved = table.place_reserved(members)
     if reserved is not None:
         return reserved

@@ -14,7 +14,7 @@ import numpy as np
 from supernode.api.errors import SupernodeError
 from supernode.placement.capacity import caps_of
 from supernode.placement.coding import Coding
-from supernode.placement.fronts import Dim, FrontTree, OverBudgetError
+from supernode.placement.fronts import Dim, FrontTree, OverBudgetError, clamped
 from supernode.placement.racks import Racks
 from supernode.placement.rows import Ints, Key, Row, make_row, parent_row, stacked
 from supernode.placement.shape import Shape
@@ -47,7 +47,7 @@ class Tables:
         self._rows: dict[int, list[Row]] = {}
         self._splits: dict[int, tuple[int, Parts]] = {}
         usable = max(0, view.wholly_free - view.reserve)
-        room = 0 if view.cordoned or not len(caps[-1]) else int(caps[-1][0])
+        room = 0 if view.cordoned else _most(caps)
         if view.reserve and shape.per_node and shape.spares_in_top:
             room = min(room, max(0, usable - shape.spares) * shape.per_node)
         elif view.reserve and room and 0 < usable < self._most_opened(min(limit, room)):
@@ -61,6 +61,11 @@ class Tables:
         depth = self.shape.within - self.shape.profile.node_index
         return self.caps[depth] if self.shape.spares and depth else np.zeros(0, np.int64)
 
+    @property
+    def home(self) -> int:
+        """The node that gives the cards of a supernode that is one node, by index in the view."""
+        return int(self.caps[0].argmax())
+
     def _most_opened(self, members: int) -> int:
         """No placement of this many members takes more wholly free nodes, spares included."""
         whole = self.view.census.wholly_free
@@ -70,7 +75,7 @@ class Tables:
 
     def _settle(self, room: int) -> None:
         self.cap = room - room % self.shape.steps[-1]
-        self.bound = self.cap if self.exact or not len(self.bounds[-1]) else int(self.bounds[-1][0])
+        self.bound = self.cap if self.exact else _most(self.bounds)
 
     def _reserved_room(self, usable: int) -> int:
         """Members that fit when only `usable` wholly free nodes may be taken; inexact when that costs too much."""
@@ -86,7 +91,7 @@ class Tables:
             return self.front.top.most
         except RoughError:
             self._use_partly_blocked()
-            return int(self.caps[-1][0])
+            return _most(self.caps)
 
     def _use_partly_blocked(self) -> None:
         """Leave out wholly free nodes beyond the usable ones, whichever they are."""
@@ -102,7 +107,7 @@ class Tables:
         rough = Tables(self.view, self.shape, self.limit, self.coding, self.bounds)
         if rough.usable is not None:
             rough._use_partly_blocked()
-            rough._settle(int(rough.caps[-1][0]))
+            rough._settle(_most(rough.caps))
         return rough
 
     @cached_property
@@ -142,7 +147,7 @@ class Tables:
         """
         levels = len(self.shape.above)
         if not levels:
-            return self.coding.whole * self.view.nodes[0].wholly_free
+            return self.coding.whole * self.view.nodes[self.home].wholly_free
         if levels == 1:
             row = self.row
             price = int(row.prices[members // row.step])
@@ -215,6 +220,7 @@ class Tables:
 
     def front_for(self, dims: tuple[Dim, ...]) -> FrontTree:
         """Fronts under bounds on the domains touched, and the reserve where it binds (as the last bound)."""
+        dims = clamped(dims, self.view, len(self.shape.above))
         if self.usable is not None:
             dims = (*dims, Dim(None, self.usable))
         key = ("front", self.shape, self.limit, self.coding, dims)
@@ -222,3 +228,8 @@ class Tables:
             key, lambda: FrontTree(self.view, self.shape, self.caps, dims, min(self.limit, self.cap), self.coding)
         )
         return tree
+
+
+def _most(caps: list[Ints]) -> int:
+    """What a supernode takes, by what its domains do. One that is a node may have none of these, or others besides."""
+    return int(caps[-1].max(initial=0))

@@ -136,11 +136,11 @@ def discover(
         for sn in existing
     ]
     loose = [node for node in facts if node.name in profile_of and node.name not in claimed]
-    new, unassigned = _form(known, loose, profile_of, {sn.name for sn in existing})
+    hostnames = {node.labels.get(HOSTNAME_LABEL, node.name) for node in facts if node.name in claimed}
+    new, unassigned = _form(known, loose, profile_of, {sn.name for sn in existing}, hostnames)
     found += new
     for name, names in unassigned.items():
-        label = known[name].outermost.node_label
-        text = f"{_listed(names)} of profile {name} belong to no supernode: label {label} is missing or says unknown"
+        text = f"{_listed(names)} of profile {name} belong to no supernode: {_homeless(known[name])}"
         problems.append(Problem(ProblemKind.UNASSIGNED, name, text))
     found = _leave_out(known, facts, found, unassigned, problems)
     found.sort(key=lambda sn: natural_key(sn.name))
@@ -201,24 +201,42 @@ def _claim(
     existing: list[SuperNodeFacts],
     problems: list[Problem],
 ) -> dict[str, str]:
-    """Node to the existing SuperNode that has it; `existing` is in order of precedence."""
+    """Node to the existing SuperNode that has it; `existing` is in order of precedence.
+
+    Where no level lies above the node, a SuperNode has one node; the others it selects are left to discovery.
+    """
     claimed: dict[str, str] = {}
     lost: dict[tuple[str, str], list[str]] = {}
+    beyond: dict[tuple[SuperNodeFacts, str], list[str]] = {}
     index = _LabelIndex(facts)
     for sn in existing:
         if sn.profile not in known:
             text = f"profile {sn.profile} does not exist; create it or correct spec.profile of supernode {sn.name}"
             problems.append(Problem(ProblemKind.PROFILE_MISSING, sn.name, text))
             continue
+        alone = not known[sn.profile].above
+        only: str | None = None
         for node in index.select(sn.node_selector):
             if profile_of.get(node.name) != sn.profile:
+                continue
+            if only is not None and node.name not in claimed:
+                beyond.setdefault((sn, only), []).append(node.name)
                 continue
             owner = claimed.setdefault(node.name, sn.name)
             if owner != sn.name:
                 lost.setdefault((sn.name, owner), []).append(node.name)
+            elif alone:
+                only = node.name
     for (loser, owner), names in lost.items():
         text = f"{_listed(names)} are selected by supernode {loser} but belong to {owner}; narrow one nodeSelector"
         problems.append(Problem(ProblemKind.NODE_CONFLICT, loser, text))
+    for (sn, kept), names in beyond.items():
+        remedy = f"label each node with a {HOSTNAME_LABEL} of its own" if sn.discovered else "narrow its nodeSelector"
+        text = (
+            f"{_listed(names)} are selected by supernode {sn.name} as {kept} is, "
+            f"but each node of profile {sn.profile} is a supernode by itself; {remedy}"
+        )
+        problems.append(Problem(ProblemKind.NODE_CONFLICT, sn.name, text))
     return claimed
 
 
@@ -244,17 +262,35 @@ class _LabelIndex:
         return self._by_key[key]
 
 
+def _homeless(profile: Profile) -> str:
+    """Why a node of the profile is in no supernode."""
+    if not profile.above:
+        return f"other nodes have the same {HOSTNAME_LABEL}; label each with one of its own"
+    return f"label {profile.outermost.node_label} is missing or says unknown"
+
+
 def _form(
-    known: Mapping[str, Profile], loose: list[NodeFacts], profile_of: Mapping[str, str], used: set[str]
+    known: Mapping[str, Profile],
+    loose: list[NodeFacts],
+    profile_of: Mapping[str, str],
+    used: set[str],
+    hostnames: set[str],
 ) -> tuple[list[Found], dict[str, tuple[str, ...]]]:
-    """New SuperNodes for nodes nobody claims, one per value of the outermost label; and the nodes left over."""
+    """New SuperNodes for nodes nobody claims, one per value of the outermost label; and the nodes left over.
+
+    hostnames: those of nodes that are claimed. A node that is to be a supernode is told apart by its hostname alone.
+    """
     groups: dict[tuple[str, str, str], list[str]] = {}
     unassigned: dict[str, list[str]] = {}
     for node in loose:
         profile = known[profile_of[node.name]]
         label = profile.outermost.node_label
-        if not profile.above:
-            groups[profile.name, HOSTNAME_LABEL, node.labels.get(HOSTNAME_LABEL, node.name)] = [node.name]
+        hostname = node.labels.get(HOSTNAME_LABEL, node.name)
+        if not profile.above and hostname not in hostnames:
+            hostnames.add(hostname)
+            groups[profile.name, HOSTNAME_LABEL, hostname] = [node.name]
+        elif not profile.above:
+            unassigned.setdefault(profile.name, []).append(node.name)
         elif label is not None and known_value(value := node.labels.get(label)) is not None and value is not None:
             groups.setdefault((profile.name, label, value), []).append(node.name)
         else:

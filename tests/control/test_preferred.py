@@ -1,0 +1,62 @@
+"""What a group that prefers a level gets: at once, or after it has waited."""
+
+import pytest
+from fleets import profile_of
+
+from supernode.api.conditions import Reason
+from supernode.control.planner import Ask, decide
+from supernode.placement import Placement, Refusal, Request, Spares
+from supernode.topology.fleet import Fleet, Node, SuperNodeView
+
+PROFILE = profile_of("p", ("node", 4), ("rack", 4), ("supernode", 4))
+
+
+def fleet(*free: int) -> Fleet:
+    """One supernode; of each rack of four nodes so many are free."""
+    nodes = [
+        Node(f"r{rack}n{node}", 4, 0b1111, 0 if node < count else 0b1111, path=("sn", f"sn/r{rack}"))
+        for rack, count in enumerate(free)
+        for node in range(4)
+    ]
+    return Fleet([SuperNodeView("sn", PROFILE, nodes)])
+
+
+def told(answer: Placement | Refusal) -> tuple[list[str], list[str]] | str:
+    """The racks of members and of spares, or the reason."""
+    if isinstance(answer, Refusal):
+        return str(answer.reason)
+    parts = (answer.members, answer.spares)
+    members, spares = (sorted({member.domains["rack"] for member in part}) for part in parts)
+    return members, spares
+
+
+WAITS = str(Reason.PREFERRED_LEVEL_WAIT)
+
+
+@pytest.mark.parametrize(
+    ("members", "spares", "free", "answer"),
+    [
+        (4, None, (3, 3, 1, 0), WAITS),
+        (4, Spares(1), (3, 3, 1, 0), WAITS),
+        (4, Spares(1, "supernode"), (3, 3, 1, 0), WAITS),
+        (4, Spares(1), (4, 3, 1, 0), (["sn/r0"], ["sn/r1"])),
+        (4, Spares(1, "supernode"), (4, 3, 1, 0), (["sn/r0"], ["sn/r1"])),
+        (3, Spares(1), (3, 1, 0, 0), (["sn/r0"], ["sn/r1"])),
+        (3, Spares(1, "rack"), (3, 1, 0, 0), str(Reason.NO_DOMAIN_FITS)),
+        (3, Spares(1, "rack"), (3, 4, 0, 0), (["sn/r1"], ["sn/r1"])),
+    ],
+)
+def test_a_preferred_level_does_not_say_where_spares_lie(
+    members: int, spares: Spares | None, free: tuple[int, ...], answer: object
+) -> None:
+    """That the required level does, or the spec."""
+    assert told(decide(fleet(*free), Ask(Request("", members, 4, spares=spares), ("rack", "10m")))) == answer
+
+
+@pytest.mark.parametrize(
+    ("required", "preferred", "answer"),
+    [("rack", "supernode", (["sn/r2"], ["sn/r2"])), ("supernode", "rack", (["sn/r1"], ["sn/r0"]))],
+)
+def test_a_preferred_level_takes_nothing_from_the_required_one(required: str, preferred: str, answer: object) -> None:
+    ask = Ask(Request("", 2, 4, required=required, spares=Spares(1)), (preferred, "10m"))
+    assert told(decide(fleet(1, 2, 3, 0), ask)) == answer
