@@ -106,7 +106,7 @@ def cumulated(rooms: Ints, sizes: NDArray[np.intp], widest: int | None = None) -
     sizes: how many each has; widest: the most that one has, here or elsewhere."""
     reach = np.zeros((len(sizes), (int(sizes.max(initial=0)) if widest is None else widest) + 1), np.int64)
     if len(rooms) == reach.size - len(reach):
-        reach[:, 1:] = -rooms.reshape(len(sizes), -1)
+        reach[:, 1:] = -rooms.reshape(len(sizes), reach.shape[1] - 1)
     else:
         column = np.arange(len(rooms)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
         reach[np.repeat(np.arange(len(sizes)), sizes), column + 1] = -rooms
