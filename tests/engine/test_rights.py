@@ -45,7 +45,8 @@ def claimed(cluster: Cluster, namespace: str) -> Iterator[str]:
     cluster.wait("its supernode", lambda: len(cluster.every("supernodes")) == 3)
     yield "claimed"
     cluster.kubectl("delete", "tj", "claims", "-n", namespace)
-    cluster.wait("its card is free", lambda: f"{namespace}/claims" not in cluster.holders())
+    # The garbage collector learns of new kinds each half minute, and looks ever more rarely at pods of unknown owners.
+    cluster.wait("its card is free", lambda: f"{namespace}/claims" not in cluster.holders(), 90)
     for kind, name in (("node", "claimed-0"), ("supernodeprofile", "claimed"), ("deviceclass", "cards.example.com")):
         cluster.kubectl("delete", kind, name)
     cluster.kubectl("delete", "resourceslices", "--all")
