@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from cluster_view import Cluster, training_job
+from test_launch import annotate
 
 from testbed.fleet import Fleet
 from testbed.installation import NAMESPACE, manifests
@@ -87,6 +88,8 @@ def _requests(cluster: Cluster) -> list[tuple[Right, int]]:
 
 
 def test_rights_are_enough_and_each_is_used(cluster: Cluster, namespace: str, claimed: str) -> None:
+    for supernode in ("0", "1"):
+        annotate(cluster, supernode)
     run, fail = {"testbed.supernode.io/run-seconds": "1"}, {"testbed.supernode.io/fail-seconds": "1"}
     cluster.apply(training_job("ends", namespace, annotations=run, ttlSecondsAfterFinished=0))
     cluster.apply(training_job("fails", namespace, annotations=fail, faultPolicy={"maxRestarts": 1}))
