@@ -11,9 +11,12 @@ import pytest
 from supernode.api.conditions import Reason
 from supernode.placement import Block, Placement, Refusal, Request, fragmentation, largest_block, plan, search
 from supernode.placement.request import Spares
+from supernode.topology.discovery import HOSTNAME_LABEL, NodeFacts, SuperNodeFacts, discover
 from supernode.topology.fleet import Fleet, Node, SuperNodeView
+from supernode.topology.ledger import LedgerEntry, Run
 from supernode.topology.profile import Profile
 from supernode.topology.ranges import card_indices
+from supernode.topology.views import build_fleet
 from tests.placement.check import violations
 from tests.placement.fleets import profile_of
 
@@ -276,6 +279,7 @@ def test_nodes_that_are_supernodes() -> None:
     assert place(fleet, Request("r", 1, 8)).members[0].domains == {"node": "b0"}
 
 
+CARD = "example.com/card"
 LONE = profile_of("lone", ("node", 4))
 GONE = Node("a-gone", 0, 0, taken=0xF, schedulable=False)
 """A node that is no longer there, and sorts before those of supernode a, while a group still holds its cards."""
@@ -315,6 +319,24 @@ def test_a_supernode_that_is_a_node_gives_from_the_one_it_has(
         refuse(outcome, request)
     else:
         assert nodes(place(outcome, request)) == expected
+
+
+@pytest.mark.parametrize("booked", ["g0", "g1", "g2"])
+@pytest.mark.parametrize("hostname", ["own", "same"])
+def test_nodes_that_one_selector_matches_are_given_once_whatever_the_ledgers_say(booked: str, hostname: str) -> None:
+    names = ("g0", "g1", "g2")
+    facts = [
+        NodeFacts(name, {"rack": "r", HOSTNAME_LABEL: name if hostname == "own" else "g"}, {CARD: 4}, {CARD: 4})
+        for name in names
+    ]
+    discovery = discover([LONE], facts, [SuperNodeFacts("hand", "lone", {"rack": "r"})])
+    ledgers = {"hand": [LedgerEntry("ns/other", "u", (Run("0", booked, ("0-3",)),))]}
+    fleet = build_fleet(discovery, [LONE], facts, ledgers)
+    free = [name for name in discovery.assigned if name != booked]
+    refuse(fleet, Request("r", len(free) + 1, 4))
+    if free:
+        assert sorted(nodes(place(fleet, Request("r", len(free), 4)))) == sorted(free)
+    assert len(free) == (2 if hostname == "own" else int(booked != "g0"))
 
 
 def test_a_mistake_of_the_search_gives_no_card_twice(monkeypatch: pytest.MonkeyPatch) -> None:
