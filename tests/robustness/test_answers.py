@@ -56,7 +56,8 @@ async def _compare(world: World, fault: Fault, when: Callable[[Call], bool]) -> 
     operator = await world.replica()
     operator.proxy.inject("*", "*", fault, times=None, when=when)
     operator.start()
-    assert await life(world) == expected
+    # What is forbidden is tried again only every ten seconds, and here several times in a row.
+    assert await life(world, seconds=180.0) == expected
     assert operator.failure is None
     operator.proxy.heal()
     await world.settled()
