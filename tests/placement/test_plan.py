@@ -337,6 +337,29 @@ def test_nodes_that_one_selector_matches_are_given_once_whatever_the_ledgers_say
     assert len(free) == (2 if hostname == "own" else int(booked != "g0"))
 
 
+@pytest.mark.parametrize(
+    "request_",
+    [
+        Request("r", 20, 4),
+        Request("r", 30, 2),
+        Request("r", 8, 8),
+        Request("r", 30, 8),
+        Request("r", 20, 4, blocks=(Block("rack", 10),)),
+        Request("r", 40, 1, max_span={"rack": 2}),
+        Request("r", 6, 4, spares=Spares(1, "rack")),
+    ],
+    ids=lambda request: f"{request.members}x{request.cards_per_member}",
+)
+def test_a_supernode_without_nodes_may_change_like_any_other(request_: Request) -> None:
+    profile = replace(FREE, name="p")
+    views = [supernode("a", profile), *(supernode(name, profile, "h.h.", "hh..", ".#hh") for name in "bcd")]
+    fleet = Fleet(views)
+    first = plan(fleet, request_)
+    cordoned = fleet.replace(views[0].with_nodes({}, cordoned=True))
+    assert type(plan(cordoned, request_)) is type(first)
+    assert plan(cordoned.replace(views[0].with_nodes({})), request_) == first
+
+
 def test_a_mistake_of_the_search_gives_no_card_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     fleet = Fleet([of_nodes("a", "#"), of_nodes("b", "."), of_nodes("c", ".")])
     monkeypatch.setattr(search.lone, "columns", lambda *_: (np.array([0, 1]), np.array([1, 1])))

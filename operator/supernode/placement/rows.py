@@ -105,7 +105,7 @@ def cumulated(rooms: Ints, sizes: NDArray[np.intp], widest: int | None = None) -
     """By domain and k, what its k roomiest children take. rooms: of the children of all domains, one after the other;
     sizes: how many each has; widest: the most that one has, here or elsewhere."""
     reach = np.zeros((len(sizes), (int(sizes.max(initial=0)) if widest is None else widest) + 1), np.int64)
-    if len(rooms) == reach.size - len(reach):
+    if len(rooms) and len(rooms) == reach.size - len(reach):
         reach[:, 1:] = -rooms.reshape(len(sizes), -1)
     else:
         column = np.arange(len(rooms)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
