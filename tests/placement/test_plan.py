@@ -218,6 +218,32 @@ def test_max_span_prefers_another_supernode_to_one_more_rack() -> None:
     assert "maxSpan" in refusal.message
 
 
+@pytest.mark.parametrize(
+    ("max_span", "spans"),
+    [
+        ({}, {"supernode": 1, "rack": 2, "node": 4}),
+        ({"rack": 2}, {"supernode": 1, "rack": 2, "node": 4}),
+        ({"node": 3}, {"supernode": 1, "rack": 3, "node": 3}),
+        ({"rack": 2, "node": 3}, {"supernode": 2, "rack": 2, "node": 3}),
+    ],
+    ids=str,
+)
+def test_bounds_decide_together(max_span: dict[str, int], spans: dict[str, int]) -> None:
+    """Supernodes drawn as the free cards of each node, rack by rack."""
+    profile = profile_of("p", ("node", 4), ("rack", 3), ("supernode", 4))
+    views = []
+    for name, racks in (("a", ("2", "02", "41")), ("b", ("22", "23"))):
+        nodes = [
+            Node(f"{name}-{rack}-{at}", 4, 0xF, 0xF >> int(free), path=(name, f"{name}/{rack}"))
+            for rack, letters in enumerate(racks)
+            for at, free in enumerate(letters)
+        ]
+        views.append(SuperNodeView(name, profile, nodes))
+    placement = place(Fleet(views), Request("r", 8, 1, max_span=max_span))
+    assert placement.spans == placement.minimal == spans
+    assert placement.proven
+
+
 def test_several_rings_are_given_whole() -> None:
     cube = profile_of("cube", ("node", 4), ("cube", 2), ("pod", 4), fabrics={"cube": "ring"})
 
