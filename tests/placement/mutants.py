@@ -22,7 +22,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "operator" / "supernode"
 
-TESTS = ("plan", "cases", "cover", "racks", "split", "refusal", "state", "budget")
+TESTS = ("plan", "cases", "cover", "racks", "split", "refusal", "state", "fronts", "budget")
 """Quick ones first: a fault is most often seen at once."""
 
 
@@ -64,6 +64,7 @@ FAULTS = (
     Fault("capacity", "0 < view.reserve >= view.wholly_free", "0 < view.reserve > view.wholly_free"),
     Fault("capacity", "[view.cordoned for view in plot.views]", "[False for view in plot.views]"),
     Fault("capacity", "sums[held != ", "sums[held < "),
+    Fault("capacity", "np.lexsort((-nodes, owners))", "np.lexsort((nodes, owners))"),
     Fault("coding", "widths.append(width if", "widths.append(width - 1 if"),
     Fault("cover", "fewest = -(-value // q)", "fewest = -(-value // q) + 1"),
     Fault("cover", "need = self.total - lines * self.parts", "need = self.total - (lines + 2) * self.parts"),
@@ -71,9 +72,12 @@ FAULTS = (
     Fault("cover", "rows[left[fits], 0]))[:1]", "-rows[left[fits], 0]))[:1]"),
     Fault("cover", "- before, 0, equal)", ", 0, equal)"),
     Fault("fronts", "states[used, axis] += 1", "states[used, axis] += 0"),
+    Fault("fronts", "inside[level] = end - start", "inside[level] = end - start - 1"),
+    Fault("fronts", "nodes = taken + np.searchsorted(", "nodes = np.searchsorted("),
     Fault("fronts", "min(caps[index], left // open_)", "min(caps[index], left)"),
     Fault("ground", "self.changed[changed] = self.tick", "self.changed[changed[:1]] = self.tick"),
     Fault("ground", "first[changed] - _before(size) for", "first[changed] for"),
+    Fault("lone", "board.whole[homes[nodes]]", "board.whole[nodes]"),
     Fault("lone", "level_out(caps, members // step)", "level_out(caps[::-1], members // step)"),
     Fault(
         "lone",
@@ -109,6 +113,7 @@ FAULTS = (
     Fault("search", "if table.usable is None and (true :=", "if False and (true :="),
     Fault("racks", "-(-(asked + best[racks - 1]) // v)", "-(-(asked + best[racks - 1]) // v) + 1"),
     Fault("search", "all(counts[index - node] <= most for", "all(counts[index - node] <= most + 1 for"),
+    Fault("search", "self._keeps(solution.counts, spans)", "self._keeps(solution.counts, some)"),
     Fault("search", "best <= (floor, int(preference[index]), index)", "best[0] <= floor + (1 << 40)"),
     Fault("single", "partly if len(partly) else nodes, side", "nodes, side"),
     Fault("single", "board.preference[owners].argmin()", "board.preference[owners].argmax()"),

@@ -218,6 +218,32 @@ def test_max_span_prefers_another_supernode_to_one_more_rack() -> None:
     assert "maxSpan" in refusal.message
 
 
+@pytest.mark.parametrize(
+    ("max_span", "spans"),
+    [
+        ({}, {"supernode": 1, "rack": 2, "node": 4}),
+        ({"rack": 2}, {"supernode": 1, "rack": 2, "node": 4}),
+        ({"node": 3}, {"supernode": 1, "rack": 3, "node": 3}),
+        ({"rack": 2, "node": 3}, {"supernode": 2, "rack": 2, "node": 3}),
+    ],
+    ids=str,
+)
+def test_bounds_decide_together(max_span: dict[str, int], spans: dict[str, int]) -> None:
+    """Supernodes drawn as the free cards of each node, rack by rack."""
+    profile = profile_of("p", ("node", 4), ("rack", 3), ("supernode", 4))
+    views = []
+    for name, racks in (("a", ("2", "02", "41")), ("b", ("22", "23"))):
+        nodes = [
+            Node(f"{name}-{rack}-{at}", 4, 0xF, 0xF >> int(free), path=(name, f"{name}/{rack}"))
+            for rack, letters in enumerate(racks)
+            for at, free in enumerate(letters)
+        ]
+        views.append(SuperNodeView(name, profile, nodes))
+    placement = place(Fleet(views), Request("r", 8, 1, max_span=max_span))
+    assert placement.spans == placement.minimal == spans
+    assert placement.proven
+
+
 def test_several_rings_are_given_whole() -> None:
     cube = profile_of("cube", ("node", 4), ("cube", 2), ("pod", 4), fabrics={"cube": "ring"})
 
@@ -337,6 +363,29 @@ def test_nodes_that_one_selector_matches_are_given_once_whatever_the_ledgers_say
     if free:
         assert sorted(nodes(place(fleet, Request("r", len(free), 4)))) == sorted(free)
     assert len(free) == (2 if hostname == "own" else int(booked != "g0"))
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        Request("r", 20, 4),
+        Request("r", 30, 2),
+        Request("r", 8, 8),
+        Request("r", 30, 8),
+        Request("r", 20, 4, blocks=(Block("rack", 10),)),
+        Request("r", 40, 1, max_span={"rack": 2}),
+        Request("r", 6, 4, spares=Spares(1, "rack")),
+    ],
+    ids=lambda request: f"{request.members}x{request.cards_per_member}",
+)
+def test_a_supernode_without_nodes_may_change_like_any_other(request_: Request) -> None:
+    profile = replace(FREE, name="p")
+    views = [supernode("a", profile), *(supernode(name, profile, "h.h.", "hh..", ".#hh") for name in "bcd")]
+    fleet = Fleet(views)
+    first = plan(fleet, request_)
+    cordoned = fleet.replace(views[0].with_nodes({}, cordoned=True))
+    assert type(plan(cordoned, request_)) is type(first)
+    assert plan(cordoned.replace(views[0].with_nodes({})), request_) == first
 
 
 def test_a_mistake_of_the_search_gives_no_card_twice(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -166,7 +166,7 @@ def _rows(board: Board, conditions: Conditions, plot: Plot) -> Ints:
     first, rate = np.unique(p << 32 | q, return_index=True, return_inverse=True)[1:]
     count = np.arange(1, len(reach) + 1)[:, None, None]
     worth = (p[first, None] * reach[:, None] - q[first, None] * count).max(axis=0).clip(0)
-    counts, width = (len(first), len(plot.views)), max(int(worth.max()), int(a.max())) + 2
+    counts, width = (len(first), len(plot.views)), max(int(worth.max(initial=0)), int(a.max())) + 2
     owners = np.arange(counts[0])[:, None] * counts[1] + plot.owners(1)
     racks = np.bincount((owners * width + worth).ravel(), minlength=counts[0] * counts[1] * width)
     beyond = racks.reshape(*counts, width)[:, :, ::-1].cumsum(axis=2).cumsum(axis=2)[:, :, ::-1]  # of a, at a + 1
