@@ -1,7 +1,6 @@
 """The engine: caches that are always kept, and what acts on them while this operator leads. No kopf, no HTTP probes."""
 
 import asyncio
-import gc
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine
@@ -9,6 +8,7 @@ from typing import Any
 
 from supernode.cluster.session import Session
 from supernode.cluster.writer import Writer
+from supernode.control import heap
 from supernode.control.caches import Caches
 from supernode.control.leader import Leader
 from supernode.control.observer import Observer
@@ -20,10 +20,6 @@ _log = logging.getLogger(__name__)
 
 STALE_AFTER = 60.0
 """Seconds without a finished allocator pass after which the process is not healthy; idle it passes every 5 s."""
-
-YOUNG_OBJECTS = 20_000
-"""New objects until the garbage collector looks at them. Requests under way are thousands that go without its help;
-with its own 700 it looks at them again and again: a quarter of the operator's processor time in a storm of jobs."""
 
 Elect = Callable[[Callable[[], Coroutine[Any, Any, None]]], Awaitable[None]]
 """Runs what it is given whenever this operator shall lead, and cancels it when it shall not."""
@@ -53,13 +49,11 @@ class Engine:
             tasks.create_task(self.caches.follow_devices(), name="devices")
             tasks.create_task(watch_loop(self._observer), name="pulse")
             await self.caches.synced()
-            gc.collect()
-            gc.set_threshold(YOUNG_OBJECTS, *gc.get_threshold()[1:])
-            gc.freeze()  # the caches live as long as the process; full collections over them take tens of milliseconds
             _log.info(
                 "caches are filled: %s", ", ".join(f"{len(r.store)} {r.resource.plural}" for r in self.caches.filled())
             )
-            await elect(self._lead)
+            with heap.settled():
+                await elect(self._lead)
 
     async def _lead(self) -> None:
         """Lead until cancelled, or until another operator is found to lead."""
@@ -84,6 +78,7 @@ class Engine:
             _log.error("%s; are there two releases in this cluster, or two Leases?", deposed.exceptions[0])
         finally:
             self.caches.listener = self.leader = None
+            heap.term_ended()
 
     # For probes.
 
