@@ -118,3 +118,11 @@ def test_a_later_snapshot_keeps_what_was_remembered_and_counts_anew() -> None:
     later = fleet.succeeded_by([fleet.supernodes["a"]], fleet.profiles)
     assert later.shared is fleet.shared
     assert later.domain_counts("p") == (5, 3, 1)
+
+
+@pytest.mark.parametrize("known", [range(0), range(0, 200, 2), range(1, 199)])
+def test_a_later_snapshot_has_its_supernodes_in_natural_order(known: range) -> None:
+    views = [view(f"s{number}") for number in range(200)]
+    before = Fleet([views[number] for number in known], [PROFILE])
+    later = before.succeeded_by(reversed(views), before.profiles)
+    assert list(later.supernodes.values()) == list(later.of_profile("p")) == views
