@@ -183,8 +183,8 @@ class Reason(StrEnum):
     NODE_CONFLICT = (
         "NodeConflict",
         ReasonKind.STALLED,
-        "Another supernode or profile claims the same nodes and has them, or each of them is a supernode by itself; narrow "
-        "one of the node selectors.",
+        "Another supernode or profile claims the same nodes and has them, or each is a supernode by itself; "
+        "narrow one of the node selectors.",
     )
     NAME_CONFLICT = (
         "NameConflict",
