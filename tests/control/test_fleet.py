@@ -1,6 +1,7 @@
 """The snapshot that follows events node by node is the one that is made of the same caches at once."""
 
 import asyncio
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,11 +14,13 @@ from kubernetes.client import Configuration
 from supernode.api.names import FINALIZER_CARDS
 from supernode.cluster.credentials import Credentials
 from supernode.cluster.session import Session
+from supernode.control import fleet
 from supernode.control.caches import Caches
 from supernode.control.fleet import FleetState
 from supernode.control.groups import Draft
 from supernode.control.observer import Observer
 from supernode.topology.fleet import SuperNodeView
+from supernode.topology.views import build_view
 
 CARD = "example.com/card"
 DRIVER = "card.example.com"
@@ -213,6 +216,9 @@ class Cluster:
         status = {"ledger": list(lines), "term": 1}
         self.caches.supernodes.put(self._object(supernode, "SuperNode", spec=spec, status=status))
 
+    def supernode_goes(self, name: str) -> None:
+        self._remove(self.caches.supernodes, "SuperNode", name)
+
     def book(self, supernode: str, line: str, *, first: bool = False) -> None:
         spec, lines = self._ledgers[supernode]
         self.write(supernode, *((line, *lines) if first else (*lines, line)), **spec)
@@ -337,6 +343,7 @@ _ACTIONS = (
     _action("tolerate", st.lists(st.sampled_from(("a", "b")), max_size=2, unique=True)),
     _action("node", _NODE, home=_SUPERNODE, rack=st.integers(0, 1)),
     _action("node_goes", _NODE),
+    _action("supernode_goes", _SUPERNODE),
     _action("refuse", _NODE),
 )
 
@@ -537,3 +544,28 @@ async def test_what_a_group_has_on_a_node_that_moved_is_not_others(claimed: bool
     await cluster.state.refresh()
     assert cluster.state.crowded("sn-0-n0")
     assert cluster.state.unfit("sn-0-n0", 0b1111) == claimed
+
+
+async def test_a_supernode_that_comes_while_another_is_built_is_looked_at_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Cluster()
+    await cluster.state.refresh()
+    cluster.supernode_goes("sn-1")
+    cluster.node("sn-0-n0", rack=2)
+    loop, came = asyncio.get_running_loop(), threading.Event()
+
+    def it_comes() -> None:
+        cluster.write("sn-1")
+        came.set()
+
+    def build(*args: Any, **options: Any) -> SuperNodeView:
+        if not came.is_set():
+            loop.call_soon_threadsafe(it_comes)
+            assert came.wait(10.0)
+        return build_view(*args, **options)
+
+    monkeypatch.setattr(fleet, "LARGE", 0)
+    monkeypatch.setattr(fleet, "build_view", build)
+    await cluster.state.refresh()
+    assert came.is_set()
+    await cluster.state.refresh()
+    assert told(cluster.state) == told(await cluster.made_at_once())

@@ -298,11 +298,11 @@ class FleetState:
         """The view of a supernode of which only these nodes may have changed, or any where they are ``None``."""
         record = self._caches.supernodes.store.get(("", name))
         found = self.discovery.supernodes.get(name)
-        if record is None or record.model is None or found is None:
+        ledger = self.ledgers.get(name)  # one that came since ledgers were read is looked at next time
+        if record is None or record.model is None or found is None or ledger is None:
             self.troubles.pop(name, None)
             return None
         profile = self.profiles.get(found.profile)
-        ledger = self.ledgers[name]
         trouble = self._refused.get(name) or trouble_of(record, profile, ledger)
         if trouble is not None:
             self.troubles[name] = trouble
