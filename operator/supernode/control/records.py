@@ -175,6 +175,7 @@ def convert_pod(obj: Json) -> PodRecord:
     meta, spec, status = obj["metadata"], obj.get("spec", {}), obj.get("status", {})
     labels, annotations = meta.get("labels", {}), meta.get("annotations", {})
     rank = labels.get(names.LABEL_RANK, "")
+    reason, message = _reason(status)
     return PodRecord(
         key=(meta["namespace"], meta["name"]),
         uid=meta["uid"],
@@ -190,12 +191,12 @@ def convert_pod(obj: Json) -> PodRecord:
         cards=_cards(annotations.get(names.ANNOTATION_CARDS)),
         files=annotations.get(names.ANNOTATION_FILES),
         requests=tuple(sorted(_extended_requests(spec).items())),
-        reason=_reason(status)[0],
-        message=_reason(status)[1],
+        reason=reason,
+        message=message,
         pinned=_pinned(spec) if names.LABEL_GROUP in labels else None,
         admitted=status.get("phase", "Pending") != "Pending" or "startTime" in status,
         created=parse_time(meta.get("creationTimestamp")),
-        unbound_since=_unbound_since(status),
+        unbound_since=parse_time(_not_scheduled(status).get("lastTransitionTime")),
     )
 
 
@@ -209,11 +210,10 @@ def _pinned(spec: Json) -> str | None:
     return named.pop() if len(named) == 1 else None
 
 
-def _unbound_since(status: Json) -> datetime | None:
-    for condition in status.get("conditions", ()):
-        if condition["type"] == "PodScheduled" and condition["status"] == "False":
-            return parse_time(condition.get("lastTransitionTime"))
-    return None
+def _not_scheduled(status: Json) -> Json:
+    """The condition by which the scheduler says that it cannot bind the pod; empty where it does not."""
+    said = (c for c in status.get("conditions", ()) if c["type"] == "PodScheduled" and c["status"] == "False")
+    return next(said, {})
 
 
 def _controller(meta: Json) -> str | None:
@@ -256,7 +256,5 @@ def _reason(status: Json) -> tuple[str, str]:
             return ended.get(
                 "reason", "Error"
             ), f"container {container['name']} ended with exit code {ended['exitCode']}"
-    for condition in status.get("conditions", ()):
-        if condition["type"] == "PodScheduled" and condition["status"] == "False":
-            return condition.get("reason", ""), condition.get("message", "")
-    return "", ""
+    waits = _not_scheduled(status)
+    return waits.get("reason", ""), waits.get("message", "")
