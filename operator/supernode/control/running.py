@@ -179,13 +179,15 @@ def _go_elsewhere(view: JobView, refusals: Refusals, pod: PodRecord) -> Step:
 def _avoid(view: JobView, reason: Reason, text: str, refusals: Refusals, pod: PodRecord) -> Step:
     """Give the cards back, remember the refusals, and take nothing new of the pod's node for a while."""
     job = replace(view.job, status={**view.job.status, **refusals.fields()})
-    step = tear_down(replace(view, job=job), reason, text)
-    return replace(step, notices=(Notice(reason, text, warning=True),), avoid=pod.place)
+    return replace(_give_back(replace(view, job=job), reason, text), avoid=pod.place)
 
 
 def _place_again(view: JobView, reason: Reason, why: str) -> Step:
     """Others came first, or cards failed: the next place is free of these, because the snapshot knows of them."""
-    text = f"{why}; the group is placed again"
+    return _give_back(view, reason, f"{why}; the group is placed again")
+
+
+def _give_back(view: JobView, reason: Reason, text: str) -> Step:
     return replace(tear_down(view, reason, text), notices=(Notice(reason, text, warning=True),))
 
 
