@@ -163,16 +163,21 @@ class FleetState:
         """Whether some of a node's cards (bitmask) are known not to work, or others are known to have claimed some; or
         whether fewer of them work than ledgers give away there.
         """
-        view = self._views.get(self.discovery.assigned.get(node, ""))
-        facts = self._caches.nodes.store.get(("", node))
-        if view is None or facts is None:
+        if (known := self._known(node)) is None:
             return False
+        view, facts = known
         rule = view.profile.pinning.devices
         others = self.devices.foreign(node, rule, self._holders_on(node)) if rule else ()
         ill = named_unhealthy(self.devices.facts(facts), view.profile) or 0
         return any(mask & cards for mask in (ill, *(claim.indices or 0 for claim in others))) or (
             rule is None and self._overbooked(facts, view)
         )
+
+    def _known(self, node: str) -> tuple[SuperNodeView, NodeFacts] | None:
+        """A node as it is now, with its supernode; None where there is no such node or it is in none."""
+        view = self._views.get(self.discovery.assigned.get(node, ""))
+        facts = self._caches.nodes.store.get(("", node))
+        return None if view is None or facts is None else (view, facts)
 
     def _overbooked(self, facts: NodeFacts, view: SuperNodeView) -> bool:
         """Whether a node offers fewer cards than ledgers give away there, and not only for a moment.
@@ -185,10 +190,9 @@ class FleetState:
 
     def offers_none(self, node: str) -> bool:
         """Whether a node of a supernode offers no card at all: its device plugin is away, and will be back."""
-        view = self._views.get(self.discovery.assigned.get(node, ""))
-        facts = self._caches.nodes.store.get(("", node))
-        if view is None or facts is None:
+        if (known := self._known(node)) is None:
             return False
+        view, facts = known
         return not self.devices.facts(facts).allocatable.get(view.profile.counted, 0)
 
     def stranded(self, pods: Iterable[PodRecord]) -> tuple[PodRecord, ...]:

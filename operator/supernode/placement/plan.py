@@ -93,10 +93,8 @@ def _plan_on(fleet: Fleet, request: Request, profile: Profile) -> Placement | Re
     if isinstance(task, Refusal):
         return task
     if not fleet.has_profile(profile.name):
-        text = (
-            f"no supernode of {_described(fleet, request, profile)} has a node; check its nodeSelector and the labels "
-        )
-        text += "of the nodes"
+        wanted = _described(fleet, request, profile)
+        text = f"no supernode of {wanted} has a node; check its nodeSelector and the labels of the nodes"
         return Refusal(Reason.NO_NODES, text, needed=request.members)
     if task.box is not None:
         return plan_box(views, task, task.box)
