@@ -34,8 +34,7 @@ async def meshes(stage: Stage, api: Api, name: str, extent: Extent) -> list[Figu
     took = await carry(stage, api, work)
     took.tell(name, work)
     table.add("jobs bound a second", work.jobs / took.bound)
-    table.add("loop lag p99, ms", took.lag_ms)
-    table.add("loop lag p99 without waits for a core, ms", took.busy_ms)
+    table.add_lag(took.lag_ms, took.busy_ms)
     table.add("writes a minute, converged", took.quiet_writes)
     others = await _foreign_pods(api, work.jobs // 2)
     before, spent = await stage.metrics(), stage.seconds()["operator"]
@@ -98,6 +97,5 @@ async def restless_nodes(stage: Stage, api: Api, name: str, extent: Extent) -> l
 def _lags(table: Table, after: Metrics, before: Metrics, what: str = "") -> str:
     """Add the two figures of lag, and say them."""
     lag, busy = after.lag_ms(before), after.busy_ms(before)
-    table.add(f"{what}loop lag p99, ms", lag)
-    table.add(f"{what}loop lag p99 without waits for a core, ms", busy)
+    table.add_lag(lag, busy, what)
     return f"lag p99 {lag:.0f} ms, {busy:.0f} its own"

@@ -75,6 +75,11 @@ class Table:
     def add(self, what: str, value: float, unit: str = "") -> None:
         self.figures.append(Figure(f"load: {self.name}: {what}", value, unit))
 
+    def add_lag(self, lag_ms: float, busy_ms: float, what: str = "") -> None:
+        """How late the loop was, and how late by its own doing."""
+        self.add(f"{what}loop lag p99, ms", lag_ms)
+        self.add(f"{what}loop lag p99 without waits for a core, ms", busy_ms)
+
 
 # One measurement.
 
@@ -224,8 +229,7 @@ async def pairs(stage: Stage, api: Api, name: str, work: Work, number: int) -> l
     table.add("floor, pods created a second", work.pods / statistics.median(found.created for found in floors))
     table.add("floor, seconds to bound", statistics.median(found.bound for found in floors))
     table.add("seconds to bound", statistics.median(r.bound for r in rounds))
-    table.add("loop lag p99, ms", statistics.median(r.lag_ms for r in rounds))
-    table.add("loop lag p99 without waits for a core, ms", statistics.median(r.busy_ms for r in rounds))
+    table.add_lag(statistics.median(r.lag_ms for r in rounds), statistics.median(r.busy_ms for r in rounds))
     table.add("writes a minute, converged", max(r.quiet_writes for r in rounds))
     table.add(
         "operator, processor ms a pod", statistics.median(r.seconds["operator"] for r in rounds) / work.pods * 1e3
