@@ -2,6 +2,8 @@
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from cluster_view import Cluster, Json, condition, training_job
@@ -15,6 +17,20 @@ def _patch(cluster: Cluster, kind: str, name: str, *scope: str, **spec: object) 
 
 def _free(cluster: Cluster) -> int:
     return sum(sn["status"]["cards"]["free"] for sn in cluster.every("supernodes"))
+
+
+@contextmanager
+def _away(cluster: Cluster, name: str) -> Iterator[None]:
+    """A profile is deleted, and comes back."""
+    profile = cluster.get("snp", name)
+    assert profile is not None
+    cluster.delete("snp", name)
+    try:
+        yield
+    finally:
+        profile["metadata"] = {"name": name}
+        profile.pop("status", None)
+        cluster.apply(profile)
 
 
 def test_an_api_server_away_is_sat_out(cluster: Cluster, namespace: str) -> None:
@@ -145,10 +161,7 @@ def test_a_profile_edited_in_use_gives_no_new_cards_until_undone(cluster: Cluste
 def test_a_profile_deleted_in_use_leaves_jobs_running(cluster: Cluster, namespace: str) -> None:
     cluster.apply(training_job("holder", namespace, replicas=2))
     cluster.wait_phase("holder", namespace, "Running")
-    profile = cluster.get("snp", "ascend-a3-384")
-    assert profile is not None
-    cluster.delete("snp", "ascend-a3-384")
-    try:
+    with _away(cluster, "ascend-a3-384"):
         first = cluster.every("supernodes")[0]["metadata"]["name"]
         cluster.wait(
             "the supernode says so",
@@ -158,10 +171,6 @@ def test_a_profile_deleted_in_use_leaves_jobs_running(cluster: Cluster, namespac
         late = cluster.wait_phase("late", namespace, "Stalled")
         assert condition(late, "Stalled")["reason"] == "UnknownProfile"
         assert len(cluster.pods("holder", namespace)) == 2
-    finally:
-        profile["metadata"] = {"name": "ascend-a3-384"}
-        profile.pop("status", None)
-        cluster.apply(profile)
     cluster.wait_phase("late", namespace, "Running")
     assert cluster.job("holder", namespace)["status"]["phase"] == "Running"
 
@@ -171,15 +180,8 @@ def test_what_a_person_set_on_a_supernode_outlasts_its_nodes(cluster: Cluster) -
     name = first["metadata"]["name"]
     _patch(cluster, "sn", name, cordoned=True)
     _patch(cluster, "sn", second["metadata"]["name"], reserve=None)
-    profile = cluster.get("snp", "ascend-a3-384")
-    assert profile is not None
-    cluster.delete("snp", "ascend-a3-384")
-    try:
+    with _away(cluster, "ascend-a3-384"):
         cluster.wait("the other one goes, of which nothing was set", lambda: len(cluster.every("supernodes")) == 1)
-    finally:
-        profile["metadata"] = {"name": "ascend-a3-384"}
-        profile.pop("status", None)
-        cluster.apply(profile)
     cluster.wait("it is back", lambda: len(cluster.every("supernodes")) == 2)
     kept = cluster.get("sn", name)
     assert kept is not None
@@ -191,17 +193,10 @@ def test_what_a_person_set_on_a_supernode_outlasts_its_nodes(cluster: Cluster) -
 def test_a_pod_lost_while_the_profile_is_away_comes_when_it_is_back(cluster: Cluster, namespace: str) -> None:
     cluster.apply(training_job("holder", namespace, replicas=2))
     cluster.wait_phase("holder", namespace, "Running")
-    profile = cluster.get("snp", "ascend-a3-384")
-    assert profile is not None
-    cluster.delete("snp", "ascend-a3-384")
-    try:
+    with _away(cluster, "ascend-a3-384"):
         cluster.delete("pod", "holder-1", namespace=namespace)
         stalled = condition(cluster.wait_phase("holder", namespace, "Stalled"), "Stalled")
         assert stalled["reason"] == "ProfileMissing"
-    finally:
-        profile["metadata"] = {"name": "ascend-a3-384"}
-        profile.pop("status", None)
-        cluster.apply(profile)
     cluster.wait_phase("holder", namespace, "Running", seconds=60)
 
 
