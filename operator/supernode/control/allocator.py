@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -31,7 +32,7 @@ from supernode.control.patience import Patience
 from supernode.control.pauses import Pauses
 from supernode.control.records import Key
 from supernode.control.slices import Slices
-from supernode.control.takeover import Deposed, check_term
+from supernode.control.takeover import REFUSALS, Deposed, check_term, is_refusal
 from supernode.control.upkeep import Upkeep
 from supernode.control.waiting import waiting_since
 from supernode.control.writes import finalizers_patch, status_patch
@@ -74,6 +75,7 @@ class Allocator:
         self._groups = Groups(caches, state, observer, on_change, patience)
         self._upkeep = Upkeep(writer, caches, state)
         self._pauses = Pauses()
+        self._refusals = Counter[str]()
         self._wakeup = asyncio.Event()
         self.last_pass = time.monotonic()
 
@@ -171,11 +173,22 @@ class Allocator:
                 lost.add(name)
                 self._observer.ledger_conflict()
                 _log.warning("ledger of %s was not swapped, tries again: %s", name, result)
+                self._count_refusal(name, result)
                 await self._read_again(name)
             else:
+                self._refusals.pop(name, None)
                 self._state.written(name)
                 self._caches.supernodes.put(result)
         return lost
+
+    def _count_refusal(self, name: str, problem: ApiError) -> None:
+        """Leave a supernode out whose ledger the server takes no write of: it would be chosen again and again."""
+        if not is_refusal(problem):
+            return
+        self._refusals[name] += 1
+        if self._refusals[name] >= REFUSALS:
+            del self._refusals[name]
+            self._state.leave_out({name: str(problem)})
 
     def _swap(self, name: str, draft: Draft) -> Any:
         ledger, added = self._state.ledgers[name], draft.added.get(name, [])

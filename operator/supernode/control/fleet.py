@@ -141,6 +141,7 @@ class FleetState:
         """Give no cards of supernodes whose status is refused with these words, until it is written."""
         for name, words in refused.items():
             self._refused[name] = Trouble(Reason.INVALID_SPEC, f"the API server takes no write of its status: {words}")
+            self._dirty.add(name)
 
     def written(self, name: str) -> None:
         """Note that a supernode's status was written by this leader."""
