@@ -306,6 +306,21 @@ async def test_a_leader_stopped_amid_a_renewal_gives_the_lease_up(
     assert (await lease_of(session, namespace))["spec"]["holderIdentity"] == ""
 
 
+@pytest.mark.parametrize("answered", [True, False])
+async def test_who_is_stopped_while_taking_the_lease_gives_it_up(
+    contend: Contend, proxy: Proxy, session: Session, namespace: str, answered: bool
+) -> None:
+    taking = Pause(applied=True)
+    proxy.inject("create", "leases", taking)
+    candidate = contend("stopped", by_proxy=True)
+    await asyncio.wait_for(taking.reached.wait(), 10)
+    if answered:
+        asyncio.get_running_loop().call_later(0.2, taking.release.set)
+    await candidate.stop()
+    assert (await lease_of(session, namespace))["spec"]["holderIdentity"] == ""
+    assert not candidate.terms
+
+
 async def test_it_stands_still_while_a_renewal_hangs_and_stops_in_time(contend: Contend, proxy: Proxy) -> None:
     leader = contend("leader", by_proxy=True)
     await until(lambda: leader.leads)

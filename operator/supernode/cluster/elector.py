@@ -97,8 +97,23 @@ class Elector:
         """Until the Lease is ours."""
         while not self.leads:
             wait = self._standing.free_in(clock())
-            if wait or not await self._write(self.identity):
+            if wait or not await self._claim():
                 await self._news_within(wait or self._timing.retry)
+
+    async def _claim(self) -> bool:
+        """Try to become the holder. Who is stopped meanwhile gives up what the request under way may have taken."""
+        claiming = asyncio.create_task(self._write(self.identity))
+        try:
+            return await asyncio.shield(claiming)
+        except asyncio.CancelledError:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(RELEASE_SECONDS):
+                    await asyncio.wait([claiming], timeout=RELEASE_SECONDS / 2)
+                    await self._look()
+                    if self.lease is not None and self.lease.holder == self.identity:
+                        await self._release()
+            claiming.cancel()
+            raise
 
     async def _write(self, holder: str) -> bool:
         """Make `holder` the holder if nobody else wrote the Lease meanwhile; whether that surely succeeded."""
