@@ -154,28 +154,6 @@ async def test_a_supernode_whose_status_is_refused_holds_up_no_other(world: Worl
     await world.settled(within=60)
 
 
-async def test_a_supernode_whose_status_is_refused_from_now_on_holds_up_no_other(world: World) -> None:
-    """It is chosen a few times more, then it gives no cards, and says so as soon as it can be written again."""
-    operator = await world.replica()
-    operator.start(elect=once)
-    await operator.ready()
-    await world.settled()
-    await world.submit("before", replicas=10, cards=4)
-    await world.running("before")
-    taken = {name for name, entries in world.ledgers().items() if entries}
-    [refused] = {name for _, name in world.history.objects["SuperNode"]} - taken
-    operator.proxy.inject("patch", "supernodes/status", Refuse(422), times=None, when=lambda call: call.name == refused)
-    await world.submit("after", replicas=10, cards=4)
-    await world.wait("it is left out", lambda: operator.leader.state.troubles.keys() == {refused})
-    await world.delete("TrainingJob", "before")
-    await world.running("after")
-    assert {name for name, entries in world.ledgers().items() if entries} == taken
-    operator.proxy.heal()
-    await world.submit("last", replicas=10, cards=4)
-    await world.running("last", 90)
-    await world.settled(within=60)
-
-
 async def test_a_swap_that_arrives_after_a_take_over_changes_nothing(world: World) -> None:
     first = await world.replica()
     late = Pause()

@@ -27,8 +27,8 @@ from supernode.control.records import Custom, Key
 from supernode.control.supernodes import Ledger
 from supernode.control.writes import status_patch
 
-REFUSALS = 5
-"""So often a ledger is refused, within seconds, before its supernode is left out."""
+_REFUSALS = 5
+"""So often a ledger is refused, within a second or so, before a term begins without it."""
 
 _log = logging.getLogger(__name__)
 
@@ -78,8 +78,8 @@ async def _take_ledgers(writer: Writer, supernodes: Reflector[Custom[SuperNode]]
                 ours.add(record.key)
         if failed := {r.key: result for r, result in zip(others, results, strict=True) if isinstance(result, ApiError)}:
             problem = next(iter(failed.values()))
-            refusals.update(key for key, result in failed.items() if is_refusal(result))
-            if ours and all(refusals[key] >= REFUSALS for key in failed):
+            refusals.update(key for key, result in failed.items() if _is_refusal(result))
+            if ours and all(refusals[key] >= _REFUSALS for key in failed):
                 _log.error("begins without %d ledgers, whose supernodes give no cards: %s", len(failed), problem)
                 return TakeOver(term, {name: str(result) for (_, name), result in failed.items()})
             _log.warning("%d ledgers are not taken over yet, tries again: %s", len(failed), problem)
@@ -88,7 +88,7 @@ async def _take_ledgers(writer: Writer, supernodes: Reflector[Custom[SuperNode]]
     return TakeOver(max(term, 1))
 
 
-def is_refusal(problem: ApiError) -> bool:
+def _is_refusal(problem: ApiError) -> bool:
     """Whether the server takes no such write of this object; trying again at once, or reading it, does not help."""
     return isinstance(problem, BadRequest | Forbidden | Invalid)
 

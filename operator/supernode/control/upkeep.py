@@ -7,7 +7,7 @@ from typing import Any
 from supernode.api import names
 from supernode.api.supernode import SuperNode
 from supernode.cluster import resources
-from supernode.cluster.errors import ApiError
+from supernode.cluster.errors import AlreadyExists, ApiError, NotFound
 from supernode.cluster.writer import Writer
 from supernode.control import status
 from supernode.control.caches import Caches
@@ -46,20 +46,33 @@ class Upkeep:
         store = self._caches.supernodes.store
         self._review()
         missing = [found for found in self._missing if ("", found.name) not in store]
-        objects = [status.discovered_supernode(found) for found in missing]
-        for result in await self._writer.create_many("discovery", resources.SUPERNODES, objects):
-            if not isinstance(result, ApiError):
-                self._caches.supernodes.put(result)
-        empty = [
-            deletion(resources.SUPERNODES, record.key, record.uid, record.resource_version)
-            for record in filter(None, map(store.get, self._nodeless))
-            if _as_discovered(record) and not record.deleting and self._is_empty(record.key[1])
-        ]
-        await self._writer.run("discovery", empty)
+        await self._create([found for found in missing if not self._pauses.left(found.name)])
+        empty = filter(None, map(store.get, self._nodeless))
+        await self._remove([r for r in empty if self._is_left_over(r) and not self._pauses.left(r.key[1])])
         if self._state.discovered:
             self._state.discovered = not await self._write_profiles()
         if missing:
             await self._state.refresh()
+
+    async def _create(self, missing: list[Found]) -> None:
+        calls = [status.discovered_supernode(found) for found in missing]
+        results = await self._writer.create_many("discovery", resources.SUPERNODES, calls)
+        before = dict(self._state.uncreated)
+        for found, result in zip(missing, results, strict=True):
+            self._state.uncreated.pop(found.name, None)
+            if not isinstance(result, ApiError):
+                self._pauses.succeeded(found.name)
+                self._caches.supernodes.put(result)
+            elif not isinstance(result, AlreadyExists):
+                self._state.uncreated[found.name] = str(result)
+                self._failed(f"SuperNode {found.name}", found.name, result)
+        self._state.discovered |= self._state.uncreated != before
+
+    async def _remove(self, empty: list[Custom[SuperNode]]) -> None:
+        calls = [deletion(resources.SUPERNODES, r.key, r.uid, r.resource_version) for r in empty]
+        for record, result in zip(empty, await self._writer.run("discovery", calls), strict=True):
+            if isinstance(result, ApiError) and not isinstance(result, NotFound):
+                self._failed(f"SuperNode {record.key[1]}", record.key[1], result)
 
     def _review(self) -> None:
         """Find what a new discovery misses, and what it has no nodes for: a pass cannot look at every supernode."""
@@ -69,6 +82,11 @@ class Upkeep:
             self._missing = [found for found in discovery.supernodes.values() if ("", found.name) not in store]
             having_nodes = {name for name, found in discovery.supernodes.items() if found.nodes}
             self._nodeless = [key for key in store if key[1] not in having_nodes]
+            still = {found.name for found in self._missing}
+            self._state.uncreated = {n: words for n, words in self._state.uncreated.items() if n in still}
+
+    def _is_left_over(self, record: Custom[SuperNode]) -> bool:
+        return _as_discovered(record) and not record.deleting and self._is_empty(record.key[1])
 
     def _is_empty(self, name: str) -> bool:
         found = self._state.discovery.supernodes.get(name)
@@ -125,7 +143,7 @@ class Upkeep:
 
     def _failed(self, what: str, name: str, problem: ApiError) -> float:
         pause = self._pauses.failed(name)
-        _log.warning("status of %s was not written, tries again in %.1f s: %s", what, pause, problem)
+        _log.warning("%s was not written, tries again in %.1f s: %s", what, pause, problem)
         return pause
 
     def _counts_of(self, name: str) -> Any:
