@@ -151,7 +151,7 @@ class Allocator:
         """Returns the seconds until the next pass is due anyway. Raises `LedgersLost` when it has to be made again."""
         await self._state.refresh()
         check_term(self._term, self._state.ledgers.values())
-        await self._upkeep.sync()
+        unfinished = await self._upkeep.sync()
         self._beat()
         draft = self._groups.draft()
         await self._groups.place_waiting(draft)
@@ -165,7 +165,7 @@ class Allocator:
         self._beat()
         counts_due = await self._upkeep.write_counts()
         self._look_again(draft, lost)
-        if draft.unfinished:
+        if draft.unfinished or unfinished:
             return 0.0
         if draft.retry:
             return RETRY_DELAY

@@ -21,6 +21,9 @@ from supernode.topology.discovery import Discovery, Found
 
 _log = logging.getLogger(__name__)
 
+AT_ONCE = 200
+"""SuperNodes that one pass creates, and statuses that it writes: for a second or so, in which nobody gets cards."""
+
 STATUS_INTERVAL = 1.0
 """Seconds between two writes of one SuperNode's counts when its ledger did not change: nodes flap together."""
 
@@ -38,21 +41,24 @@ class Upkeep:
         self._missing: list[Found] = []
         self._nodeless: list[Key] = []
 
-    async def sync(self) -> None:
+    async def sync(self) -> bool:
         """Create the SuperNodes that node labels tell of; delete discovered ones that have neither nodes nor groups.
+        Whether there are more to be created at once.
 
         What a person has set on one is kept, and the SuperNode with it: its nodes may be gone for a moment only.
         """
         store = self._caches.supernodes.store
         self._review()
         missing = [found for found in self._missing if ("", found.name) not in store]
-        await self._create([found for found in missing if not self._pauses.left(found.name)])
+        due = [found for found in missing if not self._pauses.left(found.name)]
+        await self._create(due[:AT_ONCE])
         empty = filter(None, map(store.get, self._nodeless))
         await self._remove([r for r in empty if self._is_left_over(r) and not self._pauses.left(r.key[1])])
         if self._state.discovered:
             self._state.discovered = not await self._write_profiles()
         if missing:
             await self._state.refresh()
+        return len(due) > AT_ONCE
 
     async def _create(self, missing: list[Found]) -> None:
         calls = [status.discovered_supernode(found) for found in missing]
@@ -119,11 +125,14 @@ class Upkeep:
         writes: list[tuple[str, Any]] = []
         later = []
         moment, slices = time.monotonic(), Slices()
-        for name in sorted(self._state.changed):
+        for name in sorted(self._state.changed, key=lambda name: (self._due.get(name, 0.0), name)):
             await slices.turn()
             if (due := self._due.get(name, 0.0)) > moment:
                 later.append(due - moment)
                 continue
+            if len(writes) == AT_ONCE:
+                later.append(0.0)
+                break
             self._state.changed.discard(name)
             if (call := self._counts_of(name)) is not None:
                 self._due[name] = moment + STATUS_INTERVAL
