@@ -168,9 +168,19 @@ class Cluster:
         self._remove(self.caches.pods, "Pod", name, "ml")
 
     def slice(
-        self, node: str, *, pool: str = "", generation: int = 1, devices: int = 4, tainted: int = -1, of: str = ""
+        self,
+        node: str,
+        *,
+        pool: str = "",
+        generation: int = 1,
+        count: int = 1,
+        devices: int = 4,
+        gone: int = -1,
+        tainted: int = -1,
+        of: str = "",
     ) -> None:
-        """What the driver publishes of a node. of: the node that the pool's devices are on, if another."""
+        """What the driver publishes of a node. count: the slices of its pool. gone: one that it does not list.
+        of: the node that the pool's devices are on, if another."""
         found = [
             {
                 "name": f"card-{index}",
@@ -178,11 +188,12 @@ class Cluster:
                 "taints": [{"key": "ill", "effect": "NoSchedule"}] if index == tainted else [],
             }
             for index in range(devices)
+            if index != gone
         ]
         spec = {
             "nodeName": of or node,
             "driver": DRIVER,
-            "pool": {"name": pool or node, "generation": generation, "resourceSliceCount": 1},
+            "pool": {"name": pool or node, "generation": generation, "resourceSliceCount": count},
             "devices": found,
         }
         self.caches.slices.put(self._object(node, "ResourceSlice", spec=spec))
@@ -358,6 +369,7 @@ _OF_DEVICES = (
         "slice",
         _NODE,
         devices=st.integers(0, 4),
+        gone=_INDEX,
         tainted=_INDEX,
         generation=st.integers(1, 2),
         pool=_NODE,
