@@ -65,6 +65,30 @@ def test_failed_pods_are_replaced_until_restarts_are_used_up(cluster: Cluster, n
     cluster.wait("its cards are free", lambda: f"{namespace}/bad" not in cluster.holders())
 
 
+def test_a_container_that_crashes_for_ever_uses_restarts_up(cluster: Cluster, namespace: str) -> None:
+    """Its pod runs on, as the kubelet tells it, while the container is restarted in its place."""
+    cluster.apply(training_job("loops", namespace, faultPolicy={"maxRestarts": 2}))
+    cluster.wait_phase("loops", namespace, "Running")
+
+    def crashed(times: int) -> None:
+        patch = [{"op": "replace", "path": "/status/containerStatuses/0/restartCount", "value": times}]
+        what = ("--subresource=status", "--type=json", "-p", json.dumps(patch))
+        cluster.kubectl("patch", "pod", "loops-1", "-n", namespace, *what)
+
+    crashed(2)
+    cluster.wait(
+        "its restarts are told",
+        lambda: (cluster.get("tj", "loops", namespace) or {})["status"].get("containerRestarts") == 2,
+    )
+    assert (cluster.get("tj", "loops", namespace) or {})["status"]["phase"] == "Running"
+    crashed(3)
+    failed = condition(cluster.wait_phase("loops", namespace, "Failed"), "Succeeded")
+    assert failed["reason"] == "MaxRestartsExceeded"
+    assert "loops-1" in failed["message"]
+    cluster.wait("its pods are gone", lambda: cluster.pods("loops", namespace) == [])
+    cluster.wait("its cards are free", lambda: f"{namespace}/loops" not in cluster.holders())
+
+
 def test_suspending_releases_and_resuming_asks_again(cluster: Cluster, namespace: str) -> None:
     cluster.apply(training_job("pause", namespace))
     cluster.wait_phase("pause", namespace, "Running")

@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeVar
 
 from supernode.api import names
 from supernode.api.errors import SupernodeError
+from supernode.control import podstatus
 from supernode.topology.discovery import NodeFacts
 from supernode.topology.podcards import extended_requests, named_devices
 from supernode.topology.ranges import RangeError, parse_cards
@@ -92,7 +93,7 @@ class PodRecord:
     a pod of no group, the cards (bitmask) that another scheduler chose for it, by resource. ``rank`` is ``None`` for
     pods that are not a member of a group. ``pinned`` is the one node a member's affinity allows.
     ``admitted`` says that a kubelet has taken it, and that it has got its cards. ``unbound_since`` is since when the
-    scheduler has found that it cannot bind it.
+    scheduler has found that it cannot bind it. ``restarts`` is how often its containers were restarted in their place.
     """
 
     key: Key
@@ -116,6 +117,7 @@ class PodRecord:
     created: datetime | None = None
     unbound_since: datetime | None = None
     devices: tuple[tuple[str, int], ...] = ()
+    restarts: int = 0
 
     @property
     def place(self) -> str | None:
@@ -179,7 +181,7 @@ def convert_pod(obj: Json) -> PodRecord:
     meta, spec, status = obj["metadata"], obj.get("spec", {}), obj.get("status", {})
     labels, annotations = meta.get("labels", {}), meta.get("annotations", {})
     rank = labels.get(names.LABEL_RANK, "")
-    reason, message = _reason(status)
+    reason, message = podstatus.why(status)
     group, requests = labels.get(names.LABEL_GROUP), extended_requests(spec)
     return PodRecord(
         key=(meta["namespace"], meta["name"]),
@@ -201,8 +203,9 @@ def convert_pod(obj: Json) -> PodRecord:
         pinned=_pinned(spec) if group else None,
         admitted=status.get("phase", "Pending") != "Pending" or "startTime" in status,
         created=parse_time(meta.get("creationTimestamp")),
-        unbound_since=parse_time(_not_scheduled(status).get("lastTransitionTime")),
+        unbound_since=parse_time(podstatus.not_scheduled(status).get("lastTransitionTime")),
         devices=() if group else tuple(named_devices(annotations, requests).items()),
+        restarts=podstatus.restarts(spec, status) if group else 0,
     )
 
 
@@ -216,12 +219,6 @@ def _pinned(spec: Json) -> str | None:
     return named.pop() if len(named) == 1 else None
 
 
-def _not_scheduled(status: Json) -> Json:
-    """The condition by which the scheduler says that it cannot bind the pod; empty where it does not."""
-    said = (c for c in status.get("conditions", ()) if c["type"] == "PodScheduled" and c["status"] == "False")
-    return next(said, {})
-
-
 def _controller(meta: Json) -> str | None:
     return next((ref["uid"] for ref in meta.get("ownerReferences", ()) if ref.get("controller")), None)
 
@@ -231,17 +228,3 @@ def _cards(text: str | None) -> int | None:
         return parse_cards(text) if text else None
     except RangeError:
         return None
-
-
-def _reason(status: Json) -> tuple[str, str]:
-    """Why a pod failed or cannot be scheduled: the pod's own reason, else that of the container that ended badly."""
-    if status.get("reason"):
-        return status["reason"], status.get("message", "")
-    for container in status.get("containerStatuses", ()):
-        ended = container.get("state", {}).get("terminated")
-        if ended and ended.get("exitCode"):
-            return ended.get(
-                "reason", "Error"
-            ), f"container {container['name']} ended with exit code {ended['exitCode']}"
-    waits = _not_scheduled(status)
-    return waits.get("reason", ""), waits.get("message", "")
