@@ -607,6 +607,40 @@ def test_what_is_known_of_a_node_says_more_than_that_it_takes_no_pod(
     assert step.avoid is None
 
 
+PULLS: dict[str, Any] = {"phase": "Pending", "reason": "ImagePullBackOff", "message": "container main: not found"}
+
+
+def test_a_pod_that_does_not_start_is_named_with_the_reason() -> None:
+    step = look(job(), group(MEMBERS), pod(0), pod(1, **PULLS))
+    said = find(status_of(step), ConditionType.READY)["message"]
+    assert said == "1 of 2 pods run; j-1: ImagePullBackOff: container main: not found"
+    assert step.interim, "it is told in its time"
+    assert not step.delete_group
+
+
+@pytest.mark.parametrize(
+    ("now", "anew"),
+    [
+        ([pod(0), pod(1, **PULLS | {"message": "container main: i/o timeout, port 40321"})], False),
+        ([pod(0), pod(1, **PULLS | {"reason": "CreateContainerConfigError"})], True),
+        ([pod(0, **PULLS), pod(1, **PULLS)], True),
+        ([pod(0), pod(1)], True),
+        ([pod(0), pod(1, **UNBOUND | {"message": "1 Insufficient memory"})], True),
+    ],
+    ids=["other words for it", "another reason", "another pod", "it runs", "it cannot be bound"],
+)
+def test_what_keeps_a_pod_from_starting_is_told_once(now: list[PodRecord], *, anew: bool) -> None:
+    """A kubelet says what failed, then that it waits, and finds new words each time: no reason to write a status."""
+    before = status_of(look(job(), group(MEMBERS), pod(0), pod(1, **PULLS)))
+    assert (status_of(look(job(before), group(MEMBERS), *now)) != before) == anew
+
+
+def test_what_the_scheduler_says_is_told_as_it_is_now() -> None:
+    before = status_of(look(job(), group(MEMBERS), pod(0, **UNBOUND), pod(1)))
+    now = look(job(before), group(MEMBERS), pod(0, **UNBOUND | {"message": "1 Insufficient memory"}), pod(1))
+    assert find(status_of(now), ConditionType.READY)["message"].endswith("1 Insufficient memory")
+
+
 def test_a_job_that_no_node_takes_comes_to_wait_at_one() -> None:
     status: dict[str, Any] = {}
     stays, now = [], NOW

@@ -71,9 +71,7 @@ def test_a_container_that_crashes_for_ever_uses_restarts_up(cluster: Cluster, na
     cluster.wait_phase("loops", namespace, "Running")
 
     def crashed(times: int) -> None:
-        patch = [{"op": "replace", "path": "/status/containerStatuses/0/restartCount", "value": times}]
-        what = ("--subresource=status", "--type=json", "-p", json.dumps(patch))
-        cluster.kubectl("patch", "pod", "loops-1", "-n", namespace, *what)
+        _told_by_kubelet(cluster, namespace, "loops-1", {"containerStatuses/0/restartCount": times})
 
     crashed(2)
     cluster.wait(
@@ -87,6 +85,37 @@ def test_a_container_that_crashes_for_ever_uses_restarts_up(cluster: Cluster, na
     assert "loops-1" in failed["message"]
     cluster.wait("its pods are gone", lambda: cluster.pods("loops", namespace) == [])
     cluster.wait("its cards are free", lambda: f"{namespace}/loops" not in cluster.holders())
+
+
+def test_what_keeps_a_pod_from_starting_is_told_once(cluster: Cluster, namespace: str) -> None:
+    cluster.apply(training_job("pulls", namespace))
+    cluster.wait_phase("pulls", namespace, "Running")
+
+    def waits(reason: str, message: str) -> None:
+        state = {"waiting": {"reason": reason, "message": message}}
+        _told_by_kubelet(cluster, namespace, "pulls-1", {"phase": "Pending", "containerStatuses/0/state": state})
+
+    def job() -> Json:
+        found = cluster.get("tj", "pulls", namespace)
+        assert found is not None
+        return found
+
+    waits("ErrImagePull", "not found")
+    text = "1 of 2 pods run; pulls-1: ImagePullBackOff: container train: not found"
+    cluster.wait("it is told", lambda: condition(job(), "Ready")["message"] == text)
+    version = job()["metadata"]["resourceVersion"]
+    for attempt in range(3):
+        waits("ImagePullBackOff", f"Back-off, attempt {attempt}")
+        waits("ErrImagePull", f"not found, attempt {attempt}")
+    time.sleep(2)
+    assert job()["metadata"]["resourceVersion"] == version
+
+
+def _told_by_kubelet(cluster: Cluster, namespace: str, pod: str, status: Json) -> None:
+    """status: by path in the pod's status."""
+    patch = [{"op": "replace", "path": f"/status/{path}", "value": value} for path, value in status.items()]
+    how = ("--subresource=status", "--type=json", "-p", json.dumps(patch))
+    cluster.kubectl("patch", "pod", pod, "-n", namespace, *how)
 
 
 def test_suspending_releases_and_resuming_asks_again(cluster: Cluster, namespace: str) -> None:

@@ -94,6 +94,7 @@ class PodRecord:
     pods that are not a member of a group. ``pinned`` is the one node a member's affinity allows.
     ``admitted`` says that a kubelet has taken it, and that it has got its cards. ``unbound_since`` is since when the
     scheduler has found that it cannot bind it. ``restarts`` is how often its containers were restarted in their place.
+    ``reason`` and ``message`` say why it does not run. Of pods of no group neither is read.
     """
 
     key: Key
@@ -181,8 +182,8 @@ def convert_pod(obj: Json) -> PodRecord:
     meta, spec, status = obj["metadata"], obj.get("spec", {}), obj.get("status", {})
     labels, annotations = meta.get("labels", {}), meta.get("annotations", {})
     rank = labels.get(names.LABEL_RANK, "")
-    reason, message = podstatus.why(status)
     group, requests = labels.get(names.LABEL_GROUP), extended_requests(spec)
+    reason, message = podstatus.why(status) if group else ("", "")
     return PodRecord(
         key=(meta["namespace"], meta["name"]),
         uid=meta["uid"],

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from supernode.api.conditions import ConditionType, Reason
 from supernode.api.trainingjob import TrainingJobSpec
-from supernode.control.conditions import State, timestamp
+from supernode.control.conditions import State, find, timestamp
 from supernode.control.jobstatus import Draft, draft_of, end, priority_change, remaining_of, size_of, tally, tear_down
 from supernode.control.jobview import OBSTACLE_INTERVAL, GroupView, JobView, Notice, Step
 from supernode.control.records import PodRecord, parse_time
@@ -234,12 +234,9 @@ def _running_states(draft: Draft, pods: list[PodRecord], wanted: int, *, held: b
     alive = [pod for pod in pods if _alive(pod)]
     running = len(alive) == wanted
     draft.status["pods"] = tally(draft.view.pods)
-    blocked = next((p for p in pods if p.phase == "Pending" and p.reason), None)
     message = f"{len(alive)} of {wanted} pods run"
     if held:
         message += "; rank 0 comes once the others run and have names"
-    if blocked is not None and not running:
-        message += f"; {blocked.key[1]}: {blocked.reason}: {blocked.message}"
     message += stranded_text(draft.view.stranded)
     reason = Reason.PODS_RUNNING if running else Reason.PODS_PENDING
     if lost := draft.view.lost:
@@ -247,6 +244,8 @@ def _running_states(draft: Draft, pods: list[PodRecord], wanted: int, *, held: b
         message += (
             f"; gone: {format_nodes(sorted(lost, key=natural_key))}; bring them back, or suspend and resume the job"
         )
+    if not running:
+        message = _with_trouble(message, pods, find(draft.view.job.status, ConditionType.READY).get("message", ""))
     draft.states = {
         ConditionType.READY: State(running, reason, message),
         ConditionType.RECONCILING: State(not running, reason, "" if running else message),
@@ -255,6 +254,15 @@ def _running_states(draft: Draft, pods: list[PodRecord], wanted: int, *, held: b
         ConditionType.RUNNING: State(running, reason, message),
     }
     return "Running" if running else "Starting"
+
+
+def _with_trouble(message: str, pods: Iterable[PodRecord], told: str) -> str:
+    """With why a pod does not start. A kubelet has new words for that at each attempt; the first ones stay."""
+    troubled = min((p for p in pods if p.phase == "Pending" and p.reason), key=lambda p: p.rank or 0, default=None)
+    if troubled is None:
+        return message
+    start = f"{message}; {troubled.key[1]}: {troubled.reason}: "
+    return told if told.startswith(start) and not troubled.blocked else start + troubled.message
 
 
 def _placement_summary(view: JobView, group: GroupView, members: tuple[Member, ...]) -> Json:
