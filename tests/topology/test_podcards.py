@@ -1,10 +1,52 @@
 """Which cards pods that others make have."""
 
+from typing import Any
+
 import pytest
 
-from supernode.topology.podcards import named_devices
+from supernode.topology.podcards import extended_requests, named_devices
 
 CARD = "example.com/card"
+
+
+def container(cards: int, **fields: Any) -> dict[str, Any]:
+    return {"resources": {"limits": {CARD: str(cards), "cpu": "4"}, "requests": {CARD: str(cards)}}, **fields}
+
+
+def sidecar(cards: int) -> dict[str, Any]:
+    return container(cards, restartPolicy="Always")
+
+
+@pytest.mark.parametrize(
+    ("init", "containers", "cards"),
+    [
+        ([], [container(4), container(2), {}], 6),
+        ([container(4)], [container(2)], 4),
+        ([container(4), container(5)], [container(6)], 6),
+        ([sidecar(4)], [container(4)], 8),
+        ([sidecar(1), sidecar(2)], [container(4)], 7),
+        ([sidecar(1), container(8), sidecar(2)], [container(4)], 9),
+        ([container(8), sidecar(1)], [container(4)], 8),
+        ([sidecar(3)], [{}], 3),
+    ],
+    ids=[
+        "all containers",
+        "an init container that asks for more",
+        "init containers that run one after the other",
+        "a sidecar runs on beside the containers",
+        "and beside other sidecars",
+        "and beside init containers after it",
+        "but not beside those before it",
+        "only a sidecar asks",
+    ],
+)
+def test_how_many_cards_a_pod_is_given(init: list[Any], containers: list[Any], cards: int) -> None:
+    assert extended_requests({"initContainers": init, "containers": containers}) == {CARD: cards}
+
+
+def test_only_extended_resources_count_and_a_limit_is_a_request() -> None:
+    resources = {"limits": {CARD: "2", "example.com/nic": "1", "memory": "4Gi"}, "requests": {"cpu": "1"}}
+    assert extended_requests({"containers": [{"resources": resources}]}) == {CARD: 2, "example.com/nic": 1}
 
 
 @pytest.mark.parametrize(

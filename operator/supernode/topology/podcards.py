@@ -8,7 +8,7 @@ the annotation that is called like the resource: `<name>-<index>` with commas be
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from supernode.topology.ranges import MAX_CARDS
@@ -19,22 +19,39 @@ _DEVICE = re.compile(r"[A-Za-z][A-Za-z0-9]*-(?P<index>[0-9]{1,4})")
 
 
 def extended_requests(spec: Json) -> dict[str, int]:
-    """Extended resources the kubelet sets aside: the sum over containers, or the largest init container if greater."""
-    together: dict[str, int] = {}
-    for container in spec.get("containers", ()):
-        for name, amount in _extended(container):
-            together[name] = together.get(name, 0) + amount
+    """Extended resources that the scheduler and the kubelet set aside for a pod.
+
+    Sidecars run on beside what comes after them: the greater of all containers with all sidecars, and of each other
+    init container with the sidecars before it (KEP-753, "Resources calculation for scheduling and pod admission").
+    """
+    sidecars: dict[str, int] = {}
+    starting: dict[str, int] = {}
     for container in spec.get("initContainers", ()):
-        for name, amount in _extended(container):
-            together[name] = max(together.get(name, 0), amount)
-    return together
+        beside = _sum(sidecars, _extended(container))
+        if container.get("restartPolicy") == "Always":
+            sidecars = beside
+        starting = _most(starting, beside)
+    running = sidecars
+    for container in spec.get("containers", ()):
+        running = _sum(running, _extended(container))
+    return _most(starting, running)
 
 
-def _extended(container: Json) -> Iterator[tuple[str, int]]:
+# Counters would do the same in ten times the time, and this is done for each pod of the cluster whenever it changes.
+
+
+def _sum(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    return {name: one.get(name, 0) + other.get(name, 0) for name in (*one, *other)}
+
+
+def _most(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    return {name: max(one.get(name, 0), other.get(name, 0)) for name in (*one, *other)}
+
+
+def _extended(container: Json) -> dict[str, int]:
     resources = container.get("resources", {})
-    for name, amount in {**resources.get("limits", {}), **resources.get("requests", {})}.items():
-        if "/" in name and str(amount).isdigit():
-            yield name, int(amount)
+    given = {**resources.get("limits", {}), **resources.get("requests", {})}
+    return {name: int(amount) for name, amount in given.items() if "/" in name and str(amount).isdigit()}
 
 
 def named_devices(annotations: Mapping[str, str], requests: Mapping[str, int]) -> dict[str, int]:
