@@ -197,4 +197,4 @@ class Leader:
 
 def _is_progress(new: PodRecord | None) -> bool:
     """Whether a pod merely went on its way, which asks for nothing to be done but telling it."""
-    return new is not None and not new.finished and not new.deleting and not new.reason
+    return new is not None and not new.finished and not new.deleting and not new.blocked

@@ -1,12 +1,12 @@
 """A training job that has its cards: which pods are to come and to go, and what its status says."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from supernode.api.conditions import ConditionType, Reason
 from supernode.api.trainingjob import TrainingJobSpec
-from supernode.control.conditions import State, timestamp
+from supernode.control.conditions import State, find, timestamp
 from supernode.control.jobstatus import Draft, draft_of, end, priority_change, remaining_of, size_of, tally, tear_down
 from supernode.control.jobview import OBSTACLE_INTERVAL, GroupView, JobView, Notice, Step
 from supernode.control.records import PodRecord, parse_time
@@ -26,7 +26,8 @@ class _Losses:
 
     ``failed`` are to be replaced, ``refused`` are those of them, not counted before, that a kubelet would not take, and
     ``own`` those that the job's failure policy counts. ``counts`` says whether they are one more restart, ``restarts``
-    how many there were with it.
+    how many there were with it. ``crashes`` is how often containers of one pod were restarted in their place, of the
+    pod where it was most often; ``crashed`` is that pod, where this is more often than was counted before.
     """
 
     failed: tuple[PodRecord, ...]
@@ -35,9 +36,11 @@ class _Losses:
     refusals: Refusals
     counts: bool
     restarts: int
+    crashes: int
+    crashed: PodRecord | None
 
     @classmethod
-    def of(cls, view: JobView, pods: Iterable[PodRecord]) -> Self:
+    def of(cls, view: JobView, pods: Collection[PodRecord]) -> Self:
         """Count the failures among these pods."""
         failed = tuple(p for p in pods if p.phase == "Failed" and not p.deleting)
         counted = set(view.job.status.get("replacing", ()))
@@ -47,7 +50,16 @@ class _Losses:
         refusals = refusals.once_more(view.now) if refused else refusals
         own = tuple(p for p in fresh if not (refusals.forgiven and is_refused(p)))
         counts = bool(_newly_failed(view, own))
-        return cls(failed, refused, own, refusals, counts, view.job.status.get("restarts", 0) + counts)
+        restarts = view.job.status.get("restarts", 0) + counts
+        worst = max(pods, key=lambda p: p.restarts, default=None)
+        crashes = worst.restarts if worst else 0
+        crashed = worst if crashes > view.job.status.get("containerRestarts", 0) else None
+        return cls(failed, refused, own, refusals, counts, restarts, crashes, crashed)
+
+    def beyond(self, limit: int) -> PodRecord | None:
+        """The pod whose failure is one more than the job may have; no edit of the limit ends a healthy job."""
+        last = self.own[0] if self.counts else self.crashed
+        return last if self.restarts + self.crashes > limit else None
 
 
 def run(view: JobView, spec: TrainingJobSpec, group: GroupView, members: tuple[Member, ...]) -> Step:
@@ -62,8 +74,8 @@ def run(view: JobView, spec: TrainingJobSpec, group: GroupView, members: tuple[M
         text = f"had not ended after activeDeadlineSeconds={spec.active_deadline_seconds}"
         return end(view, Reason.DEADLINE_EXCEEDED, text)
     losses = _Losses.of(view, current.values())
-    if losses.counts and losses.restarts > spec.fault_policy.max_restarts:  # no edit of the limit ends a healthy job
-        return end(view, Reason.MAX_RESTARTS_EXCEEDED, _why_given_up(spec, losses.own))
+    if (last := losses.beyond(spec.fault_policy.max_restarts)) is not None:
+        return end(view, Reason.MAX_RESTARTS_EXCEEDED, _why_given_up(spec, last))
     blocked = [p for p in current.values() if p.blocked]
     if (elsewhere := _elsewhere(view, losses, blocked, seats)) is not None:
         return elsewhere
@@ -122,8 +134,10 @@ def _tell_losses(draft: Draft, losses: _Losses, refusals: Refusals, pods: Iterab
     status["restarts"] = losses.restarts
     if losses.counts and (times := [p.created for p in pods if p.created is not None]):
         status["restartOf"] = timestamp(max(times))
-    for name in ("replacing", "refusals", "refusedAt"):
+    for name in ("replacing", "refusals", "refusedAt", "containerRestarts"):
         status.pop(name, None)
+    if losses.crashes:
+        status["containerRestarts"] = losses.crashes
     if losses.failed:
         status["replacing"] = sorted(p.uid for p in losses.failed)
     status |= refusals.fields()
@@ -220,12 +234,9 @@ def _running_states(draft: Draft, pods: list[PodRecord], wanted: int, *, held: b
     alive = [pod for pod in pods if _alive(pod)]
     running = len(alive) == wanted
     draft.status["pods"] = tally(draft.view.pods)
-    blocked = next((p for p in pods if p.phase == "Pending" and p.reason), None)
     message = f"{len(alive)} of {wanted} pods run"
     if held:
         message += "; rank 0 comes once the others run and have names"
-    if blocked is not None and not running:
-        message += f"; {blocked.key[1]}: {blocked.reason}: {blocked.message}"
     message += stranded_text(draft.view.stranded)
     reason = Reason.PODS_RUNNING if running else Reason.PODS_PENDING
     if lost := draft.view.lost:
@@ -233,6 +244,8 @@ def _running_states(draft: Draft, pods: list[PodRecord], wanted: int, *, held: b
         message += (
             f"; gone: {format_nodes(sorted(lost, key=natural_key))}; bring them back, or suspend and resume the job"
         )
+    if not running:
+        message = _with_trouble(message, pods, find(draft.view.job.status, ConditionType.READY).get("message", ""))
     draft.states = {
         ConditionType.READY: State(running, reason, message),
         ConditionType.RECONCILING: State(not running, reason, "" if running else message),
@@ -241,6 +254,15 @@ def _running_states(draft: Draft, pods: list[PodRecord], wanted: int, *, held: b
         ConditionType.RUNNING: State(running, reason, message),
     }
     return "Running" if running else "Starting"
+
+
+def _with_trouble(message: str, pods: Iterable[PodRecord], told: str) -> str:
+    """With why a pod does not start. A kubelet has new words for that at each attempt; the first ones stay."""
+    troubled = min((p for p in pods if p.phase == "Pending" and p.reason), key=lambda p: p.rank or 0, default=None)
+    if troubled is None:
+        return message
+    start = f"{message}; {troubled.key[1]}: {troubled.reason}: "
+    return told if told.startswith(start) and not troubled.blocked else start + troubled.message
 
 
 def _placement_summary(view: JobView, group: GroupView, members: tuple[Member, ...]) -> Json:
@@ -260,5 +282,5 @@ def _failure(pod: PodRecord) -> str:
     return f"pod {pod.key[1]}{where}: {pod.reason or 'Failed'}{': ' + pod.message if pod.message else ''}"
 
 
-def _why_given_up(spec: TrainingJobSpec, failed: Sequence[PodRecord]) -> str:
-    return f"faultPolicy.maxRestarts={spec.fault_policy.max_restarts} is used up; last: {_failure(failed[0])}"
+def _why_given_up(spec: TrainingJobSpec, last: PodRecord) -> str:
+    return f"faultPolicy.maxRestarts={spec.fault_policy.max_restarts} is used up; last: {_failure(last)}"
