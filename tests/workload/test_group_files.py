@@ -139,9 +139,11 @@ def test_what_the_user_mounts_there_stays(job, profile, placed):
         ([{"name": "MASTER_PORT", "value": "1"}, {"name": "MINE", "value": "x"}], ["MASTER_PORT"]),
         ([{"name": "NODE_RANK", "value": "0"}], ["NODE_RANK"]),
         ([{"name": "RANK", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}], ["RANK"]),
+        ([{"name": "MS_SCHED_HOST", "value": "llama-0.llama.team-a.svc"}], ["MS_SCHED_HOST"]),
     ],
 )
 def test_contradictions_are_named(job, profile, placed, env, expected):
     template = {"containers": [{"name": "main", "image": "i", "env": env}]}
-    group: PlacedGroup = placed(job(template, cards=32, runtime="pytorch"), profile("ascend-a3-384"))
+    runtime = "mindspore" if env[0]["name"].startswith("MS_") else "pytorch"
+    group: PlacedGroup = placed(job(template, cards=32, runtime=runtime), profile("ascend-a3-384"))
     assert contradicted(group, render_files(group)) == expected

@@ -67,6 +67,21 @@ def test_one_worker_hosts_the_store_of_torchruns_elastic_rendezvous(job, profile
     assert said == ["is_host=true"] + ["is_host=false"] * (len(pods) - 1)
 
 
+@pytest.mark.parametrize(
+    ("cards", "hosts"),
+    [
+        (32, [{"valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}, {"value": "llama-0.llama.team-a.svc"}]),
+        (16, [{"value": "localhost"}]),
+    ],
+)
+def test_the_scheduler_of_mindspore_knows_itself_by_its_address(job, profile, placed, cards, hosts):
+    """msrun goes by whether the address it finds is its own; under a name it might find an old one."""
+    group = placed(job(cards=cards, runtime="mindspore"), profile("ascend-a3-384"))
+    pods = [render_pod(group, rank, render_files(group), predicate_time_ns=1) for rank in range(len(group.members))]
+    said = [v for pod in pods for v in pod["spec"]["containers"][0]["env"] if v["name"] == "MS_SCHED_HOST"]
+    assert said == [{"name": "MS_SCHED_HOST", **host} for host in hosts]
+
+
 def test_cards_go_to_the_container_that_names_them_else_to_the_first(job):
     asks = {"name": "second", "image": "i", "resources": {"limits": {"example.com/card": 8, "cpu": "4"}}}
     pod = render(job({"containers": [{"name": "first", "image": "i"}, asks]}, cards=32))

@@ -77,7 +77,7 @@ def rendered(group, servers):
 
 
 def env(pod):
-    return {variable["name"]: variable["value"] for variable in pod["spec"]["containers"][0]["env"]}
+    return {each["name"]: each.get("value", each.get("valueFrom")) for each in pod["spec"]["containers"][0]["env"]}
 
 
 def differing(one, other):

@@ -37,16 +37,16 @@ from supernode.workload.files import GroupFiles
 from supernode.workload.pinning import cards_are_sure
 from supernode.workload.placed import PlacedGroup
 from supernode.workload.ranktable import RANK_TABLE
-from supernode.workload.runtimes import LAUNCHERS
+from supernode.workload.runtimes import LAUNCHERS, Value
 from supernode.workload.template import all_containers, pod_template
 
 Json = dict[str, Any]
 
 
-def worker_env(group: PlacedGroup, rank: int, files: GroupFiles) -> tuple[dict[str, str], dict[str, str]]:
+def worker_env(group: PlacedGroup, rank: int, files: GroupFiles) -> tuple[dict[str, Value], dict[str, Value]]:
     """(the variables of a rank that stand before the user's own, those that refer to others and stand after)."""
     member, launcher = group.members[rank], LAUNCHERS[group.job.spec.runtime]
-    env = {
+    env: dict[str, Value] = {
         "SUPERNODE_JOB": group.job.metadata.name,
         "SUPERNODE_RANK": str(rank),
         "SUPERNODE_WORLD_SIZE": str(len(group.members)),
@@ -58,16 +58,16 @@ def worker_env(group: PlacedGroup, rank: int, files: GroupFiles) -> tuple[dict[s
     for variable, name in (("SUPERNODE_GROUP_FILE", DOCUMENT), ("RANK_TABLE_FILE", RANK_TABLE)):
         if name in files.names:
             env[variable] = files.path(name)
-    return env | launcher.environment(group, rank, files), dict(launcher.derived)
+    return {**env, **launcher.environment(group, rank, files)}, dict(launcher.derived)
 
 
-def merge_env(user: Iterable[Json], *, before: Mapping[str, str], after: Mapping[str, str]) -> list[Json]:
+def merge_env(user: Iterable[Json], *, before: Mapping[str, Value], after: Mapping[str, Value]) -> list[Json]:
     """The user's variables between ours: those before may be referred to by the user's, those after refer to them."""
     own = list(user)
     taken = {variable.get("name") for variable in own}
 
-    def ours(variables: Mapping[str, str]) -> list[Json]:
-        return [{"name": name, "value": value} for name, value in variables.items() if name not in taken]
+    def ours(variables: Mapping[str, Value]) -> list[Json]:
+        return [_entry(name, value) for name, value in variables.items() if name not in taken]
 
     return [*ours(before), *own, *ours(after)]
 
@@ -82,9 +82,13 @@ def contradicted(group: PlacedGroup, files: GroupFiles) -> list[str]:
             for _, container in all_containers(pod_template(group.job)["spec"])
             for entry in container.get("env") or ()
             for env in ours
-            if entry.get("name") in env and entry.get("value") != env[entry["name"]]
+            if entry.get("name") in env and entry != _entry(entry["name"], env[entry["name"]])
         }
     )
+
+
+def _entry(name: str, value: Value) -> Json:
+    return {"name": name, "value" if isinstance(value, str) else "valueFrom": value}
 
 
 def _variable(level: str) -> str:

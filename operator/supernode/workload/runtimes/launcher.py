@@ -2,9 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from supernode.workload.files import GroupFiles
 from supernode.workload.placed import PlacedGroup
+
+Value = str | Mapping[str, Any]
+"""Of an environment variable: as text, or as the `valueFrom` by which the kubelet finds it."""
 
 
 def _nothing(_: PlacedGroup) -> dict[str, str]:
@@ -26,7 +30,7 @@ class Launcher:
     the others' work: it comes once they run and have names, and the job ends when it ends.
     """
 
-    environment: Callable[[PlacedGroup, int, GroupFiles], dict[str, str]]
+    environment: Callable[[PlacedGroup, int, GroupFiles], Mapping[str, Value]]
     derived: Mapping[str, str] = field(default_factory=dict)
     files: Callable[[PlacedGroup], dict[str, str]] = _nothing
     command: Callable[[int], list[str] | None] = _same_command
