@@ -77,7 +77,10 @@ def rendered(group, servers):
 
 
 def env(pod):
-    return {each["name"]: each.get("value", each.get("valueFrom")) for each in pod["spec"]["containers"][0]["env"]}
+    """Of what comes from a file only which; the files are looked at by themselves."""
+    variables = pod["spec"]["containers"][0]["env"]
+    sources = {each["name"]: each.get("valueFrom", {}).get("configMapKeyRef", {}) for each in variables}
+    return {each["name"]: each.get("value", sources[each["name"]].get("key")) for each in variables}
 
 
 def differing(one, other):

@@ -16,13 +16,15 @@ SUPERNODE_MASTER_ADDR
 SUPERNODE_DOMAIN_<LEVEL>
     the domain of that level this member lies in: SUPERNODE_DOMAIN_RACK, SUPERNODE_DOMAIN_SUPERNODE
 
+SUPERNODE_HOSTNAMES
+    DNS names of all members in rank order, separated by commas (`supernode.workload.hostnames`)
 SUPERNODE_GROUP_FILE
     where the group's document is mounted, in groups of more than one member (`supernode.workload.document`)
 RANK_TABLE_FILE
     where HCCL's rank table is mounted, if the profile names its format and the nodes publish the addresses
 
-What each runtime adds is in `supernode.workload.runtimes`. A profile may add variables of its machine, which stand back
-behind all of these.
+What each runtime adds is in `supernode.workload.runtimes`. A profile may add variables of its machine: they may refer
+to all of these, behind which they stand, and have none of their names.
 
 What the user sets through `envFrom` cannot be seen here, and Kubernetes lets `env` win over it.
 """
@@ -34,6 +36,7 @@ from typing import Any
 from supernode.topology.ranges import format_cards
 from supernode.workload.document import DOCUMENT
 from supernode.workload.files import GroupFiles
+from supernode.workload.hostnames import HOSTNAMES
 from supernode.workload.pinning import cards_are_sure
 from supernode.workload.placed import PlacedGroup
 from supernode.workload.ranktable import RANK_TABLE
@@ -58,6 +61,10 @@ def worker_env(group: PlacedGroup, rank: int, files: GroupFiles) -> tuple[dict[s
     for variable, name in (("SUPERNODE_GROUP_FILE", DOCUMENT), ("RANK_TABLE_FILE", RANK_TABLE)):
         if name in files.names:
             env[variable] = files.path(name)
+    if HOSTNAMES in files.names:
+        env["SUPERNODE_HOSTNAMES"] = files.reference(HOSTNAMES)
+    elif len(group.members) == 1:
+        env["SUPERNODE_HOSTNAMES"] = group.master
     return {**env, **launcher.environment(group, rank, files)}, dict(launcher.derived)
 
 

@@ -13,6 +13,7 @@ from supernode.workload.document import DOCUMENT, group_document
 from supernode.workload.environment import merge_env, worker_env
 from supernode.workload.errors import InvalidSpec
 from supernode.workload.files import GroupFiles
+from supernode.workload.hostnames import HOSTNAMES, hostnames
 from supernode.workload.identity import owner_reference, pod_name
 from supernode.workload.pinning import pinning_annotations, pinning_env
 from supernode.workload.placed import PlacedGroup
@@ -34,6 +35,8 @@ def render_files(group: PlacedGroup, servers: Mapping[str, Server] | None = None
     files = launcher.files(group)
     if len(group.members) > 1:
         files[DOCUMENT] = group_document(group)
+        if (names_of_all := hostnames(group)) is not None:
+            files[HOSTNAMES] = names_of_all
     if servers is not None:
         files[RANK_TABLE] = rank_table(group, servers)
     return GroupFiles.of(group.job, files)
@@ -68,7 +71,7 @@ def render_pod(
         container.pop("args", None)
         container["command"] = command
     before, after = worker_env(group, rank, files)
-    before = {**group.profile.environment, **before}
+    before |= {name: text for name, text in group.profile.environment.items() if name not in before | after}
     for _, each in all_containers(spec):
         each["env"] = merge_env(each.get("env") or (), before=before, after=after)
     if files.names:
