@@ -8,7 +8,7 @@ from hccl_reader import Wrong, read
 from published_nodes import servers_of
 
 from supernode.topology.ranges import card_indices
-from supernode.workload import AddressesMissing, render_files, server_of
+from supernode.workload import AddressesMissing, render_files, render_pod, server_of
 from supernode.workload.ranktable import ANNOTATIONS, rank_table
 
 CASES = {
@@ -68,6 +68,28 @@ def test_a_large_table_is_packed(job, profile, placed):
     files = render_files(group, servers_of(group))
     assert files.path("ranktable.json") == "/run/supernode/ranktable.json"
     assert all(len(json.dumps(each)) < 1 << 20 for each in files.config_maps())
+
+
+@pytest.mark.parametrize(
+    ("runtime", "env", "told"),
+    [
+        ("pytorch", {}, True),
+        ("pytorch", {"PET_RDZV_BACKEND": "static", "NNODES": "4"}, True),
+        ("pytorch", {"PET_RDZV_BACKEND": "c10d"}, False),
+        ("pytorch", {"NNODES": "3:4"}, False),
+        ("pytorch", {"PET_NNODES": "3:4"}, False),
+        ("plain", {"PET_RDZV_BACKEND": "c10d"}, True),
+    ],
+)
+def test_processes_that_number_themselves_are_told_no_ranks(job, profile, placed, runtime, env, told):
+    """torch_npu goes by any table it finds; torchrun's elastic rendezvous by who is there, and by their names."""
+    variables = [{"name": name, "value": value} for name, value in env.items()]
+    template = {"containers": [{"name": "main", "image": "i", "env": variables}]}
+    group = placed(job(template, workers={"replicas": 4}, runtime=runtime), profile("ascend-a2"))
+    files = render_files(group, servers_of(group))
+    pod = render_pod(group, 0, files, predicate_time_ns=1)
+    assert ("ranktable.json" in files.names) == told
+    assert ("RANK_TABLE_FILE" in {each["name"] for each in pod["spec"]["containers"][0]["env"]}) == told
 
 
 BROKEN = {

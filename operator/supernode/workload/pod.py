@@ -26,10 +26,19 @@ from supernode.workload.tolerations import tolerations
 Json = dict[str, Any]
 
 
+def has_rank_table(group: PlacedGroup) -> bool:
+    """Whether a table tells the ranks of the group, if its nodes publish the addresses. Raises `InvalidSpec`."""
+    if group.profile.rank_table is None or len(group.members) == 1:
+        return False
+    container = card_container(pod_template(group.job)["spec"], group.profile.resource)
+    values = {entry["name"]: entry.get("value") or "" for entry in container.get("env") or () if "name" in entry}
+    return not LAUNCHERS[group.job.spec.runtime].numbers_itself(values)
+
+
 def render_files(group: PlacedGroup, servers: Mapping[str, Server] | None = None) -> GroupFiles:
     """What the workers of a group find as files; none where a group of one has no peers to learn of.
 
-    servers: by node, of every node of the group, for its rank table; None for no table. Raises AddressesMissing.
+    servers: by node, of every node of the group, if it has a rank table; None for no table. Raises AddressesMissing.
     """
     launcher = LAUNCHERS[group.job.spec.runtime]
     files = launcher.files(group)
@@ -37,7 +46,7 @@ def render_files(group: PlacedGroup, servers: Mapping[str, Server] | None = None
         files[DOCUMENT] = group_document(group)
         if (names_of_all := hostnames(group)) is not None:
             files[HOSTNAMES] = names_of_all
-    if servers is not None:
+    if servers is not None and has_rank_table(group):
         files[RANK_TABLE] = rank_table(group, servers)
     return GroupFiles.of(group.job, files)
 
