@@ -12,7 +12,8 @@ SUPERNODE_CARDS, SUPERNODE_CARDS_PER_MEMBER
     this member's cards as indices within the node (`0-7`), and how many they are; only the number where it is not
     sure which ones the member gets (`supernode.workload.pinning`)
 SUPERNODE_MASTER_ADDR
-    DNS name of rank 0, from when all members have nodes; `localhost` in a group of one, which needs no Service
+    DNS name of rank 0; `localhost` in a group of one, which needs no Service. It resolves from when the Service is
+    there, which comes once all members have nodes, and rank 0 has an address, which may be after others have started
 SUPERNODE_DOMAIN_<LEVEL>
     the domain of that level this member lies in: SUPERNODE_DOMAIN_RACK, SUPERNODE_DOMAIN_SUPERNODE
 
