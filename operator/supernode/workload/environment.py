@@ -69,9 +69,15 @@ def worker_env(group: PlacedGroup, rank: int, files: GroupFiles) -> tuple[dict[s
     return {**env, **launcher.environment(group, rank, files)}, dict(launcher.derived)
 
 
-def merge_env(user: Iterable[Json], *, before: Mapping[str, Value], after: Mapping[str, Value]) -> list[Json]:
-    """The user's variables between ours: those before may be referred to by the user's, those after refer to them."""
-    own = list(user)
+def merge_env(
+    user: Iterable[Json], *, before: Mapping[str, Value], after: Mapping[str, Value], fixed: Mapping[str, Value]
+) -> list[Json]:
+    """The user's variables between ours: those before may be referred to by the user's, those after refer to them.
+
+    The user's win over both; the fixed ones win over the user's.
+    """
+    pinned = [_entry(name, value) for name, value in fixed.items()]
+    own = [*pinned, *(variable for variable in user if variable.get("name") not in fixed)]
     taken = {variable.get("name") for variable in own}
 
     def ours(variables: Mapping[str, Value]) -> list[Json]:

@@ -20,7 +20,7 @@ from supernode.workload.placed import PlacedGroup
 from supernode.workload.ranktable import RANK_TABLE, Server, rank_table
 from supernode.workload.runtimes import LAUNCHERS
 from supernode.workload.ssh import mount_ssh
-from supernode.workload.template import PATH, all_containers, card_container, pod_template
+from supernode.workload.template import PATH, all_containers, amounts, card_container, pod_template
 from supernode.workload.tolerations import tolerations
 
 Json = dict[str, Any]
@@ -82,7 +82,8 @@ def render_pod(
     before, after = worker_env(group, rank, files)
     before |= {name: text for name, text in group.profile.environment.items() if name not in before | after}
     for _, each in all_containers(spec):
-        each["env"] = merge_env(each.get("env") or (), before=before, after=after)
+        fixed = pinning_env(group.profile, member.cards) if each is container else {}
+        each["env"] = merge_env(each.get("env") or (), before=before, after=after, fixed=fixed)
     if files.names:
         files.mount(spec, container)
     if launcher.ssh:
@@ -134,14 +135,10 @@ def _give_cards(container: Json, profile: Profile, cards: int) -> None:
     do so, and then a count beside them would ask for the cards twice."""
     count = {} if profile.pinning.devices else {profile.resource: str(cards.bit_count())}
     resources = dict(container.get("resources") or {})
-    for part in ("requests", "limits"):
-        others = {name: value for name, value in (resources.get(part) or {}).items() if name != profile.resource}
+    for part, given in amounts(container).items():
+        others = {name: value for name, value in given.items() if name != profile.resource}
         if others or count:
             resources[part] = others | count
         else:
             resources.pop(part, None)
     container["resources"] = resources
-    pinned = pinning_env(profile, cards)
-    if pinned:
-        keys = {variable["name"] for variable in pinned}
-        container["env"] = [*pinned, *(entry for entry in container.get("env") or () if entry.get("name") not in keys)]
