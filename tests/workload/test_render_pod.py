@@ -169,6 +169,7 @@ def test_variables_of_the_machine_refer_to_ours_and_the_users_to_them(job, profi
 @pytest.mark.parametrize(
     ("cards", "hosts"),
     [(4, "localhost"), (12, "llama-0.llama.team-a.svc,llama-1.llama.team-a.svc,llama-2.llama.team-a.svc")],
+    ids=["one host", "three hosts"],
 )
 def test_libtpu_is_told_all_hosts_of_its_slice_and_which_of_them_it_is_on(job, profile, placed, machine, cards, hosts):
     group = placed(job(cards=cards, runtime="jax"), profile(machine))
