@@ -256,6 +256,54 @@ def test_only_another_failure_ends_a_job_whose_restarts_were_lowered(pods: list[
     assert reason(failed, ConditionType.SUCCEEDED) == Reason.MAX_RESTARTS_EXCEEDED
 
 
+@pytest.mark.parametrize(
+    ("restarts", "pods", "ends"),
+    [
+        (0, (0, 3), False),
+        (0, (3, 3), False),
+        (0, (0, 4), True),
+        (2, (0, 1), False),
+        (2, (1, 2), True),
+        (4, (0, 0), False),
+    ],
+    ids=[
+        "as often as allowed",
+        "a gang that fails together fails once",
+        "once more",
+        "with pods that were replaced, as often as allowed",
+        "with these, once more",
+        "of none that is there",
+    ],
+)
+def test_containers_restarted_in_their_place_use_restarts_up(restarts: int, pods: tuple[int, int], ends: bool) -> None:
+    step = look(job({"restarts": restarts}), group(MEMBERS), *(pod(i, restarts=n) for i, n in enumerate(pods)))
+    status = status_of(step)
+    assert status["phase"] == ("Failed" if ends else "Running")
+    if ends:
+        assert reason(step, ConditionType.SUCCEEDED) == Reason.MAX_RESTARTS_EXCEEDED
+        assert "maxRestarts=3 is used up; last: pod j-1" in find(status, ConditionType.SUCCEEDED)["message"]
+        after = look(job(status), group(MEMBERS), pod(0), pod(1))
+        assert (len(after.delete_pods), after.delete_group) == (2, True)
+    else:
+        assert status.get("containerRestarts", 0) == max(pods)
+
+
+def test_a_restarted_container_is_told_of_once() -> None:
+    told = status_of(look(job(), group(MEMBERS), pod(0, restarts=1), pod(1)))
+    assert told["containerRestarts"] == 1
+    assert look(job(told), group(MEMBERS), pod(0, restarts=1), pod(1, restarts=1)) == Step(status=told)
+    assert "containerRestarts" not in status_of(look(job(told), group(MEMBERS), pod(0), pod(1))), "their pods are gone"
+    assert "containerRestarts" not in status_of(look(job(told, suspend=True), group(MEMBERS), pod(0), pod(1)))
+
+
+def test_only_another_restart_of_a_container_ends_a_job_whose_restarts_were_lowered() -> None:
+    told = status_of(look(job(), group(MEMBERS), pod(0, restarts=2), pod(1)))
+    lowered = job(told, faultPolicy={"maxRestarts": 1})
+    assert status_of(look(lowered, group(MEMBERS), pod(0, restarts=2), pod(1)))["phase"] == "Running"
+    step = look(lowered, group(MEMBERS), pod(0, restarts=3), pod(1))
+    assert reason(step, ConditionType.SUCCEEDED) == Reason.MAX_RESTARTS_EXCEEDED
+
+
 def test_success_needs_every_rank() -> None:
     assert status_of(look(job(), group(MEMBERS), pod(0, "Succeeded"), pod(1)))["phase"] == "Running"
     step = look(job(), group(MEMBERS), pod(0, "Succeeded"), pod(1, "Succeeded"))

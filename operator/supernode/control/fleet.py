@@ -165,18 +165,19 @@ class FleetState:
         return foreign + self.booked_on(node).bit_count() > view.node(node).cards
 
     def unfit(self, node: str, cards: int) -> bool:
-        """Whether some of a node's cards (bitmask) are known not to work, or others are known to have claimed some; or
-        whether fewer of them work than ledgers give away there.
+        """Whether some of a node's cards (bitmask) are known not to work or to have gone, or others are known to have
+        claimed some; or whether fewer of them work than ledgers give away there.
         """
         if (known := self._known(node)) is None:
             return False
         view, facts = known
         rule = view.profile.pinning.devices
-        others = self.devices.foreign(node, rule, self._holders_on(node)) if rule else ()
-        ill = named_unhealthy(self.devices.facts(facts), view.profile) or 0
-        return any(mask & cards for mask in (ill, *(claim.indices or 0 for claim in others))) or (
-            rule is None and self._overbooked(facts, view)
-        )
+        if (named_unhealthy(self.devices.facts(facts), view.profile) or 0) & cards:
+            return True
+        if rule is None:
+            return self._overbooked(facts, view)
+        claimed = (claim.indices or 0 for claim in self.devices.foreign(node, rule, self._holders_on(node)))
+        return bool(self.devices.missing(node, rule, cards)) or any(mask & cards for mask in claimed)
 
     def _known(self, node: str) -> tuple[SuperNodeView, NodeFacts] | None:
         """A node as it is now, with its supernode; None where there is no such node or it is in none."""

@@ -1,6 +1,6 @@
 """A training job that has its cards: which pods are to come and to go, and what its status says."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -26,7 +26,8 @@ class _Losses:
 
     ``failed`` are to be replaced, ``refused`` are those of them, not counted before, that a kubelet would not take, and
     ``own`` those that the job's failure policy counts. ``counts`` says whether they are one more restart, ``restarts``
-    how many there were with it.
+    how many there were with it. ``crashes`` is how often containers of one pod were restarted in their place, of the
+    pod where it was most often; ``crashed`` is that pod, where this is more often than was counted before.
     """
 
     failed: tuple[PodRecord, ...]
@@ -35,9 +36,11 @@ class _Losses:
     refusals: Refusals
     counts: bool
     restarts: int
+    crashes: int
+    crashed: PodRecord | None
 
     @classmethod
-    def of(cls, view: JobView, pods: Iterable[PodRecord]) -> Self:
+    def of(cls, view: JobView, pods: Collection[PodRecord]) -> Self:
         """Count the failures among these pods."""
         failed = tuple(p for p in pods if p.phase == "Failed" and not p.deleting)
         counted = set(view.job.status.get("replacing", ()))
@@ -47,7 +50,16 @@ class _Losses:
         refusals = refusals.once_more(view.now) if refused else refusals
         own = tuple(p for p in fresh if not (refusals.forgiven and is_refused(p)))
         counts = bool(_newly_failed(view, own))
-        return cls(failed, refused, own, refusals, counts, view.job.status.get("restarts", 0) + counts)
+        restarts = view.job.status.get("restarts", 0) + counts
+        worst = max(pods, key=lambda p: p.restarts, default=None)
+        crashes = worst.restarts if worst else 0
+        crashed = worst if crashes > view.job.status.get("containerRestarts", 0) else None
+        return cls(failed, refused, own, refusals, counts, restarts, crashes, crashed)
+
+    def beyond(self, limit: int) -> PodRecord | None:
+        """The pod whose failure is one more than the job may have; no edit of the limit ends a healthy job."""
+        last = self.own[0] if self.counts else self.crashed
+        return last if self.restarts + self.crashes > limit else None
 
 
 def run(view: JobView, spec: TrainingJobSpec, group: GroupView, members: tuple[Member, ...]) -> Step:
@@ -62,8 +74,8 @@ def run(view: JobView, spec: TrainingJobSpec, group: GroupView, members: tuple[M
         text = f"had not ended after activeDeadlineSeconds={spec.active_deadline_seconds}"
         return end(view, Reason.DEADLINE_EXCEEDED, text)
     losses = _Losses.of(view, current.values())
-    if losses.counts and losses.restarts > spec.fault_policy.max_restarts:  # no edit of the limit ends a healthy job
-        return end(view, Reason.MAX_RESTARTS_EXCEEDED, _why_given_up(spec, losses.own))
+    if (last := losses.beyond(spec.fault_policy.max_restarts)) is not None:
+        return end(view, Reason.MAX_RESTARTS_EXCEEDED, _why_given_up(spec, last))
     blocked = [p for p in current.values() if p.blocked]
     if (elsewhere := _elsewhere(view, losses, blocked, seats)) is not None:
         return elsewhere
@@ -122,8 +134,10 @@ def _tell_losses(draft: Draft, losses: _Losses, refusals: Refusals, pods: Iterab
     status["restarts"] = losses.restarts
     if losses.counts and (times := [p.created for p in pods if p.created is not None]):
         status["restartOf"] = timestamp(max(times))
-    for name in ("replacing", "refusals", "refusedAt"):
+    for name in ("replacing", "refusals", "refusedAt", "containerRestarts"):
         status.pop(name, None)
+    if losses.crashes:
+        status["containerRestarts"] = losses.crashes
     if losses.failed:
         status["replacing"] = sorted(p.uid for p in losses.failed)
     status |= refusals.fields()
@@ -260,5 +274,5 @@ def _failure(pod: PodRecord) -> str:
     return f"pod {pod.key[1]}{where}: {pod.reason or 'Failed'}{': ' + pod.message if pod.message else ''}"
 
 
-def _why_given_up(spec: TrainingJobSpec, failed: Sequence[PodRecord]) -> str:
-    return f"faultPolicy.maxRestarts={spec.fault_policy.max_restarts} is used up; last: {_failure(failed[0])}"
+def _why_given_up(spec: TrainingJobSpec, last: PodRecord) -> str:
+    return f"faultPolicy.maxRestarts={spec.fault_policy.max_restarts} is used up; last: {_failure(last)}"
