@@ -14,6 +14,7 @@ from supernode.control.job import decide
 from supernode.control.jobview import OBSTACLE_INTERVAL, GroupView, JobView, Obstacle, Step
 from supernode.control.records import Custom, PodRecord
 from supernode.control.refusals import FORGIVEN, UNBOUND_SECONDS
+from supernode.control.running import LOST_SECONDS
 from supernode.topology.fleet import Member
 
 NOW = datetime(2026, 11, 1, 12, 0, 0, tzinfo=UTC)
@@ -100,8 +101,10 @@ def look(
     later: frozenset[int] = frozenset(),
     stranded: tuple[PodRecord, ...] = (),
     away: frozenset[str] = frozenset(),
+    **more: Any,
 ) -> Step:
-    return decide(JobView(of, its_group, pods, has_service, obstacle, lost, now, crowded, unfit, later, stranded, away))
+    view = JobView(of, its_group, pods, has_service, obstacle, lost, now, crowded, unfit, later, stranded, away, **more)
+    return decide(view)
 
 
 def status_of(step: Step) -> dict[str, Any]:
@@ -132,10 +135,103 @@ def test_an_unreadable_spec_stalls() -> None:
 
 
 def test_a_group_of_somebody_else_is_not_used() -> None:
-    step = look(job(), group(MEMBERS, owner_uid="other"))
+    step = look(job(), group(MEMBERS, owner_uid=None))
     assert reason(step, ConditionType.STALLED) == Reason.NAME_CONFLICT
     assert not step.create_ranks
     assert not step.delete_group
+
+
+@pytest.mark.parametrize("deleting", [False, True])
+def test_the_group_of_an_earlier_job_of_the_same_name_is_waited_for(deleting: bool) -> None:
+    step = look(job(), group(MEMBERS, owner_uid="earlier", deleting=deleting))
+    assert status_of(step)["phase"] == "Pending"
+    assert reason(step, ConditionType.READY) == Reason.RELEASED
+    assert not step.removes
+    assert not step.create_group
+    assert not step.create_ranks
+
+
+def test_pods_of_an_earlier_job_of_the_same_name_are_waited_for() -> None:
+    former = pod(1, "Succeeded", owner_uid="earlier", group_uid="earlier")
+    step = look(job(), group(MEMBERS), former=(former,))
+    assert step.create_ranks == (0,)
+    assert "j-1 of an earlier job of this name has yet to go" in find(status_of(step), ConditionType.READY)["message"]
+    assert status_of(step)["phase"] == "Starting"
+
+
+HOURS_AGO = NOW - timedelta(hours=5)
+
+
+def test_drains_do_not_use_up_the_restarts() -> None:
+    """Each takes a member away, and its peers fail with it, at once or as they notice."""
+    status: dict[str, Any] = {"phase": "Running", "startTime": timestamp(HOURS_AGO)}
+    for drain in range(5):
+        now, made = NOW + drain * timedelta(hours=6), HOURS_AGO + drain * timedelta(hours=6)
+        drained, peer = pod(1, deleting=True, created=made), pod(0, created=made)
+        status = status_of(look(job(status), group(MEMBERS), peer, drained, now=now))
+        failed = replace(peer, phase="Failed", reason="Error")
+        status = status_of(look(job(status), group(MEMBERS), failed, replace(drained, phase="Failed"), now=now))
+        later = pod(1, uid="new", created=now)
+        status = status_of(look(job(status), group(MEMBERS), failed, later, now=now + timedelta(minutes=20)))
+        assert status["restarts"] == 0
+        status["phase"] = "Running"
+
+
+def test_a_member_that_is_gone_when_its_peers_are_found_to_have_failed_took_them_along() -> None:
+    """As after a drain that nobody saw, since the operator was away."""
+    running = {"phase": "Running", "restarts": 3, "startTime": timestamp(HOURS_AGO)}
+    step = look(job(running), group(MEMBERS), pod(0, "Failed", created=HOURS_AGO))
+    assert status_of(step)["restarts"] == 3
+    assert step.delete_pods == (pod(0, "Failed", created=HOURS_AGO),)
+    assert step.create_ranks == (1,)
+    once_more = {**status_of(step), "replacing": []}
+    fresh = [pod(rank, "Failed", uid=f"new-{rank}", created=NOW) for rank in range(2)]
+    assert reason(look(job(once_more), group(MEMBERS), *fresh), ConditionType.SUCCEEDED) == Reason.MAX_RESTARTS_EXCEEDED
+
+
+def test_who_failed_with_a_member_that_is_still_going_is_made_again_with_it() -> None:
+    """A gang that cannot form yet would only fail again."""
+    failed, going = pod(0, "Failed", created=HOURS_AGO), pod(1, deleting=True, created=HOURS_AGO)
+    step = look(job({"phase": "Running"}), group(MEMBERS), failed, going)
+    assert not step.delete_pods
+    assert status_of(step)["replacing"] == [failed.uid]
+    then = look(job(status_of(step)), group(MEMBERS), failed)
+    assert then.delete_pods == (failed,)
+    assert status_of(then)["restarts"] == 0
+
+
+def test_a_crash_loop_ends_however_long_its_pods_take_to_go() -> None:
+    status: dict[str, Any] = {"phase": "Running", "startTime": timestamp(HOURS_AGO)}
+    for restart in range(1, 4):
+        made = NOW + timedelta(minutes=restart)
+        failed = [pod(rank, "Failed", uid=f"{restart}-{rank}", created=made) for rank in range(2)]
+        status = status_of(look(job(status), group(MEMBERS), *failed))
+        assert status["restarts"] == restart
+        going = replace(failed[0], deleting=True)
+        status = status_of(look(job(status), group(MEMBERS), going, pod(1, uid=f"{restart}-1b", created=made)))
+        assert status["replacing"] == [going.uid]
+    last = [pod(rank, "Failed", uid=f"last-{rank}", created=NOW + timedelta(hours=1)) for rank in range(2)]
+    assert reason(look(job(status), group(MEMBERS), *last), ConditionType.SUCCEEDED) == Reason.MAX_RESTARTS_EXCEEDED
+
+
+def test_a_group_waits_a_minute_for_a_node_that_is_gone() -> None:
+    """Its peers are left as they are meanwhile, and are no failure of the job's."""
+    failed, lost = pod(0, "Failed", created=HOURS_AGO), frozenset({"n1"})
+    status = {"phase": "Running", "restarts": 3}
+    early = look(job(status), group(MEMBERS), failed, lost=lost, lost_for=LOST_SECONDS - 10)
+    assert not early.removes
+    assert not early.create_ranks
+    assert status_of(early)["restarts"] == 3
+    assert early.again_after == 10
+    late = look(job(status_of(early)), group(MEMBERS), failed, lost=lost, lost_for=LOST_SECONDS)
+    assert late.delete_group
+    assert reason(late, ConditionType.READY) == Reason.NODES_LOST
+
+
+def test_a_group_that_a_corrected_profile_makes_another_of_is_asked_for_anew() -> None:
+    step = look(job(), group(), outdated=True)
+    assert step.delete_group
+    assert status_of(step)["phase"] == "Pending"
 
 
 def test_a_waiting_job_says_what_its_group_says() -> None:

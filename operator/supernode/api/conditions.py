@@ -88,7 +88,7 @@ class Reason(StrEnum):
     NODES_LOST = (
         "NodesLost",
         ReasonKind.WAITING,
-        "Nodes that hold cards of the job are gone; its members there wait for them.",
+        "Nodes that hold cards of the job are gone. A minute is waited for them, then the group is placed again.",
     )
     POD_REFUSED = (
         "PodRefused",
