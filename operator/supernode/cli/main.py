@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from supernode.api.errors import SupernodeError
+from supernode.cli.arguments import spread
 from supernode.cli.errors import BadInput, printable
 
 if TYPE_CHECKING:
@@ -71,12 +72,11 @@ def plan(
         typer.Option(
             "--filename",
             "-f",
-            help="TrainingJob and CardGroup manifests: a file, a folder or - for standard input; may be repeated.",
-            metavar="PATH",
+            help="TrainingJob and CardGroup manifests. A file, a folder or - for standard input; several may be given.",
+            metavar="PATH...",
         ),
     ] = None,
     fleet: Fleet = None,
-    more_fleet: Annotated[list[str] | None, typer.Argument(hidden=True, metavar="MORE_FLEET")] = None,
     independent: Annotated[
         bool, typer.Option("--independent", help="Each request sees the fleet as it is, not what earlier ones took.")
     ] = False,
@@ -98,9 +98,7 @@ def plan(
     """
     from supernode.cli.documents import STDIN, read_documents
 
-    if more_fleet and not fleet:
-        raise BadInput(f"{more_fleet[0]}: is it a request or a fleet? Put -f or --fleet before it")
-    paths = [*(fleet or ()), *(more_fleet or ())]
+    paths = fleet or []
     if not requests and not repair:
         raise BadInput("Missing option '--filename' / '-f': name the requests to plan, or ask for --repair")
     if repair and independent:
@@ -205,7 +203,7 @@ def why(
 def main() -> None:
     """Run the command line. Ends the process: with 0, 3 (a planned request does not fit) or 1 (anything else)."""
     try:
-        app(prog_name="kubectl supernode")
+        app(list(spread(sys.argv[1:])), prog_name="kubectl supernode")
     except SystemExit as ended:
         sys.exit(BAD_INPUT if ended.code == _USAGE else ended.code)
     except SupernodeError as problem:
