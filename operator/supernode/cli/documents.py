@@ -55,6 +55,11 @@ class Document:
         return _error(self.source, self.number, self.item, problem)
 
 
+def specified(body: Json) -> Json:
+    """An object without its status: what its owner says of it. The status may be of another version of the operator."""
+    return {name: part for name, part in body.items() if name != "status"}
+
+
 def read_documents(paths: Iterable[str]) -> Iterator[Document]:
     """Every object in these files and folders, in order; lists are taken apart, empty documents left out.
 

@@ -5,6 +5,7 @@ Each command imports what it needs when it runs, so that help and mistakes are a
 
 import sys
 from collections.abc import Coroutine
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -107,12 +108,13 @@ def plan(
         raise BadInput("-f - and --fleet -: standard input can be read once; name a file for one of them")
     asked, described = list(read_documents(requests or ())), list(read_documents(paths))
 
+    from supernode.cli.ahead import who_is_ahead
     from supernode.cli.output import console, say
     from supernode.cli.plan import plan_all, read_requests
     from supernode.cli.plan_output import write_results
 
     wanted = read_requests(asked, say) if requests else []
-    snapshot, namespace = _snapshot(_cluster(ctx, kubeconfig, context), described if paths else None, groups=repair)
+    snapshot, namespace = _snapshot(_cluster(ctx, kubeconfig, context), described if paths else None, groups=True)
     if repair:
         from supernode.cli.plan_repair import plan_repairs, write_repairs
 
@@ -121,7 +123,8 @@ def plan(
         if not all(one.possible for one in repairs):
             raise typer.Exit(DOES_NOT_FIT)
         return
-    results = plan_all(snapshot, wanted, namespace=namespace, independent=independent)
+    ahead = who_is_ahead(snapshot, datetime.now(UTC))
+    results = plan_all(ahead, wanted, namespace=namespace, independent=independent)
     write_results(console(), results, output)
     if not all(result.fits for result in results):
         raise typer.Exit(DOES_NOT_FIT)
@@ -195,7 +198,7 @@ def why(
         async with connect(*_cluster(ctx, kubeconfig, context)) as reader:
             before, _, last = name.rpartition("/")
             case = await read_case(reader, (before or namespace or reader.namespace, last))
-            print_case(console(), case, snapshot(await reader.inventory(say, pods=False)))
+            print_case(console(), case, snapshot(await reader.layout(say)))
 
     _run(read())
 

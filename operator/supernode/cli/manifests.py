@@ -95,6 +95,28 @@ class _ConfigMap(_Model):
     data: Texts = None
 
 
+class _SuperNodeStatus(_Model):
+    ledger: tuple[str, ...] | None = None
+    shape: str | None = None
+
+
+class _SuperNode(_Model):
+    status: _SuperNodeStatus | None = None
+
+
+class _GroupCondition(_Condition):
+    observed_generation: int | None = None
+
+
+class _GroupStatus(_Model):
+    conditions: tuple[_GroupCondition, ...] | None = None
+    waiting_since: str | None = None
+
+
+class _CardGroup(_Model):
+    status: _GroupStatus | None = None
+
+
 class _Value(_Model):
     number: int | None = Field(default=None, alias="int")
     string: str | None = None
@@ -208,6 +230,18 @@ def checked_pod(body: Json) -> Json:
     pod["metadata"].setdefault("namespace", "default")
     pod["metadata"].setdefault("uid", "")
     return pod
+
+
+def checked_supernode_status(body: Json) -> Json:
+    """What decisions read of the status of a SuperNode. Raises InvalidObject."""
+    status: Json = _checked(_SuperNode, "SuperNode", body).get("status", {})
+    return status
+
+
+def checked_group_status(body: Json) -> Json:
+    """What decisions read of the status of a CardGroup. Raises InvalidObject."""
+    status: Json = _checked(_CardGroup, "CardGroup", body).get("status", {})
+    return status
 
 
 def checked_config_map(body: Json) -> Json:

@@ -66,7 +66,8 @@ def _overview(results: Sequence[Result]) -> Table:
         size = [str(request.cards), f"{request.members} x {request.cards_per_member}"] if request else ["-", "-"]
         if isinstance(answer, Placement):
             text = spans_text(answer.spans, answer.minimal, proven=answer.proven)
-            rows.append([result.name, *size, Text("yes", style="green"), text])
+            fits = Text("yes", style="green") if result.wait is None else Text("later", style="yellow")
+            rows.append([result.name, *size, fits, text])
         else:
             rows.append([result.name, *size, Text("no", style="red"), str(answer.reason)])
     return table(["REQUEST", "CARDS", "MEMBERS", "FITS", "SPANS OR REASON"], rows, numbers=["CARDS"])
@@ -80,8 +81,10 @@ def _print_result(out: Console, result: Result) -> None:
         if answer.stalled:
             out.print(Padding(Text("waiting cannot help"), (0, 0, 0, 2), expand=False))
         return
-    out.print(Text.assemble((printable(result.name), "bold"), ": ", ("fits", "green"), f" on {answer.profile}"))
-    lines = [f"touches {spans_text(answer.spans, answer.minimal, proven=answer.proven)}{_certainty(answer)}"]
+    fits = ("fits", "green") if result.wait is None else ("fits after its wait", "yellow")
+    out.print(Text.assemble((printable(result.name), "bold"), ": ", fits, f" on {answer.profile}"))
+    lines = [result.wait] if result.wait is not None else []
+    lines += [f"touches {spans_text(answer.spans, answer.minimal, proven=answer.proven)}{_certainty(answer)}"]
     if answer.box is not None:
         lines.append(_box(answer.box))
     if result.request is not None:

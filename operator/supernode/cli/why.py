@@ -12,7 +12,7 @@ from supernode.api.conditions import Reason
 from supernode.api.errors import SupernodeError
 from supernode.api.reading import parse
 from supernode.api.trainingjob import TrainingJob
-from supernode.cli.documents import Json
+from supernode.cli.documents import Json, specified
 from supernode.cli.errors import NotThere
 from supernode.cli.inventory import Snapshot
 from supernode.cli.jobs import cards_of, outer_first
@@ -76,7 +76,7 @@ def _parallelism(out: Console, job: Json, snapshot: Snapshot) -> None:
         _line(out, "topology.blocks says what stays together; parallelism adds nothing to it")
         return
     try:
-        wanted: TrainingJob = parse("TrainingJob", job)
+        wanted: TrainingJob = parse("TrainingJob", specified(job))
         assert wanted.spec.parallelism is not None
         kept = explain_blocks(wanted.spec.parallelism, worker_shape(wanted, profile), profile)
     except SupernodeError as problem:
