@@ -65,7 +65,8 @@ def members_table(members: Iterable[Member], numbers: str = "RANKS") -> Table:
     numbered as."""
     ordered = list(members)
     between = list(dict.fromkeys(level for member in ordered for level in list(member.domains)[1:-1]))[::-1]
-    lone = all(len(member.domains) <= 1 for member in ordered)
+    known = [len(member.domains) for member in ordered if member.domains]
+    lone = max(known, default=0) == 1
     rows = []
     for supernode in [None] if lone else dict.fromkeys(member.supernode for member in ordered):
         here = [member for member in ordered if supernode in (None, member.supernode)]
