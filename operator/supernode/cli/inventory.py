@@ -43,7 +43,7 @@ from supernode.control.supernodes import Ledger, Trouble, facts_of, trouble_of
 from supernode.topology.deviceinfo import DATA_KEY, NAME_PREFIX, DeviceInfoError, unhealthy_devices
 from supernode.topology.devices import read_claim, read_slice, read_taint_rule
 from supernode.topology.discovery import Discovery, NodeFacts, ProblemKind, discover
-from supernode.topology.fleet import Fleet
+from supernode.topology.fleet import Fleet, Member
 from supernode.topology.ledger import LedgerEntry
 from supernode.topology.profile import Profile
 from supernode.topology.views import ForeignPod, build_fleet
@@ -140,6 +140,10 @@ class Snapshot:
         """SuperNodes some of whose nodes another one has, and which."""
         kind = ProblemKind.NODE_CONFLICT
         return {problem.subject: problem.message for problem in self.discovery.problems if problem.kind == kind}
+
+    def located(self, member: Member) -> Member:
+        """The member, without domains where its node is gone: the fleet gives such a node domains of its own."""
+        return member if member.node in self.nodes else member._replace(domains={})
 
 
 def snapshot(inventory: Inventory) -> Snapshot:

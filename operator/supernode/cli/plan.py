@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from supernode.api import names
 from supernode.api.cardgroup import CardGroup, CardGroupSpec
@@ -107,8 +107,8 @@ def _plan_one(ahead: Ahead, fleet: Fleet, body: Wanted, name: str) -> Result:
     if isinstance(answer, Refusal) and answer.reason == Reason.PREFERRED_LEVEL_WAIT:
         wait, answer = answer.message, ahead.decide(fleet, name, spec, patient=False)
     seconds = time.perf_counter() - started
-    found = estimate(fleet.profiles[answer.profile], answer.members) if isinstance(answer, Placement) else None
-    return Result(name, request_for(name, spec), answer, wait, seconds, found.to_dict() if found else None)
+    found = estimate_of(fleet, answer.profile, answer.members) if isinstance(answer, Placement) else None
+    return Result(name, request_for(name, spec), answer, wait, seconds, found)
 
 
 def claim_of(fleet: Fleet, body: Wanted) -> CardGroupSpec:
@@ -123,6 +123,50 @@ def to_document(results: Sequence[Result]) -> dict[str, Any]:
     return {"results": [_to_dict(result) for result in results]}
 
 
+def _to_dict(result: Result) -> dict[str, Any]:
+    answer = result.answer
+    if isinstance(answer, Refusal):
+        return result_document(result.name, answer, result.seconds)
+    return result_document(result.name, answer, result.seconds, result.estimate) | {"message": result.wait}
+
+
+class Seated(Protocol):
+    """Where a group goes, or is after a repair."""
+
+    @property
+    def members(self) -> tuple[Member, ...]: ...
+    @property
+    def spares(self) -> tuple[Member, ...]: ...
+    @property
+    def spans(self) -> Mapping[str, int]: ...
+    @property
+    def minimal(self) -> Mapping[str, int]: ...
+    @property
+    def proven(self) -> bool: ...
+
+
+def result_document(
+    name: str, answer: Seated | Refusal, seconds: float, estimated: dict[str, int] | None = None
+) -> dict[str, Any]:
+    """What every result has, whatever was asked."""
+    placed = answer if not isinstance(answer, Refusal) else None
+    refused = answer if isinstance(answer, Refusal) else None
+    return {
+        "name": name,
+        "feasible": placed is not None,
+        "members": [{"rank": member.rank, **seat_document(member)} for member in (placed.members if placed else ())],
+        "spares": [seat_document(spare) for spare in (placed.spares if placed else ())],
+        "spans": dict(placed.spans) if placed else {},
+        "minimal": dict(placed.minimal) if placed else {},
+        "proven": answer.proven,
+        "estimate": estimated,
+        "reason": str(refused.reason) if refused else None,
+        "message": refused.message if refused else None,
+        "change": _change(refused) if refused else [],
+        "decisionSeconds": round(seconds, 6),
+    }
+
+
 def _change(refused: Refusal) -> list[dict[str, Any]]:
     return [
         {"domain": opening.domain, "nodes": {name: list(card_indices(mask)) for name, mask in opening.nodes.items()}}
@@ -130,24 +174,10 @@ def _change(refused: Refusal) -> list[dict[str, Any]]:
     ]
 
 
-def _to_dict(result: Result) -> dict[str, Any]:
-    answer = result.answer
-    placed = answer if isinstance(answer, Placement) else None
-    refused = answer if isinstance(answer, Refusal) else None
-    return {
-        "name": result.name,
-        "feasible": placed is not None,
-        "members": [{"rank": member.rank, **seat_document(member)} for member in (placed.members if placed else ())],
-        "spares": [seat_document(spare) for spare in (placed.spares if placed else ())],
-        "spans": dict(placed.spans) if placed else {},
-        "minimal": dict(placed.minimal) if placed else {},
-        "proven": answer.proven,
-        "estimate": result.estimate,
-        "reason": str(refused.reason) if refused else None,
-        "message": refused.message if refused else result.wait,
-        "change": _change(refused) if refused else [],
-        "decisionSeconds": round(result.seconds, 6),
-    }
+def estimate_of(fleet: Fleet, profile: str, members: Sequence[Member]) -> dict[str, int] | None:
+    """How long collectives would take, as in a group's status; None where the profile does not say enough."""
+    found = estimate(fleet.profiles[profile], members)
+    return found.to_dict() if found else None
 
 
 def seat_document(member: Member) -> dict[str, Any]:

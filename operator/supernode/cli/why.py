@@ -142,7 +142,8 @@ def _members(out: Console, status: Json, field: str, snapshot: Snapshot) -> list
         _line(out, f"status.{field} cannot be read: {problem}")
         return []
     views = snapshot.fleet.supernodes
-    return [member for name, seat in seats for member in seated(views.get(name), name, [seat])]
+    members = (member for name, seat in seats for member in seated(views.get(name), name, [seat]))
+    return [snapshot.located(member) for member in members]
 
 
 def _line(out: Console, text: str) -> None:
