@@ -461,6 +461,8 @@ def test_bad_fleets_are_told_with_place_field_and_reason(
         (small.text(_broken(small.group(), "kind", "CardGrop")).encode(), ["CardGrop is unknown", "CardGroup"]),
         (small.text(_broken(small.group(), "apiVersion", "supernode.io/v1")).encode(), ["apiVersion"]),
         (small.text(_broken(small.group(), "metadata", {})).encode(), ["metadata.name: is required"]),
+        (small.text(small.group("A b")).encode(), ["CardGroup A b: metadata.name: 'A b' is no name"]),
+        (small.text(_broken(small.group(), "metadata/namespace", "../x")).encode(), ["metadata.namespace: '../x'"]),
         (small.text(small.job()).encode(), ["research/j", "spec.workers", "exactly one of cards"]),
     ],
 )
@@ -486,6 +488,11 @@ def test_bad_requests_are_told_with_place_field_and_reason(
         (["plan", "--nope"], "--nope"),
         (["plan", "-f", "-", "-o", "xml"], "xml"),
         (["grow"], "grow"),
+        (["why", ""], "as NAMESPACE/NAME"),
+        (["why", "research/"], "as NAMESPACE/NAME"),
+        (["why", "/x"], "as NAMESPACE/NAME"),
+        (["why", "../../nodes"], "as NAMESPACE/NAME"),
+        (["why", "x", "-n", ".."], "as NAMESPACE/NAME"),
     ],
 )
 def test_command_lines_that_make_no_sense_end_with_1(run: Run, arguments: list[str], part: str) -> None:
@@ -508,8 +515,8 @@ def test_aliases_that_stand_for_too_much_are_refused(run: Run) -> None:
 
 def test_nothing_in_a_file_steers_the_terminal(run: Run, tmp_path: Path) -> None:
     (tmp_path / "fleet.yaml").write_text(small.text(*FLEET))
-    fits = run("plan", "-f", "-", "--fleet", tmp_path / "fleet.yaml", stdin=small.text(small.group("\x1b[2J")).encode())
-    assert (fits.code, fits.out.splitlines()[0]) == (0, "default/\\x1b[2J: fits on box")
+    named = run("plan", "-f", "-", "--fleet", tmp_path / "fleet.yaml", stdin=small.text(small.group("\x1b[2J")).encode())
+    assert (named.code, "CardGroup \\x1b[2J: metadata.name" in named.err) == (1, True)
     refused = run("plan", "-f", "-", stdin=small.text(_broken(small.group(), "kind", "Card\x1bGroup\n")).encode())
     assert "Card\\x1bGroup\\n" in refused.err
 

@@ -5,6 +5,8 @@ SupernodeError
 └── NotThere    the cluster has no object of that name
 """
 
+import re
+
 from supernode.api.errors import SupernodeError
 
 
@@ -14,6 +16,11 @@ class BadInput(SupernodeError):  # noqa: N818 - reads as what it says
 
 class NotThere(SupernodeError):  # noqa: N818 - reads as what it says
     """An object that was asked for by name and does not exist."""
+
+
+def is_name(text: str) -> bool:
+    """Whether an object or a namespace can be called so."""
+    return len(text) <= 253 and re.fullmatch(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", text) is not None
 
 
 def printable(text: str) -> str:

@@ -14,7 +14,7 @@ import typer
 
 from supernode.api.errors import SupernodeError
 from supernode.cli.arguments import spread
-from supernode.cli.errors import BadInput, printable
+from supernode.cli.errors import BadInput, is_name, printable
 
 if TYPE_CHECKING:
     from supernode.cli.documents import Document
@@ -194,10 +194,14 @@ def why(
     from supernode.cli.output import console, say
     from supernode.cli.why import print_case, read_case
 
+    before, slash, last = name.rpartition("/")
+    where = before if slash else namespace
+    if not is_name(last) or (where is not None and not is_name(where)):
+        raise BadInput(f"{name!r}: name a job or group, as NAMESPACE/NAME")
+
     async def read() -> None:
         async with connect(*_cluster(ctx, kubeconfig, context)) as reader:
-            before, _, last = name.rpartition("/")
-            case = await read_case(reader, (before or namespace or reader.namespace, last))
+            case = await read_case(reader, (where or reader.namespace, last))
             print_case(console(), case, snapshot(await reader.layout(say)))
 
     _run(read())

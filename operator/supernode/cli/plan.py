@@ -16,7 +16,7 @@ from supernode.api.reading import KINDS, parse
 from supernode.api.trainingjob import TrainingJob
 from supernode.cli.ahead import Ahead
 from supernode.cli.documents import Document, specified
-from supernode.cli.errors import BadInput
+from supernode.cli.errors import BadInput, is_name
 from supernode.cli.inventory import Say
 from supernode.control.grouping import claim_for, request_for
 from supernode.placement import Placement, Refusal, Request, estimate
@@ -63,8 +63,7 @@ def read_requests(documents: Iterable[Document], say: Say) -> list[Wanted]:
         except InvalidObject as problem:
             raise document.error(problem) from None
         assert isinstance(body, Wanted)
-        if not body.metadata.name:
-            raise document.error(f"{document.kind} (unnamed): metadata.name: is required; set it")
+        _check_names(document, body)
         wanted.append(body)
     if skipped:
         kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(skipped.items()))
@@ -72,6 +71,15 @@ def read_requests(documents: Iterable[Document], say: Say) -> list[Wanted]:
     if not wanted:
         raise BadInput("-f: the files hold no request; give TrainingJob or CardGroup objects")
     return wanted
+
+
+def _check_names(document: Document, body: Wanted) -> None:
+    name, namespace = body.metadata.name, body.metadata.namespace
+    if not name:
+        raise document.error(f"{document.kind} (unnamed): metadata.name: is required; set it")
+    for field, text in (("name", name), ("namespace", namespace or "default")):
+        if not is_name(text):
+            raise document.error(f"{document.kind} {name}: metadata.{field}: {text!r} is no name; correct it")
 
 
 def _may_be_request(document: Document) -> bool:
