@@ -515,7 +515,9 @@ def test_aliases_that_stand_for_too_much_are_refused(run: Run) -> None:
 
 def test_nothing_in_a_file_steers_the_terminal(run: Run, tmp_path: Path) -> None:
     (tmp_path / "fleet.yaml").write_text(small.text(*FLEET))
-    named = run("plan", "-f", "-", "--fleet", tmp_path / "fleet.yaml", stdin=small.text(small.group("\x1b[2J")).encode())
+    named = run(
+        "plan", "-f", "-", "--fleet", tmp_path / "fleet.yaml", stdin=small.text(small.group("\x1b[2J")).encode()
+    )
     assert (named.code, "CardGroup \\x1b[2J: metadata.name" in named.err) == (1, True)
     refused = run("plan", "-f", "-", stdin=small.text(_broken(small.group(), "kind", "Card\x1bGroup\n")).encode())
     assert "Card\\x1bGroup\\n" in refused.err

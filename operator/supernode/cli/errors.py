@@ -25,4 +25,6 @@ def is_name(text: str) -> bool:
 
 def printable(text: str) -> str:
     """Text from anywhere on one line that cannot steer a terminal: what does not print is written as an escape."""
+    if text.isprintable():
+        return text
     return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)

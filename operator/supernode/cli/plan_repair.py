@@ -8,13 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rich.console import Console
-from rich.padding import Padding
 from rich.text import Text
 
 from supernode.api.conditions import Reason
-from supernode.cli.errors import printable
 from supernode.cli.inventory import Say, Snapshot
-from supernode.cli.output import table
+from supernode.cli.output import show, table
 from supernode.cli.plan import Wanted, claim_of, estimate_of, result_document, seat_document
 from supernode.cli.plan_output import write_document
 from supernode.control.grouping import request_for
@@ -174,10 +172,10 @@ def write_repairs(out: Console, results: Sequence[RepairResult], form: str) -> N
         write_document({"results": [_to_dict(result) for result in results]}, form)
         return
     if not results:
-        out.print("no group in the ledgers has failed nodes or cards")
+        show(out, "no group in the ledgers has failed nodes or cards")
     for index, result in enumerate(results):
         if index:
-            out.print()
+            show(out)
         _print(out, result)
 
 
@@ -225,20 +223,20 @@ _STEPS = {
 
 
 def _print(out: Console, result: RepairResult) -> None:
-    answer, name = result.answer, (printable(result.name), "bold")
+    answer, name = result.answer, (result.name, "bold")
     if isinstance(answer, Refusal):
-        out.print(Text.assemble(name, ": ", ("waits", "red"), f": {answer.reason}"))
+        show(out, Text.assemble(name, ": ", ("waits", "red"), f": {answer.reason}"))
         lines = [*result.ills, answer.message]
     else:
-        out.print(Text.assemble(name, ": ", (str(answer.step), "green"), f": {_STEPS[answer.step]}"))
+        show(out, Text.assemble(name, ": ", (str(answer.step), "green"), f": {_STEPS[answer.step]}"))
         lines = list(result.ills)
         if answer.missing:
             lines.append(f"{answer.missing} spares are missing afterwards: there is no room for them")
     for line in lines:
-        out.print(Padding(Text(printable(line)), (0, 0, 0, 2), expand=False))
+        show(out, line, indent=2)
     if isinstance(answer, Repair) and (moved := answer.moved(result.before)):
         rows = [
             [str(old.rank), old.node, format_cards(old.cards), new.node, format_cards(new.cards)] for old, new in moved
         ]
         moves = table(["RANK", "FROM", "CARDS", "TO", "CARDS"], rows, numbers=["RANK"])
-        out.print(Padding(moves, (0, 0, 0, 2), expand=False))
+        show(out, moves, indent=2)
