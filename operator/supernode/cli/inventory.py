@@ -251,9 +251,13 @@ def collect(documents: Iterable[Document], say: Say) -> Inventory:
     inventory = Inventory()
     first: dict[tuple[str, str], Document] = {}
     skipped: Counter[str] = Counter()
+    unread: Counter[str] = Counter()
     for document in documents:
         if not _belongs(document):
             skipped[document.kind] += 1
+            continue
+        if document.kind == "ResourceSlice" and document.body.get("apiVersion") not in (None, *_SLICE_VERSIONS):
+            unread[str(document.body["apiVersion"])] += 1
             continue
         try:
             name = _ADDERS[document.kind](inventory, document.body)
@@ -266,7 +270,9 @@ def collect(documents: Iterable[Document], say: Say) -> Inventory:
     if skipped:
         kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(skipped.items()))
         say(f"passed over, no part of a fleet: {kinds}")
-    if not first:
+    for version, number in sorted(unread.items()):
+        say(f"passed over, {number} ResourceSlice of {version}: capture them as resourceslices.v1.resource.k8s.io")
+    if not first and not unread:
         raise BadInput("--fleet: the files describe no fleet; give Node and SuperNodeProfile objects")
     return inventory
 
@@ -371,6 +377,8 @@ _ADDERS: Final[Mapping[str, Callable[[Inventory, Json], str]]] = {
     "ResourceClaim": _add_claim,
     "DeviceTaintRule": _add_taint_rule,
 }
+_SLICE_VERSIONS: Final = ("resource.k8s.io/v1", "resource.k8s.io/v1beta2")
+"""Earlier ones have the attributes of a device elsewhere."""
 _GROUPS: Final[Mapping[str, str]] = dict.fromkeys(
     ("SuperNodeProfile", "SuperNode", "CardGroup"), names.GROUP
 ) | dict.fromkeys(("ResourceSlice", "ResourceClaim", "DeviceTaintRule"), "resource.k8s.io")

@@ -3,10 +3,12 @@
 Each command imports what it needs when it runs, so that help and mistakes are answered at once.
 """
 
+import os
 import sys
 from collections.abc import Coroutine
 from datetime import UTC, datetime
 from enum import StrEnum
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -209,12 +211,27 @@ def why(
 
 def main() -> None:
     """Run the command line. Ends the process: with 0, 3 (a planned request does not fit) or 1 (anything else)."""
+    if sys.stdout is None:
+        sys.exit("error: standard output is closed; the answer needs it")
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        app(list(spread(sys.argv[1:])), prog_name="kubectl supernode")
+        try:
+            app(list(spread(sys.argv[1:])), prog_name="kubectl supernode")
+        finally:
+            sys.stdout.flush()
     except SystemExit as ended:
         sys.exit(BAD_INPUT if ended.code == _USAGE else ended.code)
     except SupernodeError as problem:
         sys.exit(f"error: {printable(str(problem))}")
+    except OSError as problem:
+        _let_go_of_output()
+        sys.exit(f"error: standard output: cannot be written: {problem.strerror}")
+
+
+def _let_go_of_output() -> None:
+    """Or the interpreter tries to write once more what nobody took, and tells of it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _cluster(ctx: typer.Context, kubeconfig: Path | None, context: str | None) -> tuple[Path | None, str | None]:

@@ -3,11 +3,13 @@
 What comes from an API server has been checked by it; a file may hold anything.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
 
 import orjson
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic_core import PydanticCustomError
 
 from supernode.api.base import ObjectName, StatusModel
 from supernode.api.errors import FieldProblem, InvalidObject
@@ -23,6 +25,19 @@ def _as_text(value: object) -> object:
 
 Amount = Annotated[str, BeforeValidator(_as_text), Field(pattern=r"^[0-9A-Za-z.+-]{0,64}$")]
 Amounts = Mapping[str, Amount] | None
+
+
+def _check_devices(amounts: Amounts) -> Amounts:
+    """Extended resources are counted in whole devices."""
+    for name, amount in (amounts or {}).items():
+        if "/" in name and not re.fullmatch(r"[0-9]+([kMGTPE]i?|[eE][0-9]+)?", amount):
+            raise PydanticCustomError(
+                "devices", "{name}: {amount} is no number of devices", {"name": name, "amount": amount}
+            )
+    return amounts
+
+
+Devices = Annotated[Amounts, AfterValidator(_check_devices)]
 
 
 class _Model(StatusModel):
@@ -54,8 +69,8 @@ class _NodeSpec(_Model):
 
 
 class _NodeStatus(_Model):
-    capacity: Amounts = None
-    allocatable: Amounts = None
+    capacity: Devices = None
+    allocatable: Devices = None
     conditions: tuple[_Condition, ...] | None = None
 
 

@@ -28,7 +28,8 @@ _SHOWN_SETS = 4
 
 def say(text: str) -> None:
     """A line beside the answer, on standard error."""
-    print(printable(text), file=sys.stderr)
+    if sys.stderr is not None:
+        print(printable(text), file=sys.stderr)
 
 
 def console() -> Console:
