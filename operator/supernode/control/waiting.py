@@ -7,15 +7,15 @@ sleeps until supernodes offer what it needs. No clock here: times are given in s
 import heapq
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from operator import itemgetter
 from typing import NamedTuple
 
 from supernode.api.cardgroup import CardGroup
 from supernode.api.conditions import ConditionType, Reason
-from supernode.control import status
 from supernode.control.conditions import find
+from supernode.control.grouping import request_for
 from supernode.control.planner import Ask
 from supernode.control.records import Custom, Key, parse_time
 from supernode.control.sleepers import Sleepers
@@ -298,7 +298,7 @@ def _helpless(answer: Refusal | None) -> bool:
 def _ask_of(group: Group, wall: datetime) -> tuple[Ask, float | None]:
     """What the group asks for now, and the seconds until it asks for something else."""
     assert group.model is not None
-    request = replace(status.request_of(group), name="")
+    request = request_for("", group.model.spec)
     topology = group.model.spec.topology
     preferred = topology.preferred if topology else None
     if preferred is None:
