@@ -57,7 +57,7 @@ def who_is_ahead(snapshot: Snapshot, moment: datetime) -> Ahead:
     for _, line in waiting.queue():
         answer = decide(snapshot.fleet, line.ask)
         if isinstance(answer, Refusal):
-            waiting.refused(line, answer, snapshot.fleet, (0, 0), 0.0)
+            waiting.refused(line, answer, snapshot.fleet, (0, 0))
     if snapshot.waiting:
         asyncio.run(_review(holds, snapshot.fleet, waiting, moment))
     fleet, placed = _placed(snapshot.fleet, holds, waiting)
@@ -80,7 +80,7 @@ def _placed(fleet: Fleet, holds: Holds, waiting: Waiting) -> tuple[Fleet, set[Ke
         turn, line = heapq.heappop(queue)
         answer = decide(holds.open_to(fleet, turn), line.ask)
         if isinstance(answer, Refusal):
-            waiting.refused(line, answer, fleet, (0, 0), 0.0)
+            waiting.refused(line, answer, fleet, (0, 0))
             continue
         fleet = fleet.take(answer.held)
         placed.add(turn[2])
