@@ -89,11 +89,79 @@ async def test_what_is_booked_beside_a_groups_own_cards_is_given_back(late: str,
     draft = await allocation.decide()
     assert groups.members_of(key, "CardGroup-g") is None, "nothing is created while it is not clear where"
     assert [(repair.kind, repair.supernode) for repair in draft.repairs] == [("surplus", other)]
-    assert draft.fleet.supernodes[other].free_cards == 16, "somebody else may have them at once"
+    after = draft.after(other)
+    assert after is not None
+    assert after.free_cards == 16, "what is written with the ledger says so"
     cluster.carry_out(draft)
     rest = await allocation.decide()
     assert (groups.members_of(key, "CardGroup-g"), rest.repairs, rest.touched) == (before, [], [])
     assert {name: len(ledger.entries) for name, ledger in cluster.state.ledgers.items()} == {home: 1, other: 0}
+
+
+async def test_a_card_that_two_groups_have_is_nobody_elses_when_one_gives_it_back() -> None:
+    """Somebody edited a ledger, or restored it; a new leader, to whom all is new, decides of all groups at once."""
+    allocation = Allocation()
+    cluster, groups = allocation.cluster, allocation.groups
+    for name, nodes in (("one", (0, 1)), ("two", (1, 2))):
+        place = {"supernode": "sn-0", "ranks": "0-1", "nodes": f"sn-0-n[{nodes[0]}-{nodes[1]}]", "cards": ["0-3"]}
+        cluster.ask(name, 2, age=10, status={**_allocated("sn-0"), "placement": [place]})
+        for rank, node in enumerate(nodes):
+            cluster.pod(f"{name}-{rank}", f"sn-0-n{node}", 4, group=name, named="0-3", rank=rank)
+    cluster.write("sn-1", cordoned=True)
+    ledger = ["ml/one CardGroup-one 0-1@sn-0-n[0-1]:0-3", "ml/two CardGroup-two 0-1@sn-0-n[1-2]:0-3"]
+    cluster.write("sn-0", *ledger)
+    cluster.ask("next", 2)
+    draft = await allocation.decide()
+    assert (draft.touched, draft.placed) == ([], {}), "what runs keeps what it has"
+    [told] = [new for group, new in draft.confirmed if group.key == ("ml", "two")]
+    assert {c["type"]: c["status"] for c in told["conditions"]}["Allocated"] == "False", "so that its job ends its pods"
+    assert groups.members_of(("ml", "two"), "CardGroup-two") is None, "and nothing is created for it"
+    assert groups.members_of(("ml", "one"), "CardGroup-one") is not None
+
+    for rank in range(2):
+        cluster.pod_goes(f"two-{rank}")
+    draft = await allocation.decide()
+    assert ([(repair.kind, repair.supernode) for repair in draft.repairs], draft.placed) == ([("doubled", "sn-0")], {})
+    cluster.carry_out(draft)
+    cluster.carry_out(draft := await allocation.decide())
+    assert [name for _, name in draft.placed] == ["two"], "it has waited for longer"
+    await cluster.state.refresh()
+    assert [entry.text for entry in cluster.state.ledgers["sn-0"].entries] == [
+        "ml/one CardGroup-one 0-1@sn-0-n[0-1]:0-3",
+        "ml/two CardGroup-two 0-1@sn-0-n[2-3]:0-3",
+    ]
+
+
+async def test_cards_that_others_took_are_nobody_elses_when_their_group_gives_them_back() -> None:
+    """No ledger tells of a foreign pod: the next pass sees what it has once the group's entry is gone."""
+    allocation = Allocation()
+    cluster = allocation.cluster
+    cluster.write("sn-1", cordoned=True)
+    cluster.write("sn-0", "ml/a CardGroup-a 0@sn-0-n0:0-3")
+    for node in (1, 2):
+        cluster.node(f"sn-0-n{node}", unschedulable=True)
+    cluster.ask("a", 1, metadata={"deletionTimestamp": "2026-01-01T00:00:01Z"})
+    cluster.pod("foreign", "sn-0-n0", 4)
+    for name in ("b", "c"):
+        cluster.ask(name, 1)
+    seen = []
+    for _ in range(3):
+        draft = await allocation.decide()
+        seen.append([member.node for _, placement in draft.placed.values() for member in placement.members])
+        cluster.carry_out(draft)
+    assert seen == [["sn-0-n3"], [], []]
+
+
+async def test_what_is_given_back_is_given_anew_in_the_next_pass() -> None:
+    allocation = Allocation()
+    cluster = allocation.cluster
+    cluster.write("sn-1", cordoned=True)
+    cluster.ask("old", 4, metadata={"deletionTimestamp": "2026-01-01T00:00:01Z"})
+    cluster.write("sn-0", "ml/old CardGroup-old 0-3@sn-0-n[0-3]:0-3")
+    cluster.ask("new", 4)
+    cluster.carry_out(draft := await allocation.decide())
+    assert (list(draft.placed), draft.touched) == ([], ["sn-0"])
+    assert await allocation.placed() == ["new"], "the swap woke it"
 
 
 async def test_what_is_booked_twice_and_used_by_nobody_is_taken_back_and_given_anew() -> None:

@@ -196,7 +196,7 @@ class Allocator:
         entries = [entry for entry in ledger.entries if entry.uid not in gone] + added
         record = self._caches.supernodes.store.get(("", name))
         assert record is not None
-        patch = status.ledger_patch(record, entries, draft.fleet.supernodes.get(name), self._state, self._term, now())
+        patch = status.ledger_patch(record, entries, draft.after(name), self._state, self._term, now())
         return status_patch(resources.SUPERNODES, record.key, patch, ledger.resource_version)
 
     def _tell_repairs(self, draft: Draft, lost: set[str]) -> None:

@@ -23,12 +23,12 @@ from supernode.control.ledgers import group_text
 from supernode.control.observer import Observer
 from supernode.control.patience import Patience
 from supernode.control.planner import Planner
-from supernode.control.records import Custom, Key
+from supernode.control.records import Custom, Key, PodRecord
 from supernode.control.recovery import Verdict, recover
 from supernode.control.seating import Seating
 from supernode.control.waiting import Line, Version, Waiting, turn_of
 from supernode.placement import Placement, Refusal
-from supernode.topology.fleet import Fleet, Member
+from supernode.topology.fleet import Fleet, Member, SuperNodeView
 from supernode.topology.ledger import LedgerEntry, entries_for
 from supernode.topology.views import held_cards
 
@@ -64,8 +64,9 @@ class Repair:
 class Draft:
     """What one pass wants to change, before anything is written.
 
-    ``fleet`` is the snapshot after all of it; ``changed`` are the groups that each touched ledger gains or loses,
-    ``booked`` the cards given away since the snapshot (bitmask by node).
+    ``fleet`` is the snapshot after what is given away. What is given back is not free in it: who else has these cards
+    shows once the ledgers are swapped. ``changed`` are the groups that each touched ledger gains or loses, ``booked``
+    the cards given away since the snapshot (bitmask by node).
     """
 
     fleet: Fleet
@@ -80,6 +81,7 @@ class Draft:
     repairs: list[Repair] = field(default_factory=list)
     unfinished: bool = False
     retry: bool = False
+    _given_back: dict[str, list[LedgerEntry]] = field(default_factory=dict)
 
     @property
     def touched(self) -> list[str]:
@@ -91,8 +93,12 @@ class Draft:
         for name, entry in parts.items():
             self.changed.setdefault(name, set()).add(key)
             self.removed.setdefault(name, set()).add(entry.uid)
-            if (view := self.fleet.supernodes.get(name)) is not None:
-                self.fleet = self.fleet.replace(view.release(held_cards([entry])))
+            self._given_back.setdefault(name, []).append(entry)
+
+    def after(self, supernode: str) -> SuperNodeView | None:
+        """A supernode once its ledger is swapped, as far as this ledger alone tells."""
+        view, entries = self.fleet.supernodes.get(supernode), self._given_back.get(supernode)
+        return view if view is None or entries is None else view.release(held_cards(entries))
 
     def book(
         self,
@@ -170,7 +176,7 @@ class Groups:
         """The members of a group whose allocation is committed in every ledger it touches, in rank order."""
         record = self._caches.groups.store.get(key)
         parts = self._state.ledgers.by_group.get(group_text(key), {}).get(uid)
-        if parts is None or record is None or record.model is None or record.uid != uid:
+        if parts is None or record is None or record.model is None or record.uid != uid or self._doubled(uid, parts):
             return None
         members = self._seating.members(parts)
         return members if _whole(members, record.model.spec.members) else None
@@ -216,6 +222,8 @@ class Groups:
             self._let_go(group, parts, draft)
         elif names.FINALIZER_CARDS not in group.finalizers:
             draft.unprotected.append(group)
+        elif doubled := self._doubled(group.uid, parts):
+            self._give_up(group, parts, doubled, draft)
         elif group.model is None:
             draft.confirmed.append((group, status.invalid_group(group, now())))
         elif not self._settled(group, parts, draft):
@@ -226,28 +234,40 @@ class Groups:
     def _settled(self, group: Group, parts: dict[str, LedgerEntry], draft: Draft) -> bool:
         """Whether the group has its cards, or will have them once its ledgers are mended."""
         assert group.model is not None
-        doubled = [name for name in parts if group.uid in self._state.ledgers[name].doubled]
         members = self._seating.members(parts) if parts else ()
-        if _whole(members, group.model.spec.members) and not doubled:
+        if _whole(members, group.model.spec.members):
             self._confirm(group, members, self._seating.spares(parts), draft)
             return True
-        if not doubled and self._recover(group, parts, draft):
+        if self._recover(group, parts, draft):
             return True
         if not parts:
             return False
-        if not doubled and group.uid in self.arriving:
+        if group.uid in self.arriving:
             return True  # it is looked at again when its pods are there, and tell what it holds
+        self._take_back(group, parts, draft)
+        wanted = group.model.spec.members
+        text = f"{group_text(group.key)} has {len(members)} members, not each of {wanted} once; taken back"
+        draft.repair("incomplete", parts, text)
+        return True
+
+    def _doubled(self, uid: str, parts: Iterable[str]) -> list[str]:
+        """The supernodes, of these whose ledgers name the group, in which another group had cards of it before."""
+        return [name for name in parts if uid in self._state.ledgers[name].doubled]
+
+    def _give_up(self, group: Group, parts: Mapping[str, LedgerEntry], doubled: Iterable[str], draft: Draft) -> None:
+        """Take back what was given to two groups from the one that came later, once no pod of it runs any more."""
+        if self._in_use(group.key, group.uid):
+            draft.confirmed.append((group, status.doubled_group(group, self._stranded(group.key), now())))
+            return
+        self._take_back(group, parts, draft)
+        text = f"cards of {group_text(group.key)} were given to another group before; it gets others"
+        draft.repair("doubled", doubled, text)
+
+    def _take_back(self, group: Group, parts: Mapping[str, LedgerEntry], draft: Draft) -> None:
+        """Release what a group cannot keep; it asks again in the next pass."""
         draft.release(group.key, parts)
         draft.unfinished = True
         self.touch(group.key)
-        if doubled:
-            text = f"cards of {group_text(group.key)} were given to another group before; it gets others"
-            draft.repair("doubled", doubled, text)
-        else:
-            wanted = group.model.spec.members
-            text = f"{group_text(group.key)} has {len(members)} members, not each of {wanted} once; taken back"
-            draft.repair("incomplete", parts, text)
-        return True
 
     def _recover(self, group: Group, parts: dict[str, LedgerEntry], draft: Draft) -> bool:
         """Book what a group holds by its pods or its status, and nothing else; whether it holds anything."""
@@ -276,10 +296,12 @@ class Groups:
         pods = self._caches.pods.store.by_index("group", key)
         return any(not pod.finished and pod.group_uid in (None, uid) for pod in pods)
 
+    def _stranded(self, key: Key) -> tuple[PodRecord, ...]:
+        return self._state.stranded(self._caches.pods.store.by_index("group", key))
+
     def _let_go(self, group: Group, parts: dict[str, LedgerEntry], draft: Draft) -> None:
         if self._in_use(group.key, group.uid):
-            stranded = self._state.stranded(self._caches.pods.store.by_index("group", group.key))
-            draft.confirmed.append((group, status.releasing_group(group, stranded, now())))
+            draft.confirmed.append((group, status.releasing_group(group, self._stranded(group.key), now())))
             return
         draft.release(group.key, parts)
         if names.FINALIZER_CARDS in group.finalizers:

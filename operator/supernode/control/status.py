@@ -9,7 +9,7 @@ from supernode.api.cardgroup import CardGroup
 from supernode.api.conditions import ConditionType, Reason
 from supernode.api.profile import SuperNodeProfile
 from supernode.api.supernode import SuperNode
-from supernode.control.conditions import State, timestamp, updated
+from supernode.control.conditions import State, is_true, timestamp, updated
 from supernode.control.fleet import FleetState
 from supernode.control.grouping import request_for
 from supernode.control.records import Custom, PodRecord
@@ -112,6 +112,20 @@ def releasing_group(group: Group, stranded: Sequence[PodRecord], now: datetime) 
         ConditionType.RECONCILING: State(True, Reason.RELEASED, message),
     }
     return {**group.status, **_group(group, "Releasing", states, now)}
+
+
+def doubled_group(group: Group, stranded: Sequence[PodRecord], now: datetime) -> Json:
+    """The status of a group that was given another's cards, while pods of it still run, which its job ends for that."""
+    message = "another group had cards of it before; it gets others once no pod of it runs any more"
+    message += stranded_text(stranded)
+    states = {
+        ConditionType.READY: State(False, Reason.RELEASED, message),
+        ConditionType.RECONCILING: State(True, Reason.RELEASED, message),
+        ConditionType.STALLED: State(False, Reason.RELEASED),
+        ConditionType.ALLOCATED: State(False, Reason.RELEASED, message),
+    }
+    waited = None if is_true(group.status, ConditionType.ALLOCATED) else group.status.get("waitingSince")
+    return {**group.status, **_group(group, "Releasing", states, now, waitingSince=waited or timestamp(now))}
 
 
 def invalid_group(group: Group, now: datetime) -> Json:
