@@ -70,7 +70,8 @@ SEATED = {
 def _allocated(supernode: str) -> Json:
     """The status of a group of four members, on the nodes of this supernode in order."""
     place = {"supernode": supernode, "ranks": "0-3", "nodes": f"{supernode}-n[0-3]", "cards": ["0-3"]}
-    return {"conditions": [{"type": "Allocated", "status": "True"}], "observedGeneration": 1, "placement": [place]}
+    conditions = [{"type": kind, "status": "True", "reason": "Allocated"} for kind in ("Ready", "Allocated")]
+    return {"conditions": conditions, "observedGeneration": 1, "placement": [place]}
 
 
 @pytest.mark.parametrize("told_by", ["pods", "status", "half of its pods"])
@@ -162,6 +163,62 @@ async def test_what_is_given_back_is_given_anew_in_the_next_pass() -> None:
     cluster.carry_out(draft := await allocation.decide())
     assert (list(draft.placed), draft.touched) == ([], ["sn-0"])
     assert await allocation.placed() == ["new"], "the swap woke it"
+
+
+def _conditions(status: Json) -> dict[str, tuple[str, str]]:
+    return {condition["type"]: (condition["status"], condition["reason"]) for condition in status["conditions"]}
+
+
+async def test_a_group_whose_spec_cannot_be_read_any_more_keeps_its_cards() -> None:
+    """As of an older operator, or once a rule is stricter. It says so, and is as before when it can be read again."""
+    allocation = Allocation()
+    cluster, groups = allocation.cluster, allocation.groups
+    cluster.ask("g", 4, age=10, status=_allocated("sn-0"))
+    cluster.write("sn-0", "ml/g CardGroup-g 0-3@sn-0-n[0-3]:0-3")
+    await allocation.decide()
+    members = groups.members_of(("ml", "g"), "CardGroup-g")
+    assert members is not None
+
+    cluster.ask("g", 4, age=10, status=_allocated("sn-0"), objective="one of tomorrow")
+    draft = await allocation.decide()
+    [(_, told)] = draft.confirmed
+    assert (draft.touched, groups.members_of(("ml", "g"), "CardGroup-g")) == ([], members)
+    assert told["placement"] == _allocated("sn-0")["placement"]
+    conditions = _conditions(told)
+    assert (conditions["Stalled"], conditions["Allocated"]) == (("True", "InvalidSpec"), ("True", "Allocated"))
+    cluster.ask("g", 4, age=10, status=told, objective="one of tomorrow")
+    [(_, again)] = (await allocation.decide()).confirmed
+    assert again == told, "it is told once"
+
+    cluster.ask("g", 4, age=10, status=told)
+    [(_, told)] = (await allocation.decide()).confirmed
+    assert (told["phase"], told["placement"]) == ("Allocated", _allocated("sn-0")["placement"])
+    assert set(_conditions(told).values()) == {("True", "Allocated"), ("False", "Allocated")}
+    cluster.ask("g", 4, age=10, status=told)
+    assert (await allocation.decide()).confirmed == []
+
+
+async def test_a_group_whose_spec_cannot_be_read_waits_for_nothing() -> None:
+    allocation = Allocation()
+    allocation.cluster.ask("g", 4, objective="one of tomorrow")
+    draft = await allocation.decide()
+    [(_, told)] = draft.confirmed
+    assert (draft.placed, _conditions(told)["Allocated"]) == ({}, ("False", "InvalidSpec"))
+
+
+async def test_a_lost_ledger_of_a_group_whose_spec_cannot_be_read_ends_none_of_its_pods() -> None:
+    """Its job leaves them alone as long as the group's status says that it has its cards."""
+    allocation = Allocation()
+    cluster = allocation.cluster
+    cluster.ask("g", 4, status=_allocated("sn-0"), objective="one of tomorrow")
+    for rank in range(4):
+        cluster.pod(f"g-{rank}", f"sn-0-n{rank}", 4, group="g", named="0-3", rank=rank)
+    cluster.ask("next", 4)
+    draft = await allocation.decide()
+    [told] = [new for group, new in draft.confirmed if group.key == ("ml", "g")]
+    assert _conditions(told)["Allocated"][0] == "True"
+    [(_, placed)] = draft.placed.values()
+    assert {member.supernode for member in placed.members} == {"sn-1"}
 
 
 async def test_what_is_booked_twice_and_used_by_nobody_is_taken_back_and_given_anew() -> None:

@@ -176,10 +176,11 @@ class Groups:
         """The members of a group whose allocation is committed in every ledger it touches, in rank order."""
         record = self._caches.groups.store.get(key)
         parts = self._state.ledgers.by_group.get(group_text(key), {}).get(uid)
-        if parts is None or record is None or record.model is None or record.uid != uid or self._doubled(uid, parts):
+        if parts is None or record is None or record.uid != uid or self._doubled(uid, parts):
             return None
         members = self._seating.members(parts)
-        return members if _whole(members, record.model.spec.members) else None
+        size = record.model.spec.members if record.model else len(members)  # whose spec cannot be read keeps its cards
+        return members if _whole(members, size) else None
 
     # Looking at groups.
 
@@ -225,7 +226,9 @@ class Groups:
         elif doubled := self._doubled(group.uid, parts):
             self._give_up(group, parts, doubled, draft)
         elif group.model is None:
-            draft.confirmed.append((group, status.invalid_group(group, now())))
+            holds = bool(parts) or is_true(group.status, ConditionType.ALLOCATED)
+            invalid = status.unreadable_group if holds else status.invalid_group
+            draft.confirmed.append((group, invalid(group, now())))
         elif not self._settled(group, parts, draft):
             self._waiting.put(group, now(), time.monotonic())
             return True
@@ -310,8 +313,10 @@ class Groups:
     def _confirm(self, group: Group, members: tuple[Member, ...], spares: tuple[Member, ...], draft: Draft) -> None:
         """A group whose members are all in the ledgers: its status must say so."""
         if is_true(group.status, ConditionType.ALLOCATED):
-            if group.status.get("observedGeneration") != group.generation:
-                draft.confirmed.append((group, status.confirmed_group(group)))
+            if group.status.get("observedGeneration") != group.generation or not is_true(
+                group.status, ConditionType.READY
+            ):
+                draft.confirmed.append((group, status.confirmed_group(group, now())))
             return
         placement = status.reconstruct(draft.fleet, group, members, spares)
         draft.confirmed.append(

@@ -9,7 +9,7 @@ from supernode.api.cardgroup import CardGroup
 from supernode.api.conditions import ConditionType, Reason
 from supernode.api.profile import SuperNodeProfile
 from supernode.api.supernode import SuperNode
-from supernode.control.conditions import State, is_true, timestamp, updated
+from supernode.control.conditions import State, find, is_true, timestamp, updated
 from supernode.control.fleet import FleetState
 from supernode.control.grouping import request_for
 from supernode.control.records import Custom, PodRecord
@@ -68,16 +68,10 @@ def allocated_group(group: Group, placement: Placement, profile: Profile | None,
     spans = spans_text(placement.spans, placement.minimal, proven=placement.proven)
     spares = f" and {len(placement.spares)} spares" if placement.spares else ""
     message = f"{members} members{spares} hold {cards} cards; {spans}"
-    states = {
-        ConditionType.READY: State(True, Reason.ALLOCATED, message),
-        ConditionType.RECONCILING: State(False, Reason.ALLOCATED),
-        ConditionType.STALLED: State(False, Reason.ALLOCATED),
-        ConditionType.ALLOCATED: State(True, Reason.ALLOCATED, message),
-    }
     return _group(
         group,
         "Allocated",
-        states,
+        _allocated(message),
         now,
         profile=placement.profile,
         placement=encode_placement(placement.members),
@@ -91,17 +85,25 @@ def allocated_group(group: Group, placement: Placement, profile: Profile | None,
     )
 
 
+def _allocated(message: str) -> dict[ConditionType, State]:
+    return {
+        ConditionType.READY: State(True, Reason.ALLOCATED, message),
+        ConditionType.RECONCILING: State(False, Reason.ALLOCATED),
+        ConditionType.STALLED: State(False, Reason.ALLOCATED),
+        ConditionType.ALLOCATED: State(True, Reason.ALLOCATED, message),
+    }
+
+
 def _estimate(placement: Placement, profile: Profile | None) -> Json:
     known = all(member.domains for member in placement.members)
     found = estimate(profile, placement.members) if profile is not None and known else None
     return {} if found is None else {"estimate": found.to_dict()}
 
 
-def confirmed_group(group: Group) -> Json:
-    """The status of an allocated group whose spec changed in a field that moves no card."""
-    conditions = group.status.get("conditions", [])
-    moved = [{**condition, "observedGeneration": group.generation} for condition in conditions]
-    return {**group.status, "observedGeneration": group.generation, "conditions": moved}
+def confirmed_group(group: Group, now: datetime) -> Json:
+    """The status of an allocated group whose spec changed in a field that moves no card, or can be read again."""
+    message = find(group.status, ConditionType.ALLOCATED).get("message", "")
+    return {**group.status, **_group(group, "Allocated", _allocated(message), now)}
 
 
 def releasing_group(group: Group, stranded: Sequence[PodRecord], now: datetime) -> Json:
@@ -129,9 +131,23 @@ def doubled_group(group: Group, stranded: Sequence[PodRecord], now: datetime) ->
 
 
 def invalid_group(group: Group, now: datetime) -> Json:
-    """The status of a group whose spec cannot be read."""
-    refusal = Refusal(Reason.INVALID_SPEC, group.error or "the spec cannot be read", stalled=True)
-    return waiting_group(group, refusal, now)
+    """The status of a group without cards whose spec cannot be read."""
+    return waiting_group(group, Refusal(Reason.INVALID_SPEC, _invalid(group), stalled=True), now)
+
+
+def unreadable_group(group: Group, now: datetime) -> Json:
+    """The status of a group that has its cards, and whose spec cannot be read any more; it keeps them."""
+    message = _invalid(group)
+    states = {
+        ConditionType.READY: State(False, Reason.INVALID_SPEC, message),
+        ConditionType.RECONCILING: State(False, Reason.INVALID_SPEC),
+        ConditionType.STALLED: State(True, Reason.INVALID_SPEC, message),
+    }
+    return {**group.status, **_group(group, "Stalled", states, now)}
+
+
+def _invalid(group: Group) -> str:
+    return group.error or "the spec cannot be read"
 
 
 def reconstruct(fleet: Fleet, group: Group, members: tuple[Member, ...], spares: tuple[Member, ...] = ()) -> Placement:
