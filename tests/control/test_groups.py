@@ -6,11 +6,16 @@ from collections.abc import Mapping, Sequence
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_fleet import SUPERNODES, Cluster, Json
+from test_fleet import NODES, SUPERNODES, Cluster, Json
 
+from supernode.control import groups as control_groups
+from supernode.control import slices
 from supernode.control.groups import Draft, Groups
 from supernode.control.observer import Observer
 from supernode.control.patience import Patience
+
+SPANS = {"node": 3, "rack": 2, "supernode": 1}
+"""Of three whole nodes."""
 
 
 class Allocation:
@@ -26,7 +31,7 @@ class Allocation:
         """What one pass decides of all groups."""
         await self.cluster.state.refresh()
         self.groups.touch_all()
-        draft = self.groups.draft()
+        draft = await self.groups.draft()
         await self.groups.place_waiting(draft)
         return draft
 
@@ -219,6 +224,96 @@ async def test_a_lost_ledger_of_a_group_whose_spec_cannot_be_read_ends_none_of_i
     assert _conditions(told)["Allocated"][0] == "True"
     [(_, placed)] = draft.placed.values()
     assert {member.supernode for member in placed.members} == {"sn-1"}
+
+
+@pytest.mark.parametrize("said", ["elsewhere", "spares elsewhere", "nothing of spares", "that it has nothing"])
+async def test_a_status_names_the_places_that_the_ledger_has(said: str) -> None:
+    """Its ledger was rebuilt in a supernode of another name, or somebody wiped or edited the status."""
+    allocation = Allocation()
+    cluster = allocation.cluster
+    status = _allocated("sn-0" if said == "elsewhere" else "sn-1")
+    status["placement"][0] |= {"ranks": "0-2", "nodes": status["placement"][0]["nodes"].replace("3]", "2]")}
+    status["spares"] = [{"supernode": "sn-1", "ranks": "0", "nodes": "sn-1-n3", "cards": ["0-3"]}]
+    if said == "spares elsewhere":
+        status["spares"][0]["nodes"] = "sn-1-n2"
+    elif said == "nothing of spares":
+        del status["spares"]
+    elif said == "that it has nothing":
+        status = {}
+    topology = {"spares": {"members": 1, "within": "supernode"}}
+    cluster.ask("g", 3, age=10, status=status, topology=topology)
+    cluster.write("sn-1", "ml/g CardGroup-g 0-2@sn-1-n[0-2]:0-3 +0@sn-1-n3:0-3")
+    [(_, told)] = (await allocation.decide()).confirmed
+    assert told["placement"] == [{"supernode": "sn-1", "ranks": "0-2", "nodes": "sn-1-n[0-2]", "cards": ["0-3"]}]
+    assert told["spares"] == [{"supernode": "sn-1", "ranks": "0", "nodes": "sn-1-n3", "cards": ["0-3"]}]
+    assert (told["spans"], told["minimal"], told["proven"]) == (SPANS, SPANS, True)
+    assert _conditions(told)["Allocated"] == ("True", "Allocated")
+    cluster.ask("g", 3, age=10, status=told, topology=topology)
+    assert (await allocation.decide()).confirmed == [], "nothing is written any more"
+
+
+@pytest.mark.parametrize(
+    "runs",
+    [
+        {"sn-0": "0-3@sn-0-n[0-3]:0-3", "sn-1": "4-5@sn-1-n[0-1]:0-3"},
+        {"sn-0": "0@sn-0-n0:0-3 2@sn-0-n1:0-3 4@sn-0-n2:0-3", "sn-1": "1@sn-1-n0:0-3 3@sn-1-n1:0-3 5@sn-1-n2:0-3"},
+        {"sn-0": "0@sn-0-n0:0-3 1-3@sn-0-n[1-3]:0-3", "sn-1": "4@sn-1-n0:0-3 5@sn-1-n1:0-3"},
+    ],
+    ids=["one after the other", "by turns", "in more runs than need be"],
+)
+async def test_a_status_that_names_them_is_not_written_again(runs: dict[str, str]) -> None:
+    """However the runs of the ledgers are written."""
+    allocation = Allocation()
+    allocation.cluster.ask("g", 6)
+    for supernode, run in runs.items():
+        allocation.cluster.write(supernode, f"ml/g CardGroup-g {run}")
+    [(_, told)] = (await allocation.decide()).confirmed
+    allocation.cluster.ask("g", 6, status=told)
+    assert (await allocation.decide()).confirmed == []
+
+
+async def test_statuses_lost_together_hold_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after a restore: a planner is asked about each, and others get their turn between any two."""
+    monkeypatch.setattr(slices, "SLICE_SECONDS", 0.0)
+    allocation = Allocation()
+    cluster, turns = allocation.cluster, 0
+    for number, node in enumerate(NODES):
+        cluster.ask(f"g{number}", 1)
+        cluster.book(node[:4], f"ml/g{number} CardGroup-g{number} 0@{node}:0-3")
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    task = asyncio.create_task(others())
+    await cluster.state.refresh()
+    turns = 0
+    draft = await allocation.groups.draft()
+    task.cancel()
+    assert len(draft.confirmed) == len(NODES)
+    assert turns >= 2 * len(NODES), "after each look and each question"
+
+
+async def test_statuses_lost_together_take_as_many_passes_as_they_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits for cards is decided in between."""
+    monkeypatch.setattr(control_groups, "PASS_SECONDS", 0.0)
+    allocation = Allocation()
+    for number in range(4):
+        allocation.cluster.ask(f"g{number}", 1)
+        allocation.cluster.book("sn-0", f"ml/g{number} CardGroup-g{number} 0@sn-0-n{number}:0-3")
+    await allocation.cluster.state.refresh()
+    told: list[str] = []
+    passes = 0
+    unfinished = True
+    while unfinished:
+        draft = await allocation.groups.draft()
+        told += [group.key[1] for group, _ in draft.confirmed]
+        unfinished = draft.unfinished
+        passes += 1
+        assert passes < 10
+    assert (sorted(told), passes > 1) == (["g0", "g1", "g2", "g3"], True)
 
 
 async def test_what_is_booked_twice_and_used_by_nobody_is_taken_back_and_given_anew() -> None:

@@ -136,7 +136,7 @@ class Allocator:
         await self._state.refresh()
         check_term(self._term, self._state.ledgers.values())
         await self._upkeep.sync()
-        draft = self._groups.draft()
+        draft = await self._groups.draft()
         await self._groups.place_waiting(draft)
         lost = await self._swap_ledgers(draft)
         await self._state.refresh()  # jobs that are told of their cards now must find them in the ledgers

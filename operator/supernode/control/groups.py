@@ -3,10 +3,11 @@
 The decisions of one pass are collected in a :class:`Draft`; the allocator writes them.
 """
 
+import contextlib
 import heapq
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -24,8 +25,9 @@ from supernode.control.observer import Observer
 from supernode.control.patience import Patience
 from supernode.control.planner import Planner
 from supernode.control.records import Custom, Key, PodRecord
-from supernode.control.recovery import Verdict, recover
+from supernode.control.recovery import Verdict, recover, told
 from supernode.control.seating import Seating
+from supernode.control.slices import Slices
 from supernode.control.waiting import Line, Version, Waiting, turn_of
 from supernode.placement import Placement, Refusal
 from supernode.topology.fleet import Fleet, Member, SuperNodeView
@@ -153,6 +155,7 @@ class Groups:
         self._planner = Planner(observer)
         self._on_change = on_change
         self._touched: set[Key] = set()
+        self._untold: set[Key] = set()
         self.arriving: set[str] = set()
         self._waiting = Waiting()
         self._holds = Holds(patience.hold_after)
@@ -184,29 +187,37 @@ class Groups:
 
     # Looking at groups.
 
-    def draft(self) -> Draft:
+    async def draft(self) -> Draft:
         """Decide for every touched group what can be decided without a place for it; the others wait."""
-        draft = Draft(self._state.fleet)
+        draft, slices = Draft(self._state.fleet), Slices()
         touched = self._touched | self._state.ledgers.touched
         self._touched, self._state.ledgers.touched = set(), set()
         for key in touched:
             if not self._looked_at(key, draft):
                 self._waiting.forget(key)
+            await slices.turn()
         for name, ledger in self._state.ledgers.items():
             if ledger.error is not None:
                 draft.changed.setdefault(name, set())
                 draft.repair("unreadable", [name], f"written anew from pods and groups; it said: {ledger.error}")
+        await self._tell_places(draft)
         return draft
 
     def _looked_at(self, key: Key, draft: Draft) -> bool:
-        """Look at a group; one that brings a mistake of ours to light holds up no other and is tried again later."""
-        try:
+        self._untold.discard(key)
+        with self._held_apart(key, draft):
             return self._look_at(key, draft)
+        return False
+
+    @contextlib.contextmanager
+    def _held_apart(self, key: Key, draft: Draft) -> Iterator[None]:
+        """A group that brings a mistake of ours to light holds up no other and is tried again later."""
+        try:
+            yield
         except Exception:
             _log.exception("CardGroup %s cannot be looked at", group_text(key))
             self._touched.add(key)
             draft.retry = True
-            return False
 
     def _look_at(self, key: Key, draft: Draft) -> bool:
         """Whether the group waits for cards."""
@@ -239,7 +250,7 @@ class Groups:
         assert group.model is not None
         members = self._seating.members(parts) if parts else ()
         if _whole(members, group.model.spec.members):
-            self._confirm(group, members, self._seating.spares(parts), draft)
+            self._confirm(group, members, parts, draft)
             return True
         if self._recover(group, parts, draft):
             return True
@@ -310,19 +321,48 @@ class Groups:
         if names.FINALIZER_CARDS in group.finalizers:
             draft.finalized.append(group)
 
-    def _confirm(self, group: Group, members: tuple[Member, ...], spares: tuple[Member, ...], draft: Draft) -> None:
-        """A group whose members are all in the ledgers: its status must say so."""
-        if is_true(group.status, ConditionType.ALLOCATED):
-            if group.status.get("observedGeneration") != group.generation or not is_true(
-                group.status, ConditionType.READY
-            ):
-                draft.confirmed.append((group, status.confirmed_group(group, now())))
+    def _confirm(self, group: Group, members: Sequence[Member], parts: Mapping[str, LedgerEntry], draft: Draft) -> None:
+        """A group whose members are all in the ledgers: its status must say so, and where they are."""
+        said, spares = group.status, self._seating.spares(parts)
+        if not is_true(said, ConditionType.ALLOCATED) or not told(group, parts, members, spares):
+            self._untold.add(group.key)
+        elif said.get("observedGeneration") != group.generation or not is_true(said, ConditionType.READY):
+            draft.confirmed.append((group, status.confirmed_group(group, now())))
+
+    async def _tell_places(self, draft: Draft) -> None:
+        """Make the statuses anew that were lost or name other places, as many as one pass has time for."""
+        ends = time.perf_counter() + PASS_SECONDS
+        while self._untold:
+            key = self._untold.pop()
+            with self._held_apart(key, draft):
+                await self._tell_place(key, draft)
+            if time.perf_counter() > ends:
+                break
+        draft.unfinished |= bool(self._untold)
+
+    async def _tell_place(self, key: Key, draft: Draft) -> None:
+        group = self._caches.groups.store.get(key)
+        if group is None or group.deleting or group.model is None:
             return
-        placement = status.reconstruct(draft.fleet, group, members, spares)
-        draft.confirmed.append(
-            (group, status.allocated_group(group, placement, draft.fleet.profiles.get(placement.profile), now()))
-        )
-        self._on_change(group.key)
+        members = self.members_of(key, group.uid)
+        if members is None:
+            return
+        spares = self._seating.spares(self._state.ledgers.by_group[group_text(key)][group.uid])
+        placement = await self._reconstructed(group, members, spares, draft.fleet)
+        profile = draft.fleet.profiles.get(placement.profile)
+        draft.confirmed.append((group, status.allocated_group(group, placement, profile, now())))
+        self._on_change(key)
+
+    async def _reconstructed(
+        self, group: Group, members: tuple[Member, ...], spares: tuple[Member, ...], fleet: Fleet
+    ) -> Placement:
+        homes = {member.supernode for member in (*members, *spares)}
+        profile = next((fleet.supernodes[name].profile.name for name in sorted(homes) if name in fleet.supernodes), "")
+        answer = None
+        if homes <= fleet.supernodes.keys():
+            without = fleet.release((*members, *spares))
+            answer = await self._planner.would_place(without, status.request_of(group))
+        return status.reconstruct(profile, members, spares, answer)
 
     # Placing.
 

@@ -15,9 +15,9 @@ from supernode.control.grouping import request_for
 from supernode.control.records import Custom, PodRecord
 from supernode.control.supernodes import Standing, counts, shape_of, standing
 from supernode.control.wording import spans_text, stranded_text
-from supernode.placement import Placement, Refusal, Request, estimate, plan
+from supernode.placement import Placement, Refusal, Request, estimate
 from supernode.topology.discovery import Found, ProblemKind
-from supernode.topology.fleet import Fleet, Member, SuperNodeView
+from supernode.topology.fleet import Member, SuperNodeView
 from supernode.topology.ledger import LedgerEntry, encode_placement
 from supernode.topology.profile import Profile
 
@@ -150,19 +150,19 @@ def _invalid(group: Group) -> str:
     return group.error or "the spec cannot be read"
 
 
-def reconstruct(fleet: Fleet, group: Group, members: tuple[Member, ...], spares: tuple[Member, ...] = ()) -> Placement:
+def reconstruct(
+    profile: str, members: tuple[Member, ...], spares: tuple[Member, ...], answer: Placement | Refusal | None
+) -> Placement:
     """The placement behind a committed ledger, after a crash lost the decision itself.
 
-    The minimal spans are those of today's fleet without the group, the question its decision would answer now.
+    ``answer`` is what the group would be given in today's fleet without it, ``None`` where that is not known: its
+    minimal spans are the placement's if it is on the same profile.
     """
-    known = [member for member in (*members, *spares) if member.supernode in fleet.supernodes]
     spans: dict[str, set[str]] = {}
     for member in members:
         for level, domain in member.domains.items():
             spans.setdefault(level, set()).add(domain)
     counts = {level: len(domains) for level, domains in spans.items()}
-    profile = fleet.supernodes[known[0].supernode].profile.name if known else ""
-    answer = plan(fleet.release(known), request_of(group)) if len(known) == len(members) + len(spares) else None
     if isinstance(answer, Placement) and answer.profile == profile:
         return Placement(profile, members, counts, answer.minimal, answer.proven, spares=spares)
     return Placement(profile, members, counts, counts, proven=False, spares=spares)
