@@ -73,7 +73,6 @@ def pod(rank: int, phase: str = "Running", **fields: Any) -> PodRecord:
         node=f"n{rank}",
         phase=phase,
         deleting=False,
-        ready=True,
         group="j",
         group_uid="g",
         job="j",
