@@ -48,13 +48,13 @@ async def test_a_decision_with_bounds_that_may_come_to_bind_never_holds_up_the_l
 
 
 class Counting(Observer):
-    """Keeps the outcomes of decisions."""
+    """Keeps what it is told of decisions."""
 
     def __init__(self) -> None:
-        self.outcomes: list[str] = []
+        self.decisions: list[tuple[str, float]] = []
 
-    def decided(self, outcome: str, seconds: float) -> None:  # noqa: ARG002
-        self.outcomes.append(outcome)
+    def decided(self, outcome: str, seconds: float) -> None:
+        self.decisions.append((outcome, seconds))
 
 
 async def test_what_decides_nothing_is_not_counted_and_holds_up_the_loop_no_more() -> None:
@@ -63,6 +63,6 @@ async def test_what_decides_nothing_is_not_counted_and_holds_up_the_loop_no_more
     for _ in range(16):
         assert isinstance(await planner.would_place(fleet, Request("r", 3, 2, max_span={"rack": 2})), Placement)
     assert fleet.asked_in is not threading.main_thread()
-    assert observer.outcomes == []
+    assert observer.decisions == []
     await planner.decide(fleet, Ask(Request("r", 3, 2)))
-    assert observer.outcomes == ["placed"]
+    assert [outcome for outcome, _ in observer.decisions] == ["placed"]
