@@ -74,7 +74,6 @@ def pod(rank: int, phase: str = "Running", **fields: Any) -> PodRecord:
         node=f"n{rank}",
         phase=phase,
         deleting=False,
-        ready=True,
         group="j",
         group_uid="g",
         job="j",
@@ -290,6 +289,7 @@ def test_a_running_job_needs_nothing() -> None:
 def test_a_changed_priority_is_passed_on() -> None:
     assert look(job(priority=7), group(MEMBERS)).set_priority == 7
     assert look(job(priority=7), group(priority=7)).set_priority is None
+    assert look(job(priority=7), group(priority=None)).set_priority is None, "of a group that cannot be read"
 
 
 def test_a_pod_being_deleted_keeps_its_name_until_it_is_gone() -> None:

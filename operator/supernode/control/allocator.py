@@ -153,7 +153,7 @@ class Allocator:
         check_term(self._term, self._state.ledgers.values())
         unfinished = await self._upkeep.sync()
         self._beat()
-        draft = self._groups.draft()
+        draft = await self._groups.draft()
         await self._groups.place_waiting(draft)
         lost = await self._swap_ledgers(draft)
         self._beat()
@@ -220,7 +220,7 @@ class Allocator:
         entries = [entry for entry in ledger.entries if entry.uid not in gone] + added
         record = self._caches.supernodes.store.get(("", name))
         assert record is not None
-        patch = status.ledger_patch(record, entries, draft.fleet.supernodes.get(name), self._state, self._term, now())
+        patch = status.ledger_patch(record, entries, draft.after(name), self._state, self._term, now())
         return status_patch(resources.SUPERNODES, record.key, patch, ledger.resource_version)
 
     def _tell_repairs(self, draft: Draft, lost: set[str]) -> None:

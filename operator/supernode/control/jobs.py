@@ -242,16 +242,16 @@ class JobController:
         group = self._caches.groups.store.get(key)
         if group is None:
             return None
-        spec = group.model.spec if group.model else None
+        spec, members = group.model.spec if group.model else None, self._allocator.members_of(key, group.uid)
         return GroupView(
             uid=group.uid,
             owner_uid=group.owner_uid,
             deleting=group.deleting,
-            priority=spec.priority if spec else 0,
-            size=spec.members if spec else 0,
-            cards=spec.cards if spec else 0,
+            priority=spec.priority if spec else None,
+            size=spec.members if spec else len(members or ()),
+            cards=spec.cards if spec else sum(member.cards.bit_count() for member in members or ()),
             status=group.status,
-            members=self._allocator.members_of(key, group.uid),
+            members=members,
             created=group.created,
         )
 

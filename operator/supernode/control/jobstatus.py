@@ -108,8 +108,8 @@ def size_of(group: GroupView | None) -> Json:
 
 
 def priority_change(spec: TrainingJobSpec, group: GroupView) -> int | None:
-    """The priority that the group should have, ``None`` when it has it."""
-    return spec.priority if spec.priority != group.priority else None
+    """The priority that the group should have, ``None`` when it has it or cannot be read."""
+    return spec.priority if group.priority not in (None, spec.priority) else None
 
 
 def remaining_of(since: datetime, seconds: int | None, now: datetime) -> float | None:

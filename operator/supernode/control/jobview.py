@@ -19,14 +19,15 @@ OBSTACLE_INTERVAL = 10.0
 class GroupView:
     """What a job needs to know of its CardGroup.
 
-    ``size`` is the members it asks for and ``cards`` their cards in all. ``members`` is ``None`` until the ledger holds
-    the cards. It waits since it was ``created`` where its status does not tell.
+    ``size`` is the members it asks for and ``cards`` their cards in all; of one whose spec cannot be read those that it
+    has, and its ``priority`` is ``None``. ``members`` is ``None`` until the ledger holds the cards. It waits since it
+    was ``created`` where its status does not tell.
     """
 
     uid: str
     owner_uid: str | None
     deleting: bool
-    priority: int
+    priority: int | None
     size: int
     cards: int
     status: Json

@@ -113,13 +113,22 @@ class Planner:
 
     async def decide(self, fleet: Fleet, ask: Ask) -> tuple[Placement | Refusal, float]:
         """The answer, and the processor seconds it took."""
+        answer, seconds = await self._answer(fleet, ask)
+        self._observer.decided("placed" if isinstance(answer, Placement) else str(answer.reason), seconds)
+        return answer, seconds
+
+    async def would_place(self, fleet: Fleet, request: Request) -> Placement | Refusal:
+        """The answer to a question that decides nothing, and is not counted."""
+        answer, _ = await self._answer(fleet, Ask(request))
+        return answer
+
+    async def _answer(self, fleet: Fleet, ask: Ask) -> tuple[Placement | Refusal, float]:
         kind = ask.kind
         inline = not ask.bounded and self._expected.get(kind, INLINE_SECONDS) < INLINE_SECONDS
         answer, seconds = _timed(fleet, ask) if inline else await asyncio.to_thread(_timed, fleet, ask)
         if len(self._expected) >= _KINDS:
             self._expected.clear()
         self._expected[kind] = max(seconds, self._expected.get(kind, 0.0) / 2)
-        self._observer.decided("placed" if isinstance(answer, Placement) else str(answer.reason), seconds)
         await self._slices.turn()
         return answer, seconds
 

@@ -103,7 +103,6 @@ class PodRecord:
     node: str | None
     phase: str
     deleting: bool
-    ready: bool
     group: str | None
     group_uid: str | None
     job: str | None
@@ -191,7 +190,6 @@ def convert_pod(obj: Json) -> PodRecord:
         node=spec.get("nodeName"),
         phase=status.get("phase", "Pending"),
         deleting="deletionTimestamp" in meta,
-        ready=any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions", ())),
         group=group,
         group_uid=annotations.get(names.ANNOTATION_GROUP_UID),
         job=labels.get(names.LABEL_JOB),
