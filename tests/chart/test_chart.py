@@ -20,6 +20,8 @@ CHARTS = [CHART, ROOT / "charts" / "supernode-profiles"]
 KUBERNETES = "1.37.0"
 CRDS = {path.name.removesuffix(".yaml"): path for path in sorted((ROOT / "crds").glob("*.yaml"))}
 PROFILES = {path.stem: path for path in sorted((ROOT / "examples" / "profiles").glob("*.yaml"))}
+KEPT = {"helm.sh/resource-policy": "keep", "argocd.argoproj.io/sync-options": "Prune=false,Delete=false"}
+"""By Helm and by Argo CD, which by Helm's annotation keeps what goes with its application, but prunes it."""
 
 VALUES = {
     "defaults": {},
@@ -86,6 +88,7 @@ def test_the_least_is_the_operator_alone(render):
         ({"image": {"pullPolicy": "Sometimes"}}, "pullPolicy"),
         ({"operator": {"logFormat": "xml"}}, "logFormat"),
         ({"crds": {"install": "yes"}}, "install"),
+        ({"crds": {"keep": False}}, "keep"),
         ({"metrics": {"serviceMonitor": {"interval": "soon"}}}, "interval"),
         ({"podLabels": {"a": 1}}, "podLabels"),
         ({"replicas": 0}, "replicas"),
@@ -168,16 +171,17 @@ def exactly(value):
 def test_definitions_are_rendered_unchanged_and_kept(render, name, path):
     source, rendered = yaml.safe_load(path.read_text()), render()["CustomResourceDefinition", name]
     assert exactly(rendered["spec"]) == exactly(source["spec"])
-    assert rendered["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
-    assert "annotations" not in render({"crds": {"keep": False}})["CustomResourceDefinition", name]["metadata"]
+    assert rendered["metadata"]["annotations"] == KEPT
 
 
 @pytest.mark.parametrize(("name", "path"), PROFILES.items(), ids=PROFILES)
 def test_profiles_are_rendered_unchanged_and_kept(render_profiles, name, path):
     rendered = render_profiles()["SuperNodeProfile", name]
     assert exactly(rendered["spec"]) == exactly(yaml.safe_load(path.read_text())["spec"])
-    assert rendered["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
-    assert list(render_profiles({"install": [name], "keep": False})) == [("SuperNodeProfile", name)]
+    assert rendered["metadata"]["annotations"] == KEPT
+    alone = render_profiles({"install": [name], "keep": False})
+    assert list(alone) == [("SuperNodeProfile", name)]
+    assert "annotations" not in alone["SuperNodeProfile", name]["metadata"]
 
 
 def test_a_part_of_a_profile_can_be_overridden(render_profiles):
