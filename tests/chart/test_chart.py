@@ -30,6 +30,7 @@ VALUES = {
         "imagePullSecrets": [{"name": "pull"}],
         "fullnameOverride": "cards",
         "replicas": 3,
+        "strategy": {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": "50%"}},
         "operator": {"logFormat": "text", "leaseDuration": 60, "renewDeadline": 40, "retryPeriod": 2.5},
         "serviceAccount": {"name": "cards", "annotations": {"owner": "platform"}},
         "podAnnotations": {"note": "x"},
@@ -92,6 +93,8 @@ def test_the_least_is_the_operator_alone(render):
         ({"metrics": {"serviceMonitor": {"interval": "soon"}}}, "interval"),
         ({"podLabels": {"a": 1}}, "podLabels"),
         ({"replicas": 0}, "replicas"),
+        ({"strategy": {"type": "Rolling"}}, "type"),
+        ({"strategy": {"rollingUpdate": {"maxSurge": "1"}}}, "maxSurge"),
         ({"operator": {"leaseDuration": "15s"}}, "leaseDuration"),
     ],
 )
@@ -202,6 +205,31 @@ def test_the_operator_runs_confined(render):
         "readOnlyRootFilesystem": True,
         "capabilities": {"drop": ["ALL"]},
     }
+
+
+def test_replicas_are_spread_whatever_other_versions_still_run(render):
+    (spread,) = render()["Deployment", "supernode-operator"]["spec"]["template"]["spec"]["topologySpreadConstraints"]
+    assert spread["matchLabelKeys"] == ["pod-template-hash"]
+
+
+def test_replicas_that_are_not_ready_hold_up_no_drain(render):
+    budget = render()["PodDisruptionBudget", "supernode-operator"]["spec"]
+    assert budget["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
+
+
+@pytest.mark.parametrize(
+    ("strategy", "rendered"),
+    [
+        ({}, {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}),
+        (
+            {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}},
+            {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}},
+        ),
+        ({"type": "Recreate"}, {"type": "Recreate"}),
+    ],
+)
+def test_how_replicas_are_replaced_can_be_chosen(render, strategy, rendered):
+    assert render({"strategy": strategy})["Deployment", "supernode-operator"]["spec"]["strategy"] == rendered
 
 
 def test_image_is_named_by_tag_or_pinned_by_digest(render):

@@ -156,6 +156,19 @@ def test_rendered_pods_and_services_are_accepted(kubectl, path):
         assert json.loads(accepted)["metadata"]["name"] == manifest["metadata"]["name"]
 
 
+def test_upgrades_leave_replicas_on_different_machines(kubectl, releases):
+    kubectl("label", "nodes", "a3-0-n000", "a3-0-n001", "role=control")
+
+    def machines() -> set[str]:
+        pods = json.loads(kubectl("get", "pods", "-n", NAMESPACE, "-o", "json"))["items"]
+        return {pod["spec"]["nodeName"] for pod in pods if "deletionTimestamp" not in pod["metadata"]}
+
+    for number in range(4):
+        values = {"nodeSelector": {"role": "control"}, "podAnnotations": {"upgrade": str(number)}}
+        releases.upgrade(ROOT / "charts" / RELEASES[0], RELEASES[0], values, wait="watcher", timeout=60)
+        assert machines() == {"a3-0-n000", "a3-0-n001"}
+
+
 def test_uninstalling_keeps_definitions_and_profiles(kubectl, releases):
     def kept() -> str:
         return kubectl("get", "crd,supernodeprofiles", "-o", "name")
