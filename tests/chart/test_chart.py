@@ -31,10 +31,20 @@ VALUES = {
         "fullnameOverride": "cards",
         "replicas": 3,
         "strategy": {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": "50%"}},
-        "operator": {"logFormat": "text", "leaseDuration": 60, "renewDeadline": 40, "retryPeriod": 2.5},
+        "operator": {
+            "logFormat": "text",
+            "logLevel": "DEBUG",
+            "leaseDuration": 60,
+            "renewDeadline": 40,
+            "retryPeriod": 2.5,
+        },
         "serviceAccount": {"name": "cards", "annotations": {"owner": "platform"}},
         "podAnnotations": {"note": "x"},
         "podLabels": {"team": "platform"},
+        "extraEnv": [
+            {"name": "HTTPS_PROXY", "value": "http://proxy:3128"},
+            {"name": "SUPERNODE_HOST", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+        ],
         "nodeSelector": {"role": "control"},
         "tolerations": [{"key": "control", "operator": "Exists"}],
         "affinity": {"nodeAffinity": {}},
@@ -92,6 +102,12 @@ def test_the_least_is_the_operator_alone(render):
         ({"crds": {"keep": False}}, "keep"),
         ({"metrics": {"serviceMonitor": {"interval": "soon"}}}, "interval"),
         ({"podLabels": {"a": 1}}, "podLabels"),
+        ({"podLabels": {"app.kubernetes.io/name": "x"}}, "app.kubernetes.io/name"),
+        ({"metrics": {"serviceMonitor": {"labels": {"helm.sh/chart": "x"}}}}, "helm.sh/chart"),
+        ({"operator": {"logLevel": "TRACE"}}, "logLevel"),
+        ({"extraEnv": [{"name": "PORT", "value": 8080}]}, "extraEnv"),
+        ({"image": {"repository": "team/operator:1.2"}}, "repository"),
+        ({"image": {"repository": "registry:5000/team/operator:1.2"}}, "repository"),
         ({"replicas": 0}, "replicas"),
         ({"strategy": {"type": "Rolling"}}, "type"),
         ({"strategy": {"rollingUpdate": {"maxSurge": "1"}}}, "maxSurge"),
@@ -232,6 +248,22 @@ def test_how_replicas_are_replaced_can_be_chosen(render, strategy, rendered):
     assert render({"strategy": strategy})["Deployment", "supernode-operator"]["spec"]["strategy"] == rendered
 
 
+def test_the_level_of_the_log_and_the_environment_can_be_set(render):
+    def container(values):
+        return render(values)["Deployment", "supernode-operator"]["spec"]["template"]["spec"]["containers"][0]
+
+    variables = [{"name": "NO_PROXY", "value": "10.0.0.0/8"}]
+    assert "env" not in container({})
+    assert container({"extraEnv": variables})["env"] == variables
+    assert parse_settings(container({})["args"]).log_level == Settings().log_level
+    assert parse_settings(container({"operator": {"logLevel": "DEBUG"}})["args"]).log_level == "DEBUG"
+
+
+def test_the_name_of_a_priority_class_stays_a_string(render):
+    pod = render({"priorityClassName": "1"})["Deployment", "supernode-operator"]["spec"]["template"]["spec"]
+    assert pod["priorityClassName"] == "1"
+
+
 def test_image_is_named_by_tag_or_pinned_by_digest(render):
     def image(values):
         return render({"image": values})["Deployment", "supernode-operator"]["spec"]["template"]["spec"]["containers"][
@@ -240,6 +272,7 @@ def test_image_is_named_by_tag_or_pinned_by_digest(render):
 
     version = yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"]
     assert image({"repository": "r/s"}) == f"r/s:{version}"
+    assert image({"repository": "r:5000/s"}) == f"r:5000/s:{version}"
     assert image({"repository": "r/s", "tag": "edge"}) == "r/s:edge"
     assert image({"repository": "r/s", "tag": "edge", "digest": "sha256:" + "a" * 64}) == "r/s@sha256:" + "a" * 64
 
