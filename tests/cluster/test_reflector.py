@@ -471,7 +471,7 @@ async def test_a_resource_that_is_not_installed_yet(session: Session, caplog: py
     things, definition = new_kind()
     async with reflected(session, "", resource=things, convert=lambda obj: obj["metadata"]["uid"]) as (reflector, _):
         await until(lambda: reflector.errors >= 1)
-        assert "waiting for its CustomResourceDefinition" in caplog.text
+        assert "not served; waiting until it is installed or enabled" in caplog.text
         assert not reflector.synced.is_set()
         async with defined(session, definition):
             await asyncio.wait_for(reflector.synced.wait(), 20)
