@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster_helpers import lease, until, until_served
+from cluster_helpers import CRDS, lease, until, until_served
 
 from supernode.cluster.errors import NotFound
 from supernode.cluster.reflector import Reflector
-from supernode.cluster.resources import CRDS, LEASES, JsonObject, Key, Resource, key_of
+from supernode.cluster.resources import LEASES, JsonObject, Key, Resource, key_of
 from supernode.cluster.session import Session
 from supernode.cluster.writer import Writer
 from testbed.faults import CutWatch, EditEvents, Fault, HalfOpen, HoldEvents, Pause, Refuse, WatchError
