@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster_helpers import lease, until, until_served
+from cluster_helpers import CRDS, lease, until, until_served
 
 from supernode.cluster.errors import NotFound
 from supernode.cluster.reflector import Reflector
-from supernode.cluster.resources import CRDS, LEASES, JsonObject, Key, Resource, key_of
+from supernode.cluster.resources import LEASES, JsonObject, Key, Resource, key_of
 from supernode.cluster.session import Session
 from supernode.cluster.writer import Writer
 from testbed.faults import CutWatch, EditEvents, Fault, HalfOpen, HoldEvents, Pause, Refuse, WatchError
@@ -449,7 +449,7 @@ async def test_a_resource_that_is_not_installed_yet(session: Session, caplog: py
     things, definition = new_kind()
     async with reflected(session, "", resource=things, convert=lambda obj: obj["metadata"]["uid"]) as (reflector, _):
         await until(lambda: reflector.errors >= 1)
-        assert "waiting for its CustomResourceDefinition" in caplog.text
+        assert "not served; waiting until it is installed or enabled" in caplog.text
         assert not reflector.synced.is_set()
         async with defined(session, definition):
             await asyncio.wait_for(reflector.synced.wait(), 20)

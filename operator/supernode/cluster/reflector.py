@@ -273,7 +273,7 @@ class Reflector(Generic[T]):
         if isinstance(error, Gone):
             log.info("%s: listing again: %s", self.resource, error)
         elif isinstance(error, NotFound):
-            log.warning("%s: not installed; waiting for its CustomResourceDefinition (%s)", self.resource, error)
+            log.warning("%s: not served; waiting until it is installed or enabled (%s)", self.resource, error)
         elif isinstance(error, Forbidden):
             log.error("%s: forbidden; grant the verbs list and watch on %s (%s)", self.resource, self.resource, error)
         else:
