@@ -10,6 +10,7 @@ from supernode.cluster.session import Session
 from supernode.cluster.writer import Writer
 from supernode.control import heap
 from supernode.control.caches import Caches
+from supernode.control.figures import CacheFigures, Figures
 from supernode.control.leader import Leader
 from supernode.control.observer import Observer
 from supernode.control.patience import Patience
@@ -80,7 +81,12 @@ class Engine:
             self.caches.listener = self.leader = None
             heap.term_ended()
 
-    # For probes.
+    # For probes and metrics.
+
+    def figures(self) -> Figures:
+        """What it knows now."""
+        caches = (CacheFigures(cache.resource.plural, len(cache.store)) for cache in self.caches.filled())
+        return Figures(self.ready, tuple(caches), self.leader.figures() if self.leader is not None else None)
 
     @property
     def ready(self) -> bool:

@@ -12,6 +12,7 @@ from supernode.cluster.session import Session
 from supernode.cluster.writer import Writer
 from supernode.control.allocator import Allocator
 from supernode.control.caches import Caches
+from supernode.control.figures import LeaderFigures
 from supernode.control.fleet import FleetState
 from supernode.control.jobs import JobController
 from supernode.control.observer import Observer
@@ -189,10 +190,15 @@ class Leader:
                     self._queue.add_after(key, again)
             self._observer.reconciled("TrainingJob", time.perf_counter() - started, failed)
 
-    @property
-    def queued(self) -> int:
-        """Jobs that wait for a worker."""
-        return len(self._queue)
+    def figures(self) -> LeaderFigures:
+        """What it knows now."""
+        return LeaderFigures(
+            fleet=self.state.fleet,
+            unassigned={profile: len(nodes) for profile, nodes in self.state.discovery.unassigned.items()},
+            waiting=self.allocator.waiting,
+            queued=len(self._queue),
+            write_limit=self.writer.limit,
+        )
 
 
 def _is_progress(new: PodRecord | None) -> bool:
