@@ -1,6 +1,8 @@
 """The gauges of what the engine knows at the moment of a scrape, so that they cannot drift from it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -8,7 +10,7 @@ from prometheus_client.registry import Collector
 from supernode.cluster.elector import Elector
 from supernode.control.engine import Engine
 from supernode.control.figures import Figures, LeaderFigures
-from supernode.placement import fragmentation, largest_block
+from supernode.placement import largest_block
 from supernode.topology.fleet import Fleet, SuperNodeView
 
 
@@ -42,7 +44,7 @@ class Gauges(Collector):
             yield CounterMetricFamily("supernode_lease_transitions", text, self._transitions)
         if figures.leader is not None:
             yield from _of_work(figures.leader)
-            yield from _of_fleet(figures.leader.fleet)
+            yield from of_fleet(figures.leader.fleet)
             yield _unassigned(figures.leader)
 
 
@@ -63,14 +65,17 @@ def _of_work(leader: LeaderFigures) -> Iterable[Metric]:
     yield GaugeMetricFamily("supernode_writer_concurrency", "Writes allowed side by side.", leader.write_limit)
 
 
-def _of_fleet(fleet: Fleet) -> Iterable[Metric]:
+def of_fleet(fleet: Fleet) -> Iterable[Metric]:
+    """The metrics of a fleet, whose supernodes of one node each are summed by profile."""
     names = ["supernode", "profile"]
-    cards = GaugeMetricFamily("supernode_cards", "Cards of a supernode, by state.", labels=[*names, "state"])
+    cards = GaugeMetricFamily("supernode_cards", "Cards, by state.", labels=[*names, "state"])
     blocks = GaugeMetricFamily(
-        "supernode_largest_block_cards", "Largest block that fits into one domain.", labels=[*names, "level"]
+        "supernode_largest_block_cards", "Largest block that fits into one domain, by level.", labels=[*names, "level"]
     )
     shares = GaugeMetricFamily(
-        "supernode_fragmentation_ratio", "Share of free cards outside the largest block.", labels=names
+        "supernode_fragmentation_ratio",
+        "Share of the free cards that lie outside the largest block of their supernode.",
+        labels=names,
     )
     reserve = GaugeMetricFamily(
         "supernode_reserve_nodes", "Wholly free nodes of the reserve that are still there.", labels=names
@@ -78,23 +83,81 @@ def _of_fleet(fleet: Fleet) -> Iterable[Metric]:
     spares = GaugeMetricFamily(
         "supernode_spare_cards", "Allocated cards that groups hold for their repair.", labels=names
     )
-    for view in fleet.supernodes.values():
-        key = [view.name, view.profile.name]
-        taken = sum((node.taken & node.all_cards).bit_count() for node in view.nodes)
-        healthy = sum((node.healthy & node.all_cards).bit_count() for node in view.nodes)
-        total = sum(node.cards for node in view.nodes)
-        for state, count in (("total", total), ("healthy", healthy), ("allocated", taken), ("free", view.free_cards)):
+    for key, stock in _stocks(fleet).items():
+        for state, count in stock.cards.items():
             cards.add_metric([*key, state], count)
-        for level, largest in largest_block(view).items():
+        for level, largest in stock.blocks.items():
             blocks.add_metric([*key, level], largest)
-        shares.add_metric(key, fragmentation(view) / 100)
-        reserve.add_metric(key, min(view.reserve, view.wholly_free))
-        spares.add_metric(key, _spare_cards(view))
+        shares.add_metric(key, stock.fragmentation)
+        reserve.add_metric(key, stock.reserve)
+        spares.add_metric(key, stock.spares)
     yield from (cards, blocks, shares, reserve, spares)
 
 
-def _spare_cards(view: SuperNodeView) -> int:
-    return sum(seat.cards.bit_count() for entry in view.ledger for seat in entry.spare_seats())
+@dataclass(frozen=True, slots=True)
+class _Stock:
+    """What there is in a supernode, or in several.
+
+    ``cards`` are by state, ``blocks`` the cards of the largest block by level, ``together`` the free cards that lie in
+    the largest block of their supernode. ``reserve`` are nodes, ``spares`` cards.
+    """
+
+    cards: Mapping[str, int]
+    blocks: Mapping[str, int]
+    together: int
+    reserve: int
+    spares: int
+
+    @classmethod
+    def of(cls, view: SuperNodeView) -> Self:
+        """Counted once for each view, which does not change: most stay the same from one scrape to the next."""
+        return view.memo("stock", lambda: cls._counted(view))
+
+    @classmethod
+    def _counted(cls, view: SuperNodeView) -> Self:
+        blocks = largest_block(view)
+        return cls(
+            cards={
+                "total": sum(node.cards for node in view.nodes),
+                "healthy": sum((node.healthy & node.all_cards).bit_count() for node in view.nodes),
+                "allocated": sum((node.taken & node.all_cards).bit_count() for node in view.nodes),
+                "free": view.free_cards,
+            },
+            blocks=blocks,
+            together=min(view.free_cards, blocks[view.profile.outermost.name]),
+            reserve=min(view.reserve, view.wholly_free),
+            spares=sum(seat.cards.bit_count() for entry in view.ledger for seat in entry.spare_seats()),
+        )
+
+    @classmethod
+    def sum(cls, parts: Sequence[Self]) -> Self:
+        """That of several supernodes of one profile."""
+        return cls(
+            cards={state: sum(part.cards[state] for part in parts) for state in parts[0].cards},
+            blocks={level: max(part.blocks[level] for part in parts) for level in parts[0].blocks},
+            together=sum(part.together for part in parts),
+            reserve=sum(part.reserve for part in parts),
+            spares=sum(part.spares for part in parts),
+        )
+
+    @property
+    def fragmentation(self) -> float:
+        """Share of the free cards outside the largest block of their supernode."""
+        free = self.cards["free"]
+        return 1 - self.together / free if free else 0.0
+
+
+def _stocks(fleet: Fleet) -> dict[tuple[str, str], _Stock]:
+    """By supernode and profile. Supernodes that are one node each have no name here but are summed by profile: there
+    may be ten thousand of them, and a scrape has no label per node."""
+    stocks = {}
+    for name, profile in fleet.profiles.items():
+        views = fleet.of_profile(name)
+        if profile.above:
+            stocks.update({(view.name, name): _Stock.of(view) for view in views})
+        elif views:
+            stocks["", name] = _Stock.sum([_Stock.of(view) for view in views])
+    return stocks
 
 
 def _unassigned(leader: LeaderFigures) -> Metric:
