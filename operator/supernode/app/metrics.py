@@ -61,7 +61,7 @@ class Metrics(Observer):
         )
         self._running = Histogram(
             "supernode_job_start_seconds",
-            "Time from a job's allocation until all its pods run.",
+            "Time from when a job got its cards until all its pods ran on them for the first time.",
             buckets=_WAITS,
             registry=self.registry,
         )

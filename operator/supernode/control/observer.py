@@ -23,7 +23,7 @@ class Observer:
         """Failed pods of a job are being replaced; failures at one time count once."""
 
     def job_running(self, seconds: float) -> None:
-        """All pods of a job run, ``seconds`` after the first was created."""
+        """All pods of a job run for the first time on its cards, ``seconds`` after it got them."""
 
     def relisted(self, resource: str) -> None:
         """A reflector listed its resource anew."""

@@ -20,7 +20,7 @@ def largest_block(view: SuperNodeView) -> Mapping[str, int]:
     Inside the node a block is one legal, aligned member. Above it, it is whole nodes, the reserve kept: in a ring or
     torus a box, above that whole rings or tori. Where no node is wholly free, it is what one node can give.
     """
-    return view.memo(largest_block, lambda: MappingProxyType(_largest_block(view)))
+    return view.memo("largest block", lambda: MappingProxyType(_largest_block(view)))
 
 
 def _largest_block(view: SuperNodeView) -> dict[str, int]:
