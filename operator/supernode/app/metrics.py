@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
 
 from supernode.app.gauges import Gauges
 from supernode.cluster.elector import Elector
 from supernode.control.engine import Engine
+from supernode.control.groups import RepairKind
 from supernode.control.observer import Observer
 
 Encode = Callable[[CollectorRegistry], bytes]
@@ -15,16 +17,17 @@ Encode = Callable[[CollectorRegistry], bytes]
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # else a series more for each counter, which nobody reads
 
-_DECISIONS = (0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.1, 0.5)
+_DECISIONS = (0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.1, 0.5, 1, 2.5, 5, 10, 30)
 _RECONCILES = (0.001, 0.005, 0.025, 0.1, 0.5, 1, 5, 30)
 _LAGS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5)
 _WAITS = (0.1, 0.5, 1, 5, 30, 60, 300, 1800, 7200, 28800, 86400)
 _SIZES = ((1, "1"), (8, "2-8"), (64, "9-64"), (512, "65-512"))
+_LARGEST = "513+"
 
 
 def size_class(members: int) -> str:
     """The label of a group's size in members: ``1``, ``2-8``, ``9-64``, ``65-512`` or ``513+``."""
-    return next((label for most, label in _SIZES if members <= most), "513+")
+    return next((label for most, label in _SIZES if members <= most), _LARGEST)
 
 
 class Metrics(Observer):
@@ -113,6 +116,17 @@ class Metrics(Observer):
             ["resource"],
             registry=self.registry,
         )
+        self._begin()
+
+    def _begin(self) -> None:
+        """Let series whose labels are known begin at 0: what one that begins at 1 counted first is no increase."""
+        for kind in get_args(RepairKind):
+            self._repairs.labels(kind)
+        self._reconcile.labels("TrainingJob")
+        self._failures.labels("TrainingJob")
+        for _, size in _SIZES:
+            self._wait.labels(size)
+        self._wait.labels(_LARGEST)
 
     def watch(self, engine: Engine, elector: Elector) -> None:
         """Also export what the engine knows at the moment of a scrape."""

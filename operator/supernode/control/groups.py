@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from supernode.api import names
 from supernode.api.cardgroup import CardGroup
@@ -46,6 +46,9 @@ MANY_SUPERNODES = 16
 """So many supernodes changed at once make the next decisions of every kind long ones."""
 
 
+RepairKind = Literal["rebuilt", "surplus", "orphaned", "incomplete", "doubled", "unreadable"]
+
+
 @dataclass(frozen=True, slots=True)
 class Repair:
     """Something in a ledger that was not as it must be, and what is done about it.
@@ -55,7 +58,7 @@ class Repair:
     ``unreadable``.
     """
 
-    kind: str
+    kind: RepairKind
     supernode: str
     message: str
 
@@ -121,7 +124,7 @@ class Draft:
         )
         return changes
 
-    def repair(self, kind: str, supernodes: Iterable[str], message: str) -> None:
+    def repair(self, kind: RepairKind, supernodes: Iterable[str], message: str) -> None:
         """Note a repair of these supernodes' ledgers."""
         self.repairs += [Repair(kind, name, message) for name in sorted(supernodes)]
 
