@@ -2,6 +2,7 @@
 
 import pytest
 
+from supernode import __version__
 from supernode.app.metrics import Metrics
 
 
@@ -24,3 +25,9 @@ def test_slow_decisions_are_told_apart(seconds: float, bound: str) -> None:
         return metrics.registry.get_sample_value("supernode_decision_seconds_bucket", labels)
 
     assert (counted("0.5"), counted(bound)) == (0, 1)
+
+
+def test_it_tells_its_version_and_what_its_process_uses() -> None:
+    value = Metrics().registry.get_sample_value
+    assert value("supernode_build_info", {"version": __version__}) == 1
+    assert (value("process_resident_memory_bytes") or 0) > 0

@@ -1,6 +1,7 @@
 """What a leader tells of itself and of the fleet, at whatever moment it is asked."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from kubernetes.client import Configuration
@@ -15,6 +16,7 @@ from supernode.cluster.lease import Timing
 from supernode.cluster.session import Session
 from supernode.cluster.writer import Writer
 from supernode.control import fleet
+from supernode.control.conditions import timestamp
 from supernode.control.engine import Engine
 from supernode.control.leader import Leader
 from supernode.control.patience import Patience
@@ -76,3 +78,56 @@ async def test_a_scrape_amid_the_going_of_a_supernode_tells_of_all_of_it(monkeyp
     on.set()
     await refreshing
     assert supernodes(await replica.scrape(), "supernode_spare_cards") == {"sn-1": 0}
+
+
+async def test_it_tells_of_jobs_by_phase() -> None:
+    replica = Replica()
+    for name, status in (("a", {"phase": "Running"}), ("b", {"phase": "Running"}), ("c", {})):
+        job = replica.cluster._object(name, "TrainingJob", namespace="ml", status=status, spec={"cards": 8})
+        replica.cluster.caches.jobs.put(job)
+    samples = await replica.scrape()
+    assert samples[of("supernode_jobs", phase="Running")] == 2
+    assert samples[of("supernode_jobs", phase="Pending")] == 1
+    assert samples[of("supernode_jobs", phase="Failed")] == 0
+
+
+async def test_it_tells_how_long_the_first_of_those_who_wait_has_waited() -> None:
+    replica = Replica()
+    assert (await replica.scrape())[of("supernode_longest_wait_seconds")] == 0
+    since = datetime.now(UTC)
+    for name, minutes in (("young", 5), ("old", 90)):
+        waits = timestamp(since - timedelta(minutes=minutes))
+        parts = {"metadata": {"creationTimestamp": waits}, "spec": {"members": 3, "cardsPerMember": 4}}
+        group = replica.cluster._object(name, "CardGroup", namespace="ml", **parts)
+        replica.cluster.caches.groups.put(group)
+        record = replica.cluster.caches.groups.store.get(("ml", name))
+        assert record is not None
+        replica.leader.allocator._groups._waiting.put(record, since, 0.0)
+    samples = await replica.scrape()
+    assert samples[of("supernode_groups_waiting")] == 2
+    assert samples[of("supernode_longest_wait_seconds")] == pytest.approx(90 * 60, abs=30)
+
+
+async def test_it_tells_how_old_the_allocators_last_pass_is() -> None:
+    replica = Replica()
+    assert (await replica.scrape())[of("supernode_allocator_silence_seconds")] < 10
+    replica.leader.allocator.last_pass -= 100
+    assert (await replica.scrape())[of("supernode_allocator_silence_seconds")] == pytest.approx(100, abs=10)
+
+
+async def test_a_standby_tells_of_its_caches_only() -> None:
+    replica = Replica()
+    replica.engine.leader = None
+    replica.cluster.caches.nodes.last_activity -= 100
+    samples = await replica.scrape()
+    assert samples[of("supernode_leader")] == 0
+    assert samples[of("supernode_cache_objects", resource="nodes")] == 8
+    assert samples[of("supernode_cache_age_seconds", resource="nodes")] == pytest.approx(100, abs=10)
+    assert samples[of("supernode_reflector_errors_total", resource="nodes")] == 0
+    assert not {name for name, _ in samples} & {"supernode_cards", "supernode_jobs", "supernode_events_dropped_total"}
+
+
+async def test_a_cache_that_nothing_needs_has_no_age() -> None:
+    resources = {dict(labels).get("resource") for name, labels in await Replica().scrape() if "cache_age" in name}
+    assert "nodes" in resources
+    assert "resourceslices" not in resources

@@ -54,15 +54,46 @@ def _of_replica(figures: Figures) -> Iterable[Metric]:
     leads = float(figures.leader is not None)
     yield GaugeMetricFamily("supernode_leader", "Whether this replica leads.", leads)
     size = GaugeMetricFamily("supernode_cache_objects", "Objects in a cache.", labels=["resource"])
+    age = GaugeMetricFamily(
+        "supernode_cache_age_seconds",
+        "Time since the API server last told anything of a resource; more than two minutes mean that it is not heard.",
+        labels=["resource"],
+    )
+    relists = CounterMetricFamily(
+        "supernode_reflector_relists", "Times a cache was filled by a list, by resource.", labels=["resource"]
+    )
+    errors = CounterMetricFamily(
+        "supernode_reflector_errors", "Attempts to list or watch that failed, by resource.", labels=["resource"]
+    )
     for cache in figures.caches:
         size.add_metric([cache.resource], cache.objects)
-    yield size
+        age.add_metric([cache.resource], cache.age)
+        relists.add_metric([cache.resource], cache.relists)
+        errors.add_metric([cache.resource], cache.errors)
+    yield from (size, age, relists, errors)
 
 
 def _of_work(leader: LeaderFigures) -> Iterable[Metric]:
+    jobs = GaugeMetricFamily("supernode_jobs", "Jobs, by phase.", labels=["phase"])
+    for phase, count in leader.jobs.items():
+        jobs.add_metric([phase], count)
+    yield jobs
     yield GaugeMetricFamily("supernode_groups_waiting", "Groups that wait for cards.", leader.waiting)
+    yield GaugeMetricFamily(
+        "supernode_longest_wait_seconds",
+        "How long the group has waited that waits longest for cards, of those that waiting can help.",
+        leader.longest_wait(),
+    )
+    yield GaugeMetricFamily(
+        "supernode_allocator_silence_seconds",
+        "Time since the allocator finished a pass or a part of one, by which liveness judges.",
+        leader.silence,
+    )
     yield GaugeMetricFamily("supernode_queue_depth", "Jobs that wait for a worker.", leader.queued)
     yield GaugeMetricFamily("supernode_writer_concurrency", "Writes allowed side by side.", leader.write_limit)
+    yield GaugeMetricFamily("supernode_writes_waiting", "Writes that wait for their turn.", leader.writes_waiting)
+    text = "Events that were not posted: too many, too late, or refused."
+    yield CounterMetricFamily("supernode_events_dropped", text, leader.events_dropped)
 
 
 def of_fleet(fleet: Fleet) -> Iterable[Metric]:

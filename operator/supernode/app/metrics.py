@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import Callable
 from typing import get_args
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
+from prometheus_client import CollectorRegistry, Counter, Histogram, Info, ProcessCollector, disable_created_metrics
 
+from supernode import __version__
 from supernode.app.gauges import Gauges
 from supernode.cluster.elector import Elector
 from supernode.control.engine import Engine
@@ -36,6 +37,9 @@ class Metrics(Observer):
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._gauges: Gauges | None = None
+        ProcessCollector(registry=self.registry)
+        build = Info("supernode_build", "The version of the operator.", registry=self.registry)
+        build.info({"version": __version__})
         self._decision = Histogram(
             "supernode_decision_seconds",
             "Time of one placement decision, by outcome.",
@@ -110,12 +114,6 @@ class Metrics(Observer):
             buckets=_LAGS,
             registry=self.registry,
         )
-        self._relists = Counter(
-            "supernode_reflector_relists_total",
-            "Times a cache was filled by a list, by resource.",
-            ["resource"],
-            registry=self.registry,
-        )
         self._begin()
 
     def _begin(self) -> None:
@@ -168,9 +166,6 @@ class Metrics(Observer):
 
     def requested(self, verb: str, resource: str, code: int) -> None:
         self._requests.labels(verb, resource, str(code)).inc()
-
-    def relisted(self, resource: str) -> None:
-        self._relists.labels(resource).inc()
 
     def loop_lag(self, seconds: float, busy: float) -> None:
         self._lag.observe(seconds)

@@ -35,7 +35,7 @@ class Engine:
     def __init__(
         self, session: Session, observer: Observer, *, identity: str, patience: Patience | None = None
     ) -> None:
-        self.caches = Caches(session, observer)
+        self.caches = Caches(session)
         self.leader: Leader | None = None
         self._session = session
         self._observer = observer
@@ -85,8 +85,8 @@ class Engine:
 
     def figures(self) -> Figures:
         """What it knows now."""
-        caches = (CacheFigures(cache.resource.plural, len(cache.store)) for cache in self.caches.filled())
-        return Figures(self.ready, tuple(caches), self.leader.figures() if self.leader is not None else None)
+        caches = tuple(map(CacheFigures.of, self.caches.followed()))
+        return Figures(self.ready, caches, self.leader.figures() if self.leader is not None else None)
 
     @property
     def ready(self) -> bool:

@@ -169,6 +169,10 @@ class Groups:
         """How many groups wait for cards."""
         return len(self._waiting)
 
+    def hopeful(self) -> list[Group]:
+        """The groups that wait for cards, without those that no waiting can help."""
+        return self._waiting.hopeful()
+
     def members_of(self, key: Key, uid: str) -> tuple[Member, ...] | None:
         """The members of a group whose allocation is committed in every ledger it touches, in rank order."""
         record = self._caches.groups.store.get(key)

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from supernode.api.errors import SupernodeError
+from supernode.api.trainingjob import JobPhase
 from supernode.cluster.errors import NamespaceTerminating
 from supernode.cluster.events import EventRecorder
 from supernode.cluster.session import Session
@@ -14,6 +15,7 @@ from supernode.control.allocator import Allocator
 from supernode.control.caches import Caches
 from supernode.control.figures import LeaderFigures
 from supernode.control.fleet import FleetState
+from supernode.control.groups import now
 from supernode.control.jobs import JobController
 from supernode.control.observer import Observer
 from supernode.control.patience import Patience
@@ -195,9 +197,15 @@ class Leader:
         return LeaderFigures(
             fleet=self.state.fleet,
             unassigned={profile: len(nodes) for profile, nodes in self.state.discovery.unassigned.items()},
+            jobs={phase: self._caches.jobs.store.count("phase", phase) for phase in JobPhase},
             waiting=self.allocator.waiting,
+            hopeful=self.allocator.hopeful(),
+            moment=now(),
+            silence=time.monotonic() - self.allocator.last_pass,
             queued=len(self._queue),
             write_limit=self.writer.limit,
+            writes_waiting=self.writer.waiting,
+            events_dropped=self._recorder.dropped,
         )
 
 
