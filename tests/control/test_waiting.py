@@ -174,6 +174,6 @@ def test_those_whose_request_is_wrong_are_not_among_those_that_waiting_helps() -
     groups = waiting(group("a"), group("b"), group("wrong", members=2))
     assert {one.key[1] for one in groups.hopeful()} == {"a", "b", "wrong"}
     ((_, line),) = (pair for pair in groups.queue() if pair[1].head is not None and pair[1].head.key[1] == "wrong")
-    groups.refused(line, Refusal(Reason.NEVER_FITS, "no supernode is that large", stalled=True), fleet(0), (1, 0), 0.0)
+    line.answer = Refusal(Reason.NEVER_FITS, "no supernode is that large", stalled=True)
     assert {one.key[1] for one in groups.hopeful()} == {"a", "b"}
     assert len(groups) == 3
