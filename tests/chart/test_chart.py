@@ -52,6 +52,7 @@ VALUES = {
         "metrics": {
             "service": {"annotations": {"scrape": "yes"}},
             "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+            "rules": {"enabled": True, "labels": {"release": "prometheus"}},
         },
     },
     "least": {
@@ -78,7 +79,7 @@ def test_lint_finds_nothing_wrong(chart_path, values):
 @pytest.mark.parametrize("values", VALUES.values(), ids=VALUES)
 def test_objects_are_valid(render, values):
     for (kind, _), manifest in render(values).items():
-        if kind != "ServiceMonitor":
+        if kind not in ("ServiceMonitor", "PrometheusRule"):
             kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
 
 
@@ -288,6 +289,13 @@ def test_everything_that_selects_the_operator_finds_it(render):
     assert monitor["endpoints"][0]["port"] in {port["name"] for port in service["spec"]["ports"]}
     ports = {port["name"] for port in deployment["spec"]["template"]["spec"]["containers"][0]["ports"]}
     assert {port["targetPort"] for port in service["spec"]["ports"]} <= ports
+
+
+def test_alerts_are_rendered_unchanged_and_found(render):
+    rules = render(VALUES["everything"])["PrometheusRule", "cards"]
+    assert rules["spec"] == yaml.safe_load((CHART / "files" / "rules.yaml").read_text())
+    assert rules["metadata"]["labels"]["release"] == "prometheus"
+    assert not [kind for kind, _ in render() if kind == "PrometheusRule"]
 
 
 def test_bindings_name_roles_and_an_account_that_exist(render):

@@ -107,6 +107,10 @@ class Allocator:
         """How many groups wait for cards."""
         return self._groups.waiting
 
+    def hopeful(self) -> list[Group]:
+        """The groups that wait for cards, without those that no waiting can help."""
+        return self._groups.hopeful()
+
     def members_of(self, key: Key, uid: str) -> tuple[Member, ...] | None:
         """The members of a group whose allocation is committed in every ledger it touches, in rank order."""
         return self._groups.members_of(key, uid)
