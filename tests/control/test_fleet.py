@@ -16,8 +16,8 @@ from supernode.cluster.credentials import Credentials
 from supernode.cluster.session import Session
 from supernode.control import fleet
 from supernode.control.caches import Caches
+from supernode.control.draft import Draft
 from supernode.control.fleet import FleetState
-from supernode.control.groups import Draft
 from supernode.topology.fleet import SuperNodeView
 from supernode.topology.views import build_view
 
