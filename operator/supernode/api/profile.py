@@ -32,6 +32,11 @@ MAX_CARDS_PER_NODE = 1024
 Shape = Annotated[tuple[Annotated[int, Field(ge=1, le=65536)], ...], Field(min_length=1, max_length=4)]
 MemberSize = Annotated[int, Field(ge=1, le=MAX_CARDS_PER_NODE)]
 
+# Within these bounds the estimates of the largest group that may be asked for are integers that JSON can hold. The lower
+# one is exclusive because the API server compares an integer with a bound's whole part, and 0 must not pass.
+Bandwidth = Annotated[float, Field(gt=0.001, le=1_000_000)]
+Latency = Annotated[float, Field(ge=0, le=1_000_000)]
+
 
 class Fabric(StrEnum):
     """How the children of a level's domain are joined."""
@@ -89,12 +94,10 @@ class Level(ApiModel):
     dims: Annotated[tuple[Annotated[int, Field(ge=1, le=65536)], ...], Field(min_length=1, max_length=4)] | None = (
         Field(default=None, description="Extents of a torus in children, such as [4, 4, 4]; their product is fanOut.")
     )
-    bandwidth: float | None = Field(
-        default=None, gt=0, description="Bandwidth between cards of one domain, in GB/s per card and direction."
+    bandwidth: Bandwidth | None = Field(
+        default=None, description="Bandwidth between cards of one domain, in GB/s per card and direction."
     )
-    latency: float | None = Field(
-        default=None, ge=0, description="Latency between cards of one domain, in microseconds."
-    )
+    latency: Latency | None = Field(default=None, description="Latency between cards of one domain, in microseconds.")
     node_label: LabelKey | None = Field(
         default=None,
         description="Node label whose value names the domain. Every level outside the node has one, no other does.",
@@ -132,10 +135,10 @@ class Level(ApiModel):
 class Uplink(ApiModel):
     """The network above the outermost level."""
 
-    bandwidth: float | None = Field(
-        default=None, gt=0, description="Bandwidth between supernodes, in GB/s per card and direction."
+    bandwidth: Bandwidth | None = Field(
+        default=None, description="Bandwidth between supernodes, in GB/s per card and direction."
     )
-    latency: float | None = Field(default=None, ge=0, description="Latency between supernodes, in microseconds.")
+    latency: Latency | None = Field(default=None, description="Latency between supernodes, in microseconds.")
 
 
 class Allocation(ApiModel):
