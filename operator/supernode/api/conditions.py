@@ -163,7 +163,8 @@ class Reason(StrEnum):
     DECISION_FAILED = (
         "DecisionFailed",
         ReasonKind.STALLED,
-        "Placing the group brought a mistake of the operator to light; its log tells more. Other groups are placed.",
+        "Placing the group, or making out what the job asks for or its pods, brought a mistake of the operator to "
+        "light; its log tells more. Others are not held up.",
     )
     AMBIGUOUS_WORKER = (
         "AmbiguousWorker",

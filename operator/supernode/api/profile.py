@@ -32,8 +32,8 @@ MAX_CARDS_PER_NODE = 1024
 Shape = Annotated[tuple[Annotated[int, Field(ge=1, le=65536)], ...], Field(min_length=1, max_length=4)]
 MemberSize = Annotated[int, Field(ge=1, le=MAX_CARDS_PER_NODE)]
 
-# Within these bounds the estimates of the largest group that may be asked for are integers that JSON can hold. The lower
-# one is exclusive because the API server compares an integer with a bound's whole part, and 0 must not pass.
+# Within these bounds the estimates of the largest group that may be asked for are integers that JSON can hold. The
+# lower one is exclusive because the API server compares an integer with a bound's whole part, and 0 must not pass.
 Bandwidth = Annotated[float, Field(gt=0.001, le=1_000_000)]
 Latency = Annotated[float, Field(ge=0, le=1_000_000)]
 
