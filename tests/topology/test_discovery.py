@@ -18,7 +18,7 @@ from supernode.topology.ledger import LedgerEntry, Run
 from supernode.topology.positions import known_value
 from supernode.topology.profile import Level, Profile
 from supernode.topology.taints import Taint
-from supernode.topology.views import ForeignPod, build_fleet
+from supernode.topology.views import ForeignPod, build_fleet, unhealthy_cards
 
 RESOURCE = "example.com/card"
 POD = Profile(
@@ -275,6 +275,19 @@ def test_unhealthy_cards(annotation: str, allocatable: int, healthy: int) -> Non
         allocatable={RESOURCE: allocatable},
     )
     assert fleet_of([facts]).supernodes["s"].node("a").healthy == healthy
+
+
+@pytest.mark.parametrize(
+    ("annotation", "allocatable", "healthy"),
+    [("", 8, 0xFF), ("2", 8, 0xF3), ("2", 7, 0xF3), ("1,2", 6, 0xF0), ("", 7, 0x3F), ("0", 6, 0x3C), ("0-7", 0, 0)],
+)
+def test_a_package_with_an_unhealthy_card_is_given_to_nobody(annotation: str, allocatable: int, healthy: int) -> None:
+    facts = replace(
+        node("a", super="s"),
+        annotations={"supernode.io/unhealthy-cards": annotation},
+        allocatable={RESOURCE: allocatable},
+    )
+    assert unhealthy_cards(facts, replace(POD, per_package=2)) == 0xFF & ~healthy
 
 
 def test_a_node_may_have_fewer_cards_but_not_more_than_nominal() -> None:

@@ -64,9 +64,15 @@ class Card(ApiModel):
         "claims nodes need not have it; templates still say by it which container gets the cards.",
     )
     per_package: int = Field(
-        default=1, ge=1, le=64, description="Cards that share a package (and fail together): 2 dies on Atlas A3."
+        default=1,
+        ge=1,
+        le=64,
+        description="Cards that share a package and fail together, such as the 2 dies of an Atlas A3: none of them is "
+        "given away while one is unhealthy.",
     )
-    memory: Quantity | None = Field(default=None, description="Memory of one card, such as 64Gi.")
+    memory: Quantity | None = Field(
+        default=None, description="Memory of one card, such as 64Gi; for people, placement does not use it."
+    )
     precisions: Annotated[tuple[Precision, ...], Field(max_length=32), Unique()] = Field(
         default=(),
         description="Number formats the card computes in, such as bf16 or fp8; a request's precision is one of them. "
