@@ -158,7 +158,8 @@ class Reason(StrEnum):
     NEVER_FITS = (
         "NeverFits",
         ReasonKind.STALLED,
-        "The group would not fit even if every card were healthy and free; ask for less or loosen the topology.",
+        "The group would not fit even if every card were healthy and free; ask for less, loosen the topology or, where "
+        "the message says so, lower the reserve.",
     )
     DECISION_FAILED = (
         "DecisionFailed",
