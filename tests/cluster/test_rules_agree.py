@@ -179,6 +179,7 @@ CONTAINER = st.fixed_dictionaries(
     optional={
         "args": st.sampled_from([[], ["x"], "x"]),
         "env": st.just([{"name": "A"}]),
+        "restartPolicy": st.sampled_from(["Always", "OnFailure"]),
         "unheardOf": st.just({"a": 1}),
     },
 )
@@ -195,7 +196,8 @@ SPLIT = maybe(
 @st.composite
 def jobs(draw: st.DrawFn) -> dict[str, Any]:
     """Jobs with one or two of the parts that rules are about."""
-    pod = draw(maybe(nodeName=st.sampled_from(["", "n1"]), hostNetwork=st.booleans()))
+    restarts = st.sampled_from(["Never", "OnFailure", "Always"])
+    pod = draw(maybe(nodeName=st.sampled_from(["", "n1"]), hostNetwork=st.booleans(), restartPolicy=restarts))
     pod["containers"] = draw(st.lists(CONTAINER, min_size=1, max_size=2))
     workers = draw(WORKERS) | {"template": {"spec": pod}}
     spec: dict[str, Any] = {"workers": workers}

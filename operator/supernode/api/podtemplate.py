@@ -182,6 +182,19 @@ class PodSpec(_Part):
             holds=lambda spec: not spec.node_name,
             field=".nodeName",
         ),
+        Rule(
+            cel="!has(self.restartPolicy) || self.restartPolicy in ['Never', 'OnFailure']",
+            message="restartPolicy: a worker that is restarted for ever never ends; use Never or OnFailure",
+            holds=lambda spec: spec.restart_policy in (None, "Never", "OnFailure"),
+            field=".restartPolicy",
+        ),
+        Rule(
+            cel="self.containers.all(c, !has(c.restartPolicy) || c.restartPolicy != 'Always')",
+            message="containers: a worker with a container that is restarted for ever never ends; set its "
+            "restartPolicy to Never or OnFailure, or make it an init container, which runs beside the others",
+            holds=lambda spec: all(each.restart_policy != "Always" for each in spec.containers),
+            field=".containers",
+        ),
     )
 
 
