@@ -130,7 +130,7 @@ def profiles(draw: st.DrawFn) -> dict[str, Any]:
     )
     pinning = maybe(
         mode=st.sampled_from(["annotation", "env", "dra", "none"]),
-        key=st.sampled_from(["A_B", "a.b/c", "a b", ""]),
+        key=st.sampled_from(["A_B", "a.b/c", "a b", "", "SUPERNODE_X", "supernode.io/x", "predicate-time"]),
         devices=DEVICES,
     )
     spec = {

@@ -22,7 +22,7 @@ from supernode.api.base import (
     Unique,
 )
 from supernode.api.conditions import Condition
-from supernode.api.names import API_VERSION, LEVEL_NODE, LEVEL_SUPERNODE
+from supernode.api.names import API_VERSION, LEVEL_NODE, LEVEL_SUPERNODE, OWN_VARIABLES
 from supernode.api.pinning import VARIABLE_PATTERN, Pinning
 from supernode.api.tolerations import Toleration
 
@@ -256,10 +256,10 @@ class SuperNodeProfileSpec(ApiModel):
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             cel=f"!has(self.environment) || self.environment.all(v, v.matches('{VARIABLE_PATTERN}') "
-            "&& !v.startsWith('SUPERNODE_'))",
+            f"&& !v.startsWith('{OWN_VARIABLES}'))",
             message="environment: a name is no variable's, or begins with SUPERNODE_, as the operator's do; rename it",
             holds=lambda s: all(
-                re.fullmatch(VARIABLE_PATTERN, name, re.A) and not name.startswith("SUPERNODE_")
+                re.fullmatch(VARIABLE_PATTERN, name, re.A) and not name.startswith(OWN_VARIABLES)
                 for name in s.environment
             ),
             field=".environment",
