@@ -107,6 +107,12 @@ DEVICES = st.fixed_dictionaries(
 )
 
 
+RESOURCES = st.sampled_from(
+    ["example.com/card", "v.com/card", "a..b/card", "requests.v.com/card", "kubernetes.io/card"]
+)
+SELECTORS = st.dictionaries(st.sampled_from(["a", "b.c/d", "b..c/d", "a b"]), st.sampled_from(["", "x"]), max_size=1)
+
+
 @st.composite
 def profiles(draw: st.DrawFn) -> dict[str, Any]:
     """Profiles near the edge of the rules: often legal, and else illegal in one or two ways."""
@@ -134,11 +140,12 @@ def profiles(draw: st.DrawFn) -> dict[str, Any]:
         devices=DEVICES,
     )
     spec = {
-        "card": {"resource": "example.com/card"} | draw(maybe(perPackage=st.sampled_from([1, 2, 3]))),
+        "card": {"resource": draw(RESOURCES)} | draw(maybe(perPackage=st.sampled_from([1, 2, 3]))),
         "levels": levels,
         "allocation": draw(allocation),
         "pinning": draw(pinning),
         "environment": draw(ENVIRONMENT),
+        "nodeSelector": draw(SELECTORS),
     }
     if draw(st.integers(0, 3)) == 0:
         spec["tolerations"] = draw(TOLERATIONS)

@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from supernode.api.base import (
+    NODE_SELECTOR_KEYS,
     ApiModel,
     LabelKey,
     LabelValue,
@@ -77,6 +78,16 @@ class Card(ApiModel):
         default=(),
         description="Number formats the card computes in, such as bf16 or fp8; a request's precision is one of them. "
         "Absent: only for requests that name no precision.",
+    )
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="!self.resource.startsWith('requests.') && !self.resource.contains('kubernetes.io/')",
+            message="resource begins with requests. or is of kubernetes.io, as no device plugin's does; name the one "
+            "that the nodes have, such as nvidia.com/gpu",
+            holds=lambda c: not c.resource.startswith("requests.") and "kubernetes.io/" not in c.resource,
+            field=".resource",
+        ),
     )
 
 
@@ -254,6 +265,7 @@ class SuperNodeProfileSpec(ApiModel):
         return math.prod(level.fan_out for level in self.levels[self._node_index + 1 :])
 
     rules: ClassVar[tuple[Rule, ...]] = (
+        NODE_SELECTOR_KEYS,
         Rule(
             cel=f"!has(self.environment) || self.environment.all(v, v.matches('{VARIABLE_PATTERN}') "
             f"&& !v.startsWith('{OWN_VARIABLES}'))",
