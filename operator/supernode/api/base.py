@@ -56,7 +56,7 @@ def immutable(field: str, *, remedy: str) -> Rule:
 
 NODE_SELECTOR_KEYS: Final = Rule(
     cel=f"!has(self.nodeSelector) || self.nodeSelector.all(k, k.matches('{LABEL_KEY_PATTERN}'))",
-    message="nodeSelector has a key that is none of a label; use an optional prefix and a name, such as example.com/type",
+    message="nodeSelector has a key that is none of a label; use an optional prefix and a name, such as a.com/type",
     holds=lambda spec: all(re.fullmatch(LABEL_KEY_PATTERN, key) for key in spec.node_selector),
     field=".nodeSelector",
 )
