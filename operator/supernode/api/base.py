@@ -1,7 +1,7 @@
 """What all models share: camelCase names, immutability, and rules that hold in the API server and in Python alike."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Final, Self
 
@@ -117,17 +117,8 @@ class ObjectMeta(ApiModel):
     model_config = ConfigDict(extra="ignore")
 
     name: str = ""
-    generate_name: str = ""
     namespace: str = ""
     uid: str = ""
-    resource_version: str = ""
-    generation: int = 0
-    creation_timestamp: str | None = None
-    deletion_timestamp: str | None = None
-    labels: Mapping[str, str] = Field(default_factory=dict)
-    annotations: Mapping[str, str] = Field(default_factory=dict)
-    finalizers: tuple[str, ...] = ()
-    owner_references: tuple[Mapping[str, Any], ...] = ()
 
     @model_serializer(mode="wrap")
     def _only_what_is_set(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:

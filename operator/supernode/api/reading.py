@@ -11,11 +11,13 @@ from pydantic_core import ErrorDetails
 from supernode.api.base import RULE_BROKEN, ApiModel
 from supernode.api.cardgroup import CardGroup
 from supernode.api.errors import FieldProblem, InvalidObject
+from supernode.api.nulls import without_nulls
 from supernode.api.profile import SuperNodeProfile
 from supernode.api.supernode import SuperNode
 from supernode.api.trainingjob import TrainingJob
 
 Model = SuperNodeProfile | SuperNode | CardGroup | TrainingJob
+A = TypeVar("A", bound=ApiModel)
 M = TypeVar("M", SuperNodeProfile, SuperNode, CardGroup, TrainingJob)
 
 KINDS: Final[Mapping[str, type[Model]]] = {
@@ -42,14 +44,14 @@ def parse(kind: str | type[M], obj: Mapping[str, Any]) -> Model:
     """The model of an object as the API server or a YAML file gives it. Raises InvalidObject.
 
     Holds for schema and CEL rules alike, so that an object that never met the API server gets the same answer.
-    Types are strict, as in the API server: "3" is no number.
+    Types are strict, as in the API server: "3" is no number. Null in the place of a field is as if it were absent.
     """
     model = KINDS.get(kind) if isinstance(kind, str) else kind
     if model is None:
         problem = FieldProblem("kind", f"{kind} is unknown; use one of {', '.join(KINDS)}")
         raise InvalidObject(str(kind), _name(obj), [problem])
     try:
-        return model.model_validate_json(orjson.dumps(obj), strict=True)
+        return _validated(model, obj)
     except ValidationError as error:
         problems = [_problem(model, details) for details in error.errors(include_url=False, include_input=True)]
         raise InvalidObject(model.__name__, _name(obj), problems) from None
@@ -57,6 +59,13 @@ def parse(kind: str | type[M], obj: Mapping[str, Any]) -> Model:
         raise InvalidObject(
             model.__name__, _name(obj), [FieldProblem("", f"not expressible as JSON: {error}")]
         ) from None
+
+
+def _validated(model: type[A], obj: Mapping[str, Any]) -> A:
+    body = orjson.dumps(obj)
+    if b":null" in body:
+        body = orjson.dumps(without_nulls(model, obj))
+    return model.model_validate_json(body, strict=True, by_alias=True, by_name=False)
 
 
 def _name(obj: Mapping[str, Any]) -> str:
