@@ -1,5 +1,6 @@
 """Nodes find their profile and supernode, and everything doubtful is reported instead of guessed."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -89,6 +90,14 @@ def test_values_that_lose_something_in_the_name_get_a_hash() -> None:
     assert len(names) == 3
     assert all(name.startswith("pod-") for name in names)
     assert len({name for name in names if name.startswith("pod-sn-1-")}) == 2
+
+
+@pytest.mark.parametrize("value", ["a.-b", "a-.b", "a..b", "A.b", "a.b-", "x" * 63, "rack.0-a", "a.b"])
+def test_names_are_subdomains(value: str) -> None:
+    """As the names of objects have to be."""
+    [name] = discover([POD], [node("n", super=value)]).supernodes
+    assert len(name) <= 63
+    assert all(re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", part) for part in name.split("."))
 
 
 def test_two_profiles_with_one_value_get_two_names() -> None:
