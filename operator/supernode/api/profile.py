@@ -140,6 +140,12 @@ class Level(ApiModel):
             field=".positionLabel",
         ),
         Rule(
+            cel="!has(self.positionLabel) || has(self.nodeLabel)",
+            message="positionLabel belongs to levels outside the node, which have a nodeLabel; remove it",
+            holds=lambda level: level.position_label is None or level.node_label is not None,
+            field=".positionLabel",
+        ),
+        Rule(
             cel="!has(self.dims) || self.fanOut == "
             + " * ".join(f"(size(self.dims) > {i} ? self.dims[{i}] : 1)" for i in range(4)),
             message="fanOut must be the product of dims; correct one of them",
@@ -299,12 +305,6 @@ class SuperNodeProfileSpec(ApiModel):
             cel=_each(lambda i: f"has({_level(i)}.nodeLabel) || {_inside(i)}"),
             message="levels: every level outside node needs a nodeLabel, the node label that names the domain; add it",
             holds=lambda s: all(level.node_label is not None for level in s.levels[s._node_index + 1 :]),
-            field=".levels",
-        ),
-        Rule(
-            cel=_each(lambda i: f"!has({_level(i)}.positionLabel) || !{_inside(i)}"),
-            message="levels: node and the levels inside it must not have a positionLabel; remove it",
-            holds=lambda s: all(level.position_label is None for level in s.levels[: s._node_index + 1]),
             field=".levels",
         ),
         Rule(

@@ -8,24 +8,20 @@ import orjson
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from supernode.api import kinds
 from supernode.api.base import RULE_BROKEN, ApiModel
 from supernode.api.cardgroup import CardGroup
 from supernode.api.errors import FieldProblem, InvalidObject
+from supernode.api.kinds import Model
 from supernode.api.nulls import without_nulls
 from supernode.api.profile import SuperNodeProfile
 from supernode.api.supernode import SuperNode
 from supernode.api.trainingjob import TrainingJob
 
-Model = SuperNodeProfile | SuperNode | CardGroup | TrainingJob
 A = TypeVar("A", bound=ApiModel)
 M = TypeVar("M", SuperNodeProfile, SuperNode, CardGroup, TrainingJob)
 
-KINDS: Final[Mapping[str, type[Model]]] = {
-    "SuperNodeProfile": SuperNodeProfile,
-    "SuperNode": SuperNode,
-    "CardGroup": CardGroup,
-    "TrainingJob": TrainingJob,
-}
+KINDS: Final[Mapping[str, type[Model]]] = {kind.name: kind.model for kind in kinds.KINDS}
 
 
 @overload
