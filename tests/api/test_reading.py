@@ -44,6 +44,15 @@ def test_the_template_stays_as_it_is_written() -> None:
     assert parse(TrainingJob, job(workers={"template": template})).spec.workers.template.to_dict() == template
 
 
+def test_a_sidecar_is_an_init_container_that_is_always_restarted() -> None:
+    """A container that is so never ends, and is refused."""
+    sidecar = {"name": "log", "image": "i", "restartPolicy": "Always"}
+    containers = [{"name": "train", "image": "i"}]
+    parse(TrainingJob, job(workers={"template": {"spec": {"containers": containers, "initContainers": [sidecar]}}}))
+    with pytest.raises(InvalidObject, match=r"containers\[1\]\.restartPolicy: restartPolicy must not be Always"):
+        parse(TrainingJob, job(workers={"template": {"spec": {"containers": [*containers, sidecar]}}}))
+
+
 @pytest.mark.parametrize(
     "spec",
     [

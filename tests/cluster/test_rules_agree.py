@@ -213,6 +213,7 @@ def jobs(draw: st.DrawFn) -> dict[str, Any]:
     restarts = st.sampled_from(["Never", "OnFailure", "Always"])
     pod = draw(maybe(nodeName=st.sampled_from(["", "n1"]), hostNetwork=st.booleans(), restartPolicy=restarts))
     pod["containers"] = draw(st.lists(CONTAINER, min_size=1, max_size=2))
+    pod |= draw(maybe(initContainers=st.lists(CONTAINER, max_size=2)))
     meta = draw(maybe(labels=st.sampled_from([{}, {"a": None}]), creationTimestamp=st.none()))
     workers = draw(WORKERS) | {"template": {"metadata": meta, "spec": pod}}
     spec: dict[str, Any] = {"workers": workers} | draw(maybe(priority=st.just(1), suspend=st.just(False)))

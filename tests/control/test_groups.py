@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_fleet import SUPERNODES, Cluster, Json
 
-from supernode.control.groups import Draft, Groups
+from supernode.control.groups import TOLD_AT_ONCE, Draft, Groups
 from supernode.control.observer import Observer
 from supernode.control.patience import Patience
 
@@ -45,6 +45,18 @@ async def test_who_asks_for_the_same_with_a_higher_priority_is_decided_anew() ->
     assert await allocation.placed() == [], "all nodes are held"
     allocation.cluster.ask("urgent", 1, priority=5)
     assert await allocation.placed() == ["urgent"]
+
+
+async def test_many_that_learn_why_they_wait_hold_up_nobody_who_fits() -> None:
+    """Each answer is a write, and what one pass writes the next one waits for."""
+    allocation = Allocation()
+    for number in range(3 * TOLD_AT_ONCE):
+        allocation.cluster.ask(f"large-{number}", 9)
+    first = await allocation.decide()
+    assert TOLD_AT_ONCE <= len(first.confirmed) <= TOLD_AT_ONCE + 1, "one message is looked at again"
+    assert first.unfinished
+    allocation.cluster.ask("small", 1)
+    assert await allocation.placed() == ["small"]
 
 
 async def test_who_is_given_a_higher_priority_is_decided_anew() -> None:

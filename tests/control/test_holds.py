@@ -42,7 +42,7 @@ class Queue:
         for one in groups:
             self._waiting.put(one, NOW, 0.0)
         for _, line in self._waiting.queue():
-            self._waiting.refused(line, REFUSED, fleet(), (1, 0), 0.0)
+            self._waiting.refused(line, REFUSED, fleet(), (1, 0))
         self.due: float | None = None
 
     async def review(self, moment: float, *, ill: bool = True) -> list[str]:

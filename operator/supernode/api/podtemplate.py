@@ -65,8 +65,8 @@ class VolumeMount(_Part):
     sub_path_expr: Text = None
 
 
-class Container(_Part):
-    """A container of the pod, as in Kubernetes."""
+class InitContainer(_Part):
+    """A container that runs before the others, or beside them if it is always restarted, as in Kubernetes."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)] = Field(
         description="Name of the container, unique in the pod."
@@ -95,6 +95,20 @@ class Container(_Part):
     stdin: Flag = None
     stdin_once: Flag = None
     tty: Flag = None
+
+
+class Container(InitContainer):
+    """A container of the pod, as in Kubernetes."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="!has(self.restartPolicy) || self.restartPolicy != 'Always'",
+            message="restartPolicy must not be Always: a worker that is restarted for ever never ends; use Never or "
+            "OnFailure",
+            holds=lambda container: container.restart_policy != "Always",
+            field=".restartPolicy",
+        ),
+    )
 
 
 class NodeSelectorTerm(_Part):
@@ -132,7 +146,7 @@ class PodSpec(_Part):
         description="Containers of the pod. The cards go to the one that names the card's resource, else to the first."
     )
     init_containers: Annotated[
-        tuple[Container, ...] | None, Field(max_length=64, description=_SAME), Unique("name")
+        tuple[InitContainer, ...] | None, Field(max_length=64, description=_SAME), Unique("name")
     ] = None
     volumes: Structs = None
     restart_policy: Text = None
@@ -187,13 +201,6 @@ class PodSpec(_Part):
             message="restartPolicy: a worker that is restarted for ever never ends; use Never or OnFailure",
             holds=lambda spec: spec.restart_policy in (None, "Never", "OnFailure"),
             field=".restartPolicy",
-        ),
-        Rule(
-            cel="self.containers.all(c, !has(c.restartPolicy) || c.restartPolicy != 'Always')",
-            message="containers: a worker with a container that is restarted for ever never ends; set its "
-            "restartPolicy to Never or OnFailure, or make it an init container, which runs beside the others",
-            holds=lambda spec: all(each.restart_policy != "Always" for each in spec.containers),
-            field=".containers",
         ),
     )
 

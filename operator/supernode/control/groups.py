@@ -42,6 +42,9 @@ PASS_SECONDS = 0.1
 HOLD_REVIEW_PAUSE = 1.0
 """Seconds between two looks at who has waited long enough for a hold: it reads every line."""
 
+TOLD_AT_ONCE = 100
+"""Groups that one pass tells why they wait. Writing this takes half a second, for which nobody else gets cards."""
+
 MANY_SUPERNODES = 16
 """So many supernodes changed at once make the next decisions of every kind long ones."""
 
@@ -308,13 +311,17 @@ class Groups:
         while queue:
             if time.perf_counter() > ends:
                 draft.unfinished = True
-                return
+                break
             _, line = heapq.heappop(queue)
             await self._decide(line, draft)
             if (turn := self._waiting.turn(line)) is not None:
                 heapq.heappush(queue, (turn, line))
-        await self._review_holds(draft)
-        await self._retell(draft)
+        else:
+            await self._review_holds(draft)
+            await self._retell(draft)
+        for group, answer in self._waiting.to_tell(TOLD_AT_ONCE, time.monotonic()):
+            self._tell(group, answer, draft)
+        draft.unfinished |= self._waiting.untold
 
     async def _review_holds(self, draft: Draft) -> None:
         wall, moment = now(), time.monotonic()
@@ -359,8 +366,7 @@ class Groups:
                 self._holds.started(turn)
                 return seconds
             answer = found
-        for group in self._waiting.refused(line, answer, self._state.fleet, self._version, time.monotonic()):
-            self._tell(group, answer, draft)
+        self._waiting.refused(line, answer, self._state.fleet, self._version)
         return seconds
 
     def _tell(self, group: Group, answer: Refusal, draft: Draft) -> None:

@@ -23,8 +23,8 @@ class Draft:
     states: dict[ConditionType, State] = field(default_factory=dict)
 
     def forget_placement(self) -> None:
-        """Say no more where the job runs, how well it was placed and since when."""
-        for name in ("superNodes", "spans", "minimal", "proven", "estimate", "startTime"):
+        """Say no more where the job runs, how well it was placed, since when and how its pods fared."""
+        for name in ("superNodes", "spans", "minimal", "proven", "estimate", "startTime", "containerRestarts"):
             self.status.pop(name, None)
 
     def finish(self, phase: str) -> Json:

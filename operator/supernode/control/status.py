@@ -156,10 +156,15 @@ def profile_status(record: Custom[SuperNodeProfile], state: FleetState, now: dat
     name, discovery = record.key[1], state.discovery
     problems = [p.message for p in discovery.problems if p.subject == name and p.kind in _PROFILE_PROBLEMS]
     message = "; ".join(problems)
+    uncreated = {n: words for n, words in state.uncreated.items() if discovery.supernodes[n].profile == name}
     if record.model is None:
         ready = State(False, Reason.INVALID_SPEC, record.error or "the spec cannot be read")
     elif name not in discovery.matching:
         ready = State(True, Reason.NO_NODES, "no node matches it here")
+    elif uncreated:
+        first, words = min(uncreated.items())
+        text = f"{len(uncreated)} of its SuperNodes cannot be created, so their nodes give no cards; {first}: {words}"
+        ready = State(False, Reason.CREATION_FORBIDDEN, "; ".join((text, *problems)))
     else:
         ready = State(True, Reason.DISCOVERED, message)
     stalled = State(not ready.status, ready.reason, "" if ready.status else ready.message)
@@ -171,7 +176,7 @@ def profile_status(record: Custom[SuperNodeProfile], state: FleetState, now: dat
     unassigned = len(discovery.unassigned.get(name, ()))
     return {
         "observedGeneration": record.generation,
-        "superNodes": discovery.formed.get(name, 0),
+        "superNodes": discovery.formed.get(name, 0) - len(uncreated),
         "nodes": discovery.matching.get(name, 0) - unassigned,
         "unassignedNodes": unassigned,
         "conditions": updated(record.status.get("conditions", []), states, generation=record.generation, now=now),
