@@ -132,6 +132,11 @@ class Cluster:
         meta = {"labels": labels, "annotations": {"supernode.io/unhealthy-cards": ill} if ill else {}}
         self.caches.nodes.put(self._object(name, "Node", metadata=meta, spec=spec, status=status))
 
+    def package(self, cards: int) -> None:
+        """The profile is written, with so many cards to a package."""
+        self._profile["card"]["perPackage"] = cards
+        self.caches.profiles.put(self._object("p", "SuperNodeProfile", spec=dict(self._profile)))
+
     def tolerate(self, keys: list[str]) -> None:
         """The profile is written, with other tolerations."""
         self._profile["tolerations"] = [{"key": key, "operator": "Exists"} for key in keys]

@@ -146,6 +146,7 @@ def unhealthy_cards(facts: NodeFacts, profile: Profile) -> int | None:
 
     The annotation and `facts.unhealthy` name cards. When fewer cards are allocatable than the node has and these do not
     account for all that are missing, the highest others are assumed to be the missing ones: the API does not say which.
+    Of a package with such a card none must be used: its cards fail together. What runs on the others goes on.
     """
     cards = _cards(facts, profile)
     named = named_unhealthy(facts, profile)
@@ -157,7 +158,7 @@ def unhealthy_cards(facts: NodeFacts, profile: Profile) -> int | None:
         if named.bit_count() >= missing:
             break
         named |= 1 << index
-    return named
+    return _whole_packages(named, profile.per_package)
 
 
 def named_unhealthy(facts: NodeFacts, profile: Profile) -> int | None:
@@ -167,6 +168,12 @@ def named_unhealthy(facts: NodeFacts, profile: Profile) -> int | None:
     except RangeError:
         return None
     return (named | facts.unhealthy.get(profile.counted, 0)) & ((1 << _cards(facts, profile)) - 1)
+
+
+def _whole_packages(cards: int, size: int) -> int:
+    """All cards of the packages, of so many cards each, that have any of these."""
+    package = (1 << size) - 1
+    return sum(package << at for at in range(0, cards.bit_length(), size) if cards >> at & package)
 
 
 def _cards(facts: NodeFacts, profile: Profile) -> int:
