@@ -67,7 +67,7 @@ async def test_a_mistake_of_the_operator_is_told_in_the_status_of_the_job(
 ) -> None:
     cluster, leader = await _allocated()
     if not allocated:
-        cluster.caches.groups.remove(cluster._object("j", "CardGroup", namespace="ml", metadata={"uid": "g"}))
+        cluster.caches.groups.store.remove(cluster._object("j", "CardGroup", namespace="ml", metadata={"uid": "g"}))
     monkeypatch.setattr(module, function, _mistake)
     with pytest.raises(Unavailable):  # the status cannot be written here
         await leader._jobs.reconcile(JOB)
