@@ -36,7 +36,7 @@ from supernode.control.records import (
     parse_time,
 )
 from supernode.control.supernodes import Ledger, Trouble, facts_of, trouble_of
-from supernode.topology.deviceinfo import DATA_KEY, NAME_PREFIX, DeviceInfoError, unhealthy_devices
+from supernode.topology.deviceinfo import DATA_KEY, DeviceInfoError, read_config_map, reported_node
 from supernode.topology.devices import read_claim, read_slice, read_taint_rule
 from supernode.topology.discovery import Discovery, NodeFacts, ProblemKind, discover
 from supernode.topology.fleet import Fleet
@@ -53,15 +53,13 @@ _supernode_record = custom_converter(partial(parse, SuperNode))
 
 @dataclass(slots=True)
 class Inventory:
-    """Profiles, nodes, SuperNodes, pods and what groups claim, each by name. unhealthy: node to resource to cards
-    (bitmask)."""
+    """Profiles, nodes, SuperNodes, pods and what groups claim, each by name."""
 
     profiles: dict[str, Profile] = field(default_factory=dict)
     nodes: dict[str, NodeFacts] = field(default_factory=dict)
     supernodes: dict[str, Custom[SuperNode]] = field(default_factory=dict)
     pods: dict[tuple[str, str], PodRecord] = field(default_factory=dict)
     claims: dict[str, CardGroupSpec] = field(default_factory=dict)
-    unhealthy: dict[str, dict[str, int]] = field(default_factory=dict)
     published: Published = field(default_factory=Published)
 
     def add_profile(self, body: Json) -> str:
@@ -113,6 +111,16 @@ class Inventory:
         self.published.add_taint_rule(read_taint_rule(body))
         return str(body["metadata"]["name"])
 
+    def add_report(self, body: Json) -> str:
+        """A ConfigMap of a device plugin as an API server gives it; its name. Raises InvalidObject."""
+        name = str(body["metadata"]["name"])
+        try:
+            if node := reported_node(name):
+                self.published.add_report(node, read_config_map(body))
+        except DeviceInfoError as problem:
+            raise _invalid("ConfigMap", name, f"data.{DATA_KEY}", str(problem)) from None
+        return name
+
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
@@ -138,10 +146,7 @@ def snapshot(inventory: Inventory) -> Snapshot:
     profiles, records = inventory.profiles, inventory.supernodes
     devices = DeviceState(inventory.published)
     devices.follow(profiles.values())
-    nodes = {
-        name: devices.facts(_with_health(facts, inventory.unhealthy.get(name)))
-        for name, facts in inventory.nodes.items()
-    }
+    nodes = {name: devices.facts(facts) for name, facts in inventory.nodes.items()}
     discovery = discover(profiles.values(), nodes.values(), [facts_of(record) for record in records.values()])
     ledgers = {name: Ledger.of(record) for name, record in records.items()}
     troubles = {
@@ -166,10 +171,6 @@ def snapshot(inventory: Inventory) -> Snapshot:
         ],
     )
     return Snapshot(fleet, profiles, discovery, records, troubles, nodes, inventory.claims)
-
-
-def _with_health(facts: NodeFacts, unhealthy: Mapping[str, int] | None) -> NodeFacts:
-    return replace(facts, unhealthy=unhealthy) if unhealthy else facts
 
 
 def _foreign(
@@ -241,7 +242,7 @@ def collect(documents: Iterable[Document], say: Say) -> Inventory:
 def _belongs(document: Document) -> bool:
     if document.kind not in _ADDERS or document.group not in (None, _GROUPS.get(document.kind, "")):
         return False
-    return document.kind != "ConfigMap" or document.name.startswith(NAME_PREFIX)
+    return document.kind != "ConfigMap" or bool(reported_node(document.name))
 
 
 def _add_profile(inventory: Inventory, body: Json) -> str:
@@ -275,15 +276,8 @@ def _add_pod(inventory: Inventory, body: Json) -> str:
     return inventory.add_pod(checked_pod(body))
 
 
-def _add_device_info(inventory: Inventory, body: Json) -> str:
-    config_map = checked_config_map(body)
-    name = str(config_map["metadata"]["name"])
-    report = config_map.get("data", {}).get(DATA_KEY, "")
-    try:
-        inventory.unhealthy[name.removeprefix(NAME_PREFIX)] = unhealthy_devices(report)
-    except DeviceInfoError as problem:
-        raise _invalid("ConfigMap", name, f"data.{DATA_KEY}", str(problem)) from None
-    return name
+def _add_report(inventory: Inventory, body: Json) -> str:
+    return inventory.add_report(checked_config_map(body))
 
 
 def _add_slice(inventory: Inventory, body: Json) -> str:
@@ -315,7 +309,7 @@ _ADDERS: Final[Mapping[str, Callable[[Inventory, Json], str]]] = {
     "CardGroup": _add_group,
     "Node": _add_node,
     "Pod": _add_pod,
-    "ConfigMap": _add_device_info,
+    "ConfigMap": _add_report,
     "ResourceSlice": _add_slice,
     "ResourceClaim": _add_claim,
     "DeviceTaintRule": _add_taint_rule,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from supernode.api.errors import InvalidObject
@@ -11,9 +11,10 @@ from supernode.cli.documents import Json
 from supernode.cli.errors import NotThere
 from supernode.cli.inventory import Inventory, Say
 from supernode.cluster import resources
-from supernode.cluster.errors import NotFound
+from supernode.cluster.errors import Forbidden, NotFound
 from supernode.cluster.resources import Key, Resource
 from supernode.cluster.session import Session
+from supernode.topology.deviceinfo import LABEL_SELECTOR, NAMESPACE
 
 _PAGE = 500
 _HOLDING_CARDS = "spec.nodeName!=,status.phase!=Succeeded,status.phase!=Failed"
@@ -53,7 +54,17 @@ class Reader:
                 inventory.add_pod(body)
         if any(profile.pinning.devices for profile in inventory.profiles.values()):
             await self._add_devices(inventory)
+        if any(profile.health.reports for profile in inventory.profiles.values()):
+            await self._add_reports(inventory, say)
         return inventory
+
+    async def _add_reports(self, inventory: Inventory, say: Say) -> None:
+        try:
+            async for body in self.every(resources.CONFIGMAPS, NAMESPACE, label_selector=LABEL_SELECTOR):
+                with suppress(InvalidObject):  # as the operator has it: one that cannot be read says nothing
+                    inventory.add_report(body)
+        except Forbidden:
+            say(f"may not read ConfigMaps in {NAMESPACE}: cards that only reports there call failed count as healthy")
 
     async def _add_devices(self, inventory: Inventory) -> None:
         async for body in self.every(resources.RESOURCESLICES):
@@ -74,14 +85,24 @@ class Reader:
                 say(f"left out: {problem}")
 
     async def every(
-        self, resource: Resource, namespace: str | None = None, *, field_selector: str | None = None
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        *,
+        label_selector: str | None = None,
+        field_selector: str | None = None,
     ) -> AsyncIterator[Json]:
         """All objects of a kind, page by page. Raises ApiError, and NotThere where the cluster lacks the kind."""
         token = None
         while True:
             try:
                 page = await self._session.list(
-                    resource, namespace, limit=_PAGE, continue_=token, field_selector=field_selector
+                    resource,
+                    namespace,
+                    limit=_PAGE,
+                    continue_=token,
+                    label_selector=label_selector,
+                    field_selector=field_selector,
                 )
             except NotFound:
                 raise NotThere(

@@ -46,7 +46,7 @@ class _Losses:
         refusals = Refusals.of(view.job.status)
         refusals = refusals.once_more(view.now) if refused else refusals
         own = tuple(p for p in fresh if not (refusals.forgiven and is_refused(p)))
-        counts = bool(_newly_failed(view, own))
+        counts = bool(_newly_failed(view, own)) and not view.unfit  # hardware's failure is not the job's
         return cls(failed, refused, own, refusals, counts, view.job.status.get("restarts", 0) + counts)
 
 

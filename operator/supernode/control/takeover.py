@@ -57,7 +57,12 @@ async def take_over(writer: Writer, caches: Caches) -> TakeOver:
     await _repeated("SuperNodes", caches.supernodes.read_again)
     taken = await _take_ledgers(writer, caches.supernodes)
     others = [reflector for reflector in caches.filled() if reflector is not caches.supernodes]
-    await asyncio.gather(*(_repeated(reflector.resource.kind, reflector.read_again) for reflector in others))
+    await asyncio.gather(
+        *(
+            _repeated(reflector.resource.kind, reflector.read_again, or_not=reflector is caches.reports)
+            for reflector in others
+        )
+    )
     return taken
 
 
@@ -93,12 +98,14 @@ def is_refusal(problem: ApiError) -> bool:
     return isinstance(problem, BadRequest | Forbidden | Invalid)
 
 
-async def _repeated(what: str, read: Callable[[], Awaitable[None]]) -> None:
-    """Read until it succeeds."""
+async def _repeated(what: str, read: Callable[[], Awaitable[None]], *, or_not: bool = False) -> None:
+    """Read until it succeeds; or_not: or until the server refuses, and what was read before has to do."""
     pauses = Backoff(0.1, 5.0, random.random)
     while True:
         try:
             return await read()
         except ApiError as problem:
+            if or_not and isinstance(problem, Forbidden):
+                return _log.error("may not read %s any more: %s", what, problem)
             _log.warning("cannot read %s, tries again: %s", what, problem)
             await asyncio.sleep(pauses.delay())

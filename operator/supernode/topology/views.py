@@ -144,29 +144,42 @@ def held_cards(ledger: Iterable[LedgerEntry]) -> dict[str, int]:
 def unhealthy_cards(facts: NodeFacts, profile: Profile) -> int | None:
     """Cards (bitmask) that must not be used, or None when the node's annotation cannot be read.
 
-    The annotation and `facts.unhealthy` name cards. When fewer cards are allocatable than the node has and these do not
-    account for all that are missing, the highest others are assumed to be the missing ones: the API does not say which.
+    The annotation, `facts.unhealthy` and the device plugin's report name cards. When fewer cards are allocatable than
+    the node has and these do not account for all that are missing, the highest others are assumed to be the missing
+    ones: the API does not say which. Cards without their network are not missing, the plugin goes on offering them.
     """
     cards = _cards(facts, profile)
-    named = named_unhealthy(facts, profile)
-    if named is None:
+    failed = _failed(facts, profile)
+    if failed is None:
         return None
     usable = facts.allocatable.get(profile.counted, 0)
     missing = max(0, min(cards, facts.capacity.get(profile.counted, 0) - usable))
     for index in range(cards - 1, -1, -1):
-        if named.bit_count() >= missing:
+        if failed.bit_count() >= missing:
             break
-        named |= 1 << index
-    return named
+        failed |= 1 << index
+    return failed | _cut_off(facts, profile)
 
 
 def named_unhealthy(facts: NodeFacts, profile: Profile) -> int | None:
     """Cards (bitmask) that are called unhealthy one by one, or None when the node's annotation cannot be read."""
+    failed = _failed(facts, profile)
+    return None if failed is None else failed | _cut_off(facts, profile)
+
+
+def _failed(facts: NodeFacts, profile: Profile) -> int | None:
     try:
         named = parse_cards(facts.annotations.get(ANNOTATION_UNHEALTHY_CARDS, "").replace(" ", ""))
     except RangeError:
         return None
-    return (named | facts.unhealthy.get(profile.counted, 0)) & ((1 << _cards(facts, profile)) - 1)
+    reported = facts.reported.failed.get(profile.resource, 0) if profile.health.reports else 0
+    return (named | reported | facts.unhealthy.get(profile.counted, 0)) & ((1 << _cards(facts, profile)) - 1)
+
+
+def _cut_off(facts: NodeFacts, profile: Profile) -> int:
+    if not profile.health.reports or not profile.health.avoid_network_faults:
+        return 0
+    return facts.reported.cut_off.get(profile.resource, 0) & ((1 << _cards(facts, profile)) - 1)
 
 
 def _cards(facts: NodeFacts, profile: Profile) -> int:
