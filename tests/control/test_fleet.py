@@ -172,11 +172,15 @@ class Cluster:
         phase: str = "Running",
         named: str = "",
         rank: int = 0,
+        job: Json | None = None,
     ) -> None:
+        """job: the owner reference of the job whose pod it is."""
         labels = {"supernode.io/group": group, "supernode.io/rank": str(rank)} if group else {}
         annotations = {"supernode.io/cards": named} if named else {}
         annotations |= {"supernode.io/group-uid": f"CardGroup-{group}"} if group else {}
-        meta = {"labels": labels, "annotations": annotations}
+        meta: Json = {"labels": labels, "annotations": annotations}
+        if job is not None:
+            labels["supernode.io/job"], meta["ownerReferences"] = job["name"], [job]
         container = {"name": "c", "resources": {"limits": {CARD: str(cards)}}}
         spec = {"nodeName": node, "containers": [container]}
         pod = self._object(name, "Pod", namespace="ml", metadata=meta, spec=spec, status={"phase": phase})

@@ -277,6 +277,39 @@ def test_unhealthy_cards(annotation: str, allocatable: int, healthy: int) -> Non
     assert fleet_of([facts]).supernodes["s"].node("a").healthy == healthy
 
 
+@pytest.mark.parametrize(
+    ("held", "annotation", "allocatable", "free"),
+    [
+        ("0-3", "", 8, 0xF0),
+        ("0-3", "3", 7, 0x70),
+        ("0-3", "3", 8, 0xF0),
+        ("0-3", "4", 7, 0xE0),
+        ("4-7", "", 7, 0x07),
+        ("0-7", "3", 7, 0),
+        ("", "3", 7, 0xF7),
+    ],
+    ids=[
+        "all work",
+        "the group runs on one that failed",
+        "which the device plugin offers on",
+        "a free one failed",
+        "one that the group may have failed",
+        "the group has all",
+        "nobody has any",
+    ],
+)
+def test_no_more_cards_are_free_than_the_scheduler_can_give(
+    held: str, annotation: str, allocatable: int, free: int
+) -> None:
+    facts = replace(
+        node("a", super="s"),
+        annotations={"supernode.io/unhealthy-cards": annotation},
+        allocatable={RESOURCE: allocatable},
+    )
+    ledger = {"s": [LedgerEntry("ns/g", "u", (Run("0", "a", (held,)),))] if held else []}
+    assert fleet_of([facts], ledgers=ledger).supernodes["s"].node("a").free == free
+
+
 def test_a_node_may_have_fewer_cards_but_not_more_than_nominal() -> None:
     view = fleet_of([node("a", 5, super="s"), node("b", 12, super="s")]).supernodes["s"]
     assert [item.cards for item in view.nodes] == [5, 8]

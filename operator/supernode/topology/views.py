@@ -193,10 +193,26 @@ def _node(facts: NodeFacts, profile: Profile, path: tuple[str, ...], taken: int,
     unhealthy = unhealthy_cards(facts, profile)
     healthy = full if unhealthy is None else full & ~unhealthy
     taken = _with_foreign(profile, full, healthy, taken, pods)
+    healthy &= ~_unbindable(facts, profile, healthy & ~taken, taken)
     open_ = facts.open and unhealthy is not None
     bars = barring(facts.taints, profile.tolerated)
     named = () if not open_ or any(taint.trouble for taint in bars) else bars
     return Node(facts.name, cards, healthy, taken, open_ and not bars, path, positions(profile, facts), taints=named)
+
+
+def _unbindable(facts: NodeFacts, profile: Profile, free: int, taken: int) -> int:
+    """The highest of the free cards that no pod can be bound to, although they work.
+
+    Who runs on a card that failed counts for the scheduler as if on one of those the node goes on offering. Claimed
+    devices it does not count.
+    """
+    beyond = 0
+    if profile.pinning.devices is None:
+        left = max(0, facts.allocatable.get(profile.counted, 0) - taken.bit_count())
+        while free.bit_count() > left:
+            beyond |= 1 << free.bit_length() - 1
+            free &= ~beyond
+    return beyond
 
 
 def _by_node(foreign: Iterable[ForeignPod]) -> dict[str, list[ForeignPod]]:
