@@ -284,7 +284,8 @@ class Reflector(Generic[T]):
         elif isinstance(error, NotFound):
             log.warning("%s: not installed; waiting for its CustomResourceDefinition (%s)", self.resource, error)
         elif isinstance(error, Forbidden):
-            log.error("%s: forbidden; grant the verbs list and watch on %s (%s)", self.resource, self.resource, error)
+            where = f" in {self._namespace}" if self._namespace else ""
+            log.error("%s: forbidden; grant the verbs list and watch on %s%s (%s)", *[self.resource] * 2, where, error)
         else:
             log.warning("%s: cannot list or watch, trying again: %s", self.resource, error)
 
