@@ -1,6 +1,7 @@
 """Cards that a device plugin reports as failed, on a real control plane: they get no pod, what fails there moves."""
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -124,6 +125,11 @@ def test_without_the_right_to_read_reports_the_operator_goes_on_and_says_so(
     assert binding is not None
     cluster.kubectl("delete", "rolebinding", BINDING, "-n", "kube-system")
     try:
+        cluster.operator.freeze()
+        time.sleep(7)  # longer than its Lease, so that a new term begins
+        cluster.operator.thaw()
+        cluster.wait("it takes over", lambda: "may not read ConfigMap any more" in cluster.operator.log.read_text())
+        cluster.wait("it leads", lambda: cluster.operator.leads)
         cluster.operator.stop()
         said = cluster.operator.log.read_text().count("configmaps: forbidden")
         cluster.operator.start()

@@ -103,9 +103,11 @@ async def _repeated(what: str, read: Callable[[], Awaitable[None]], *, or_not: b
     pauses = Backoff(0.1, 5.0, random.random)
     while True:
         try:
-            return await read()
+            await read()
+            return
         except ApiError as problem:
             if or_not and isinstance(problem, Forbidden):
-                return _log.error("may not read %s any more: %s", what, problem)
+                _log.error("may not read %s any more: %s", what, problem)
+                return
             _log.warning("cannot read %s, tries again: %s", what, problem)
             await asyncio.sleep(pauses.delay())
