@@ -104,10 +104,11 @@ async def _repeated(what: str, read: Callable[[], Awaitable[None]], *, or_not: b
     while True:
         try:
             await read()
-            return
         except ApiError as problem:
             if or_not and isinstance(problem, Forbidden):
                 _log.error("may not read %s any more: %s", what, problem)
                 return
             _log.warning("cannot read %s, tries again: %s", what, problem)
             await asyncio.sleep(pauses.delay())
+        else:
+            return
