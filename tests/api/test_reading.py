@@ -1,5 +1,6 @@
 """`parse`: strict types, helpful problems, nothing lost of what it read."""
 
+import copy
 import subprocess
 import sys
 from typing import Any
@@ -8,7 +9,9 @@ import pytest
 
 from supernode.api.cardgroup import CardGroup
 from supernode.api.errors import FieldProblem, InvalidObject, SupernodeError
-from supernode.api.reading import parse
+from supernode.api.profile import SuperNodeProfile
+from supernode.api.reading import Model, parse, parse_stored
+from supernode.api.supernode import SuperNode
 from supernode.api.trainingjob import TrainingJob, total_cards
 
 
@@ -65,6 +68,56 @@ def test_an_unknown_field_far_from_any_lists_the_known_ones() -> None:
         InvalidObject, match=r"spec\.topology\.blocks\[0\]\.zz: is unknown; known fields are level, members"
     ):
         parse(CardGroup, obj)
+
+
+def _stored(kind: str, *places: str, **more: Any) -> dict[str, Any]:
+    """An object as the API server gives it. more: fields to add to its spec, or to the parts of it at these places."""
+    specs: dict[str, dict[str, Any]] = {
+        "TrainingJob": job()["spec"] | {"topology": {"blocks": [{"level": "node", "members": 8}]}},
+        "CardGroup": {"members": 2, "cardsPerMember": 8, "topology": {"blocks": [{"level": "node", "members": 2}]}},
+        "SuperNode": {"profile": "p", "nodeSelector": {"a": "b"}},
+        "SuperNodeProfile": {"card": {"resource": "example.com/card"}, "levels": [{"name": "node", "fanOut": 8}]},
+    }
+    spec = copy.deepcopy(specs[kind])
+    for place in places or ("",):
+        here: Any = spec
+        for part in filter(None, place.split(".")):
+            here = here[int(part) if part.isdigit() else part]
+        here.update(more)
+    return {"apiVersion": "supernode.io/v1alpha1", "kind": kind, "metadata": {"name": "a"}, "spec": spec}
+
+
+@pytest.mark.parametrize(
+    ("kind", "places"),
+    [
+        (TrainingJob, ("", "workers", "topology.blocks.0")),
+        (CardGroup, ("", "topology", "topology.blocks.0")),
+        (SuperNode, ("",)),
+        (SuperNodeProfile, ("", "card", "levels.0")),
+    ],
+)
+def test_what_a_newer_definition_adds_to_a_stored_object_is_passed_over(
+    kind: type[Model], places: tuple[str, ...]
+) -> None:
+    """It adds the defaults of its own fields to every object that is read."""
+    obj = _stored(kind.__name__, *places, ofTomorrow={"a": [1]})
+    assert parse_stored(kind, obj) == parse_stored(kind, _stored(kind.__name__))
+    with pytest.raises(InvalidObject, match="ofTomorrow: is unknown"):
+        parse(kind, obj)
+
+
+def test_a_stored_template_keeps_what_no_definition_names() -> None:
+    template = {"spec": {"containers": [{"name": "a", "image": "b", "newField": 1}], "another": 2}}
+    read = parse_stored(TrainingJob, job(workers={"template": template, "ofTomorrow": 3}))
+    assert read.spec.workers.template.to_dict() == template
+
+
+def test_what_else_is_wrong_with_a_stored_object_is_told() -> None:
+    with pytest.raises(InvalidObject) as caught:
+        parse_stored(CardGroup, _stored("CardGroup", members=0, ofTomorrow=1))
+    assert [problem.path for problem in caught.value.problems] == ["spec.members"]
+    with pytest.raises(InvalidObject, match="profile has one of its own"):  # rules are looked at, too
+        parse_stored(CardGroup, _stored("CardGroup", profile="p", resource="example.com/card", ofTomorrow=1))
 
 
 @pytest.mark.parametrize("obj", [{}, {"spec": None}, {"metadata": "llama", "spec": {}}, {"metadata": {"name": "a"}}])

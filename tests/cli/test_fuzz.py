@@ -30,7 +30,15 @@ REQUESTS = [
     small.job("k", cards=4, profile="box", priority=3),
     small.group("t", 2, 4, profile="torus", topology={"shape": [2, 4]}),
 ]
+WAITS = small.group("waits", 4, topology={"preferred": {"level": "rack", "wait": "1h"}}) | {
+    "status": {
+        "waitingSince": "2026-01-01T00:00:00Z",
+        "conditions": [{"type": "Allocated", "status": "False", "observedGeneration": 1}],
+    }
+}
+WAITS["metadata"] |= {"namespace": "research", "uid": "w", "creationTimestamp": "2026-01-01T00:00:00Z"}
 FLEET = [
+    WAITS,
     small.profile(allocation={"memberSizes": [1, 2, 4], "reserve": 1}),
     *small.nodes("a"),
     small.supernode("a", ledger=[small.held("research/x", "a-n0", "0-1", "2-3", ranks="0-1")], reserve=0),

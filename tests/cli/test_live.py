@@ -53,6 +53,20 @@ def _phases(jobs: list[Json]) -> dict[str, str]:
     return {job["metadata"]["name"]: job.get("status", {}).get("phase", "") for job in jobs}
 
 
+def _kubeconfig(bed: Bed, account: str, *binding: str) -> Path:
+    """Of a service account of namespace research that has this binding, and nothing else."""
+    kubectl(bed, "create", "serviceaccount", account, "-n", "research")
+    kubectl(bed, "create", *binding, f"--serviceaccount=research:{account}")
+    token = kubectl(bed, "create", "token", account, "-n", "research").strip()
+    config = yaml.safe_load(bed.kubeconfig.read_text())
+    config["users"] = [{"name": user["name"], "user": {"token": token}} for user in config["users"]]
+    for context in config["contexts"]:
+        context["context"]["namespace"] = "research"
+    path = bed.folder / f"{account}.kubeconfig"
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
 @pytest.fixture
 def on(run: Run, live: Bed) -> Run:
     """A command on the live cluster, which must succeed."""
@@ -122,6 +136,46 @@ def test_why_knows_when_there_is_no_such_thing(run: Run, live: Bed) -> None:
     assert "no TrainingJob and no CardGroup none in namespace research" in ran.err
 
 
+def test_an_engineer_reads_her_own_jobs_and_is_told_what_else_she_may_not(run: Run, live: Bed) -> None:
+    """With the role `edit` in her namespace, as docs/install.md has it."""
+    kubeconfig = _kubeconfig(live, "engineer", "rolebinding", "edits", "--clusterrole=edit", "-n", "research")
+    listed = run("jobs", "--kubeconfig", kubeconfig)
+    assert listed.code == 0
+    assert [line[0] for line in _words(listed)] == ["NAME", "runs", "waits"]
+    assert "in the order of their names: supernodeprofiles.supernode.io is forbidden" in listed.err
+    explained = run("why", "runs", "--kubeconfig", kubeconfig)
+    assert explained.code == 0
+    assert [f"{PROFILE}-0", "a3-0-n[000-002]", "0-2", "0-15"] in _words(explained)
+    assert [line.split(":")[0] for line in explained.err.splitlines()] == [
+        "levels are told in the order of their names",
+        "domains of supernodes written by hand are not told",
+        "domains are not told",
+    ]
+    refused = run("plan", "-f", "-", "--kubeconfig", kubeconfig, stdin=small.text(small.group()).encode())
+    assert (refused.code, refused.out) == (1, "")
+    assert "is forbidden" in refused.err
+
+
+def test_a_planner_needs_no_right_but_the_role_of_the_chart(run: Run, live: Bed) -> None:
+    binding = ("clusterrolebinding", "planners", "--clusterrole=supernode-operator-plan")
+    kubeconfig = _kubeconfig(live, "planner", *binding)
+    request = small.text(small.group(cards=4)).encode()
+    for command, stdin in ((["map"], b""), (["plan", "-f", "-"], request), (["jobs", "-A"], b"")):
+        ran = run(*command, "--kubeconfig", kubeconfig, stdin=stdin)
+        assert (ran.code, ran.err) == (0, "")
+
+
+def test_a_server_that_is_away_is_told_at_once(run: Run, live: Bed, tmp_path: Path) -> None:
+    config = yaml.safe_load(live.kubeconfig.read_text())
+    for cluster in config["clusters"]:
+        cluster["cluster"]["server"] = "https://127.0.0.1:1"
+    (tmp_path / "away").write_text(yaml.safe_dump(config))
+    started = time.monotonic()
+    ran = run("map", "--kubeconfig", tmp_path / "away")
+    assert time.monotonic() - started < 3
+    assert (ran.code, len(ran.err.splitlines())) == (1, 1)
+
+
 def test_map_counts_what_the_operator_counts(on: Run, live: Bed) -> None:
     for supernode in yaml.safe_load(kubectl(live, "get", "sn", "-o", "yaml"))["items"]:
         name, cards = supernode["metadata"]["name"], supernode["status"]["cards"]
@@ -147,7 +201,7 @@ def test_cards_that_a_device_plugin_reports_count_as_for_the_operator(on: Run, r
     assert _unhealthy(on("map")) == before + 1
     kubectl(live, "delete", "rolebinding", "supernode-operator-card-reports", "-n", "kube-system")
     restricted = run("--kubeconfig", live.folder / "operator.kubeconfig", "map")
-    assert restricted.err.startswith("may not read ConfigMaps in kube-system: ")
+    assert restricted.err.startswith("cards that only reports of device plugins call failed count as healthy: ")
     assert (restricted.code, _unhealthy(restricted)) == (0, before)
     apply(live, [obj for obj in manifests("supernode-operator") if obj["kind"] == "RoleBinding"])
     kubectl(live, "delete", "configmap", metadata["name"], "-n", "kube-system")
@@ -155,7 +209,7 @@ def test_cards_that_a_device_plugin_reports_count_as_for_the_operator(on: Run, r
 
 
 def test_a_captured_fleet_gives_the_live_answer(on: Run, run: Run, live: Bed, tmp_path: Path) -> None:
-    captured = kubectl(live, "get", "nodes,supernodeprofiles,supernodes,pods", "-A", "-o", "yaml")
+    captured = kubectl(live, "get", "nodes,supernodeprofiles,supernodes,cardgroups,pods", "-A", "-o", "yaml")
     (tmp_path / "fleet.yaml").write_text(captured)
     request = small.text(small.job("next", cards=64, profile=PROFILE)).encode()
     replayed = run("plan", "-f", "-", "--fleet", tmp_path / "fleet.yaml", stdin=request)

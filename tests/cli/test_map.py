@@ -78,6 +78,20 @@ def test_tainted_nodes_are_told_with_what_to_do(run: Run, tmp_path: Path) -> Non
     assert says in run("map", "a", "--fleet", path).out.replace("\n", " ")
 
 
+def test_nothing_in_a_fleet_steers_the_terminal(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes = small.nodes("a")
+    nodes[0]["spec"] = small.taints("\x1b[2Jgpu=x:NoSchedule")
+    nodes[1]["metadata"]["labels"]["example.com/rack"] = "\x9b7"
+    path = tmp_path / "fleet.yaml"
+    path.write_text(small.text(small.profile(), *nodes))
+    for arguments in (["map"], ["map", "a"]):
+        for columns in (None, "200"):
+            monkeypatch.setenv("COLUMNS", columns) if columns else monkeypatch.delenv("COLUMNS", raising=False)
+            ran = run(*arguments, "--fleet", path)
+            assert (ran.code, "\\x1b[2Jgpu" in ran.out) == (0, True)
+            assert ran.out.replace("\n", "").isprintable()
+
+
 def test_an_unknown_supernode_is_told(run: Run, fleet: Path) -> None:
     ran = run("map", "z", "--fleet", fleet)
     assert (ran.code, ran.err) == (1, "error: there is no supernode z; known are: a,b,c\n")

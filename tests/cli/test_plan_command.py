@@ -297,6 +297,30 @@ def test_lists_folders_json_and_several_paths(run: Run, tmp_path: Path) -> None:
         assert run("plan", "-f", "-", *paths, stdin=requests).code == 0
 
 
+@pytest.mark.parametrize("between", ["\n", "", "\n\n  ", "\n---\n"])
+def test_json_documents_may_follow_each_other(run: Run, tmp_path: Path, between: str) -> None:
+    (tmp_path / "fleet.json").write_text(between.join(map(json.dumps, FLEET)))
+    requests = between.join(json.dumps(small.group(name)) for name in "abc").encode()
+    ran = run("plan", "-f", "-", "--fleet", tmp_path / "fleet.json", "-o", "json", stdin=requests)
+    assert [result["name"] for result in json.loads(ran.out)["results"]] == ["default/a", "default/b", "default/c"]
+
+
+def test_the_json_document_that_is_broken_is_named(run: Run) -> None:
+    text = json.dumps(small.group())
+    ran = run("plan", "-f", "-", stdin=f"{text}\n{text}\n{text[:-9]}".encode())
+    assert ran.code == 1
+    assert ran.err.startswith("error: standard input, document 3: is not readable as JSON: ")
+
+
+def test_slices_of_an_earlier_api_are_told(run: Run, tmp_path: Path) -> None:
+    old = [small.published(node) | {"apiVersion": "resource.k8s.io/v1beta1"} for node in ("a-n0", "a-n1")]
+    fleet = [small.profile(**small.BY_CLAIMS), *small.nodes("a", 2)]
+    (tmp_path / "f.yaml").write_text(small.text(*fleet, *old))
+    ran = run("map", "--fleet", tmp_path / "f.yaml")
+    says = "passed over, 2 ResourceSlice of resource.k8s.io/v1beta1: capture them as resourceslices.v1.resource.k8s.io"
+    assert (ran.code, ran.err.splitlines()) == (0, [says])
+
+
 def test_what_is_no_part_of_it_is_passed_over_in_one_line(run: Run, tmp_path: Path) -> None:
     service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}}
     other = {"apiVersion": "kubeflow.org/v1", "kind": "TrainingJob", "metadata": {"name": "other"}}
@@ -427,6 +451,14 @@ def _broken(obj: Json, path: str, value: Any) -> Json:
         (small.text(_broken(small.node("a"), "metadata/labels", ["x"])), ["Node a", "metadata.labels"]),
         (small.text(_broken(small.node("a"), "metadata/name", "A b")), ["metadata.name"]),
         (small.text(_broken(small.node("a"), "status/capacity/example.com~card", "²")), ["status.capacity"]),
+        *(
+            (
+                small.text(small.node("a") | {"status": {field: {small.RESOURCE: amount}}}),
+                ["no number of devices", field],
+            )
+            for field in ("capacity", "allocatable")
+            for amount in ("-16", 16.0, "0.5", "16m")
+        ),
         (small.text(_broken(small.node("a"), "status/conditions/0/type", 3)), ["status.conditions[0].type"]),
         (small.text(_broken(small.pod("p", "a", 1), "spec/containers/0/resources", 3)), ["Pod p", "resources"]),
         (small.text(_broken(small.profile(), "spec/levels/0/fanOut", "2")), ["SuperNodeProfile box", "fanOut"]),
@@ -463,6 +495,8 @@ def test_bad_fleets_are_told_with_place_field_and_reason(
         (small.text(_broken(small.group(), "kind", "CardGrop")).encode(), ["CardGrop is unknown", "CardGroup"]),
         (small.text(_broken(small.group(), "apiVersion", "supernode.io/v1")).encode(), ["apiVersion"]),
         (small.text(_broken(small.group(), "metadata", {})).encode(), ["metadata.name: is required"]),
+        (small.text(small.group("A b")).encode(), ["CardGroup A b: metadata.name: 'A b' is no name"]),
+        (small.text(_broken(small.group(), "metadata/namespace", "../x")).encode(), ["metadata.namespace: '../x'"]),
         (small.text(small.job()).encode(), ["research/j", "spec.workers", "exactly one of cards"]),
     ],
 )
@@ -482,11 +516,20 @@ def test_bad_requests_are_told_with_place_field_and_reason(
         (["plan"], "--filename"),
         (["plan", "-f", "/nonexistent"], "No such file"),
         (["plan", "-f", "x\0y"], "null"),
+        (["plan", "-f", ""], "an empty path"),
+        (["plan", "-f", "-", "--fleet", ""], "an empty path"),
+        (["map", "--fleet", ""], "an empty path"),
         (["plan", "-f", "-", "--fleet", "-"], "can be read once"),
-        (["plan", "-f", "-", "more.yaml"], "-f or --fleet"),
+        (["plan", "more.yaml"], "more.yaml"),
+        (["plan", "-f", "-", "--independent", "more.yaml"], "more.yaml"),
         (["plan", "--nope"], "--nope"),
         (["plan", "-f", "-", "-o", "xml"], "xml"),
         (["grow"], "grow"),
+        (["why", ""], "as NAMESPACE/NAME"),
+        (["why", "research/"], "as NAMESPACE/NAME"),
+        (["why", "/x"], "as NAMESPACE/NAME"),
+        (["why", "../../nodes"], "as NAMESPACE/NAME"),
+        (["why", "x", "-n", ".."], "as NAMESPACE/NAME"),
     ],
 )
 def test_command_lines_that_make_no_sense_end_with_1(run: Run, arguments: list[str], part: str) -> None:
@@ -509,8 +552,10 @@ def test_aliases_that_stand_for_too_much_are_refused(run: Run) -> None:
 
 def test_nothing_in_a_file_steers_the_terminal(run: Run, tmp_path: Path) -> None:
     (tmp_path / "fleet.yaml").write_text(small.text(*FLEET))
-    fits = run("plan", "-f", "-", "--fleet", tmp_path / "fleet.yaml", stdin=small.text(small.group("\x1b[2J")).encode())
-    assert (fits.code, fits.out.splitlines()[0]) == (0, "default/\\x1b[2J: fits on box")
+    named = run(
+        "plan", "-f", "-", "--fleet", tmp_path / "fleet.yaml", stdin=small.text(small.group("\x1b[2J")).encode()
+    )
+    assert (named.code, "CardGroup \\x1b[2J: metadata.name" in named.err) == (1, True)
     refused = run("plan", "-f", "-", stdin=small.text(_broken(small.group(), "kind", "Card\x1bGroup\n")).encode())
     assert "Card\\x1bGroup\\n" in refused.err
 

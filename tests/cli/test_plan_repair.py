@@ -74,6 +74,50 @@ def test_a_block_without_room_moves_whole(repairs: Repairs) -> None:
     assert result["minimal"] == {"supernode": 1, "rack": 1, "node": 2}
 
 
+@pytest.mark.parametrize(
+    ("entries", "claimed", "says"),
+    [
+        (["2-3@a-n[0-1]:0-3"], claim(4), "its ledgers name ranks 2-3 of 4"),
+        (["2-3@a-n[0-1]:0-3"], None, "its ledgers name ranks 2-3 of 4"),
+        (["0-1@a-n[0-1]:0-3"], claim(3), "its ledgers name ranks 0-1 of 3"),
+        (["0-1@a-n[0-1]:0-3"], claim(1), "its ledgers name ranks 0-1 of 1"),
+        (["0@a-n0:0-3 0@a-n1:0-3"], claim(2), "its ledgers name ranks 0,0 of 2"),
+        (["0-1@a-n[0-1]:0-3"], small.group("x", 2, 2), "its ledgers give 4 cards to a member, it claims 2"),
+        (["0@a-n0:0-3 999999999@a-n1:0-3"], None, "its ledgers name ranks 0,999999999 of 1000000000"),
+    ],
+)
+def test_a_group_part_of_whose_ledger_is_lost_holds_up_no_other(
+    repairs: Repairs, entries: list[str], claimed: Json | None, says: str
+) -> None:
+    ledger = [*(f"research/x research/x {entry}" for entry in entries), small.held("research/y", "a-n1", "0")]
+    claims = [] if claimed is None else [claimed | {"metadata": {"name": "x", "namespace": "research"}}]
+    code, results, _ = repairs([*fleet(*ledger, without="a-n1"), *claims])
+    assert code == 3
+    assert [(result["name"], result["feasible"]) for result in results] == [("research/x", False), ("research/y", True)]
+    assert results[0]["step"] == "Queue"
+    assert says in results[0]["message"]
+
+
+def test_results_have_the_names_of_any_plan_and_some_besides(run: Run, repairs: Repairs, tmp_path: Path) -> None:
+    timed = [level | {"bandwidth": 100, "latency": 1} for level in small.profile()["spec"]["levels"]]
+    given = [small.profile(levels=timed), *fleet(small.held("research/x", "a-n1", "0-3"), without="a-n1")[1:]]
+    _, [repaired], _ = repairs(given)
+    ran = run("plan", "-f", "-", "--fleet", tmp_path / "fleet.yaml", "-o", "json", stdin=small.text(claim(1)).encode())
+    [planned] = json.loads(ran.out)["results"]
+    assert repaired.keys() - planned.keys() == {"step", "failed", "moved", "missingSpares"}
+    assert list(planned) == list(repaired)[: len(planned)]
+    assert repaired["estimate"] == planned["estimate"] is not None
+    assert repaired["moved"][0]["from"] == {"node": "a-n1", "cards": [0, 1, 2, 3], "domains": {}}
+
+
+def test_what_would_have_to_come_free_is_told_of_a_group_that_waits(repairs: Repairs) -> None:
+    held = [small.held("research/x", "a-n[0-2]", "0-3", ranks="0-2"), small.held("research/y", "a-n3", "0-3")]
+    wanted = claim(3, required="supernode")
+    _, [result], _ = repairs([*fleet(*held, without="a-n1"), small.node("a-n5"), small.pod("p", "a-n5", 4), wanted])
+    assert (result["step"], result["members"]) == ("Queue", [])
+    assert [list(opening["nodes"]) for opening in result["change"]] == [["a-n5"]]
+
+
 def test_no_room_is_told_with_the_reason(repairs: Repairs) -> None:
     entry = small.held("research/x", "a-n[0-3]", "0-3", ranks="0-3")
     code, [result], error = repairs(fleet(entry, without="a-n2"))

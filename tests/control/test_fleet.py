@@ -172,12 +172,14 @@ class Cluster:
         phase: str = "Running",
         named: str = "",
         rank: int = 0,
+        devices: str = "",
         job: Json | None = None,
     ) -> None:
-        """job: the owner reference of the job whose pod it is."""
+        """devices: those that another scheduler has chosen for it. job: the owner reference of its job."""
         labels = {"supernode.io/group": group, "supernode.io/rank": str(rank)} if group else {}
         annotations = {"supernode.io/cards": named} if named else {}
         annotations |= {"supernode.io/group-uid": f"CardGroup-{group}"} if group else {}
+        annotations |= {CARD: devices} if devices else {}
         meta: Json = {"labels": labels, "annotations": annotations}
         if job is not None:
             labels["supernode.io/job"], meta["ownerReferences"] = job["name"], [job]
@@ -190,9 +192,19 @@ class Cluster:
         self._remove(self.caches.pods, "Pod", name, "ml")
 
     def slice(
-        self, node: str, *, pool: str = "", generation: int = 1, devices: int = 4, tainted: int = -1, of: str = ""
+        self,
+        node: str,
+        *,
+        pool: str = "",
+        generation: int = 1,
+        count: int = 1,
+        devices: int = 4,
+        gone: int = -1,
+        tainted: int = -1,
+        of: str = "",
     ) -> None:
-        """What the driver publishes of a node. of: the node that the pool's devices are on, if another."""
+        """What the driver publishes of a node. count: the slices of its pool. gone: one that it does not list.
+        of: the node that the pool's devices are on, if another."""
         found = [
             {
                 "name": f"card-{index}",
@@ -200,11 +212,12 @@ class Cluster:
                 "taints": [{"key": "ill", "effect": "NoSchedule"}] if index == tainted else [],
             }
             for index in range(devices)
+            if index != gone
         ]
         spec = {
             "nodeName": of or node,
             "driver": DRIVER,
-            "pool": {"name": pool or node, "generation": generation, "resourceSliceCount": 1},
+            "pool": {"name": pool or node, "generation": generation, "resourceSliceCount": count},
             "devices": found,
         }
         self.caches.slices.put(self._object(node, "ResourceSlice", spec=spec))
@@ -350,6 +363,7 @@ _ACTIONS = (
         group=st.sampled_from(GROUPS),
         phase=st.sampled_from(("Pending", "Running", "Succeeded")),
         named=_CARDS,
+        devices=st.sampled_from(("card-3", "card-0,card-2", "card")),
     ),
     _action("pod_goes", _POD),
     _action("book", _SUPERNODE, _LINE),
@@ -381,6 +395,7 @@ _OF_DEVICES = (
         "slice",
         _NODE,
         devices=st.integers(0, 4),
+        gone=_INDEX,
         tainted=_INDEX,
         generation=st.integers(1, 2),
         pool=_NODE,
@@ -464,6 +479,24 @@ async def test_what_a_group_has_counts_once_it_is_in_a_ledger_wherever_that_is(c
     cluster.give_back("sn-0", 0)
     await cluster.state.refresh()
     assert cluster.state.fleet.supernodes["sn-0"].free_cards == 12
+
+
+@pytest.mark.parametrize(
+    ("pod", "taken"),
+    [
+        ({"devices": "card-2,card-3"}, 0b1100),
+        ({"devices": "card-1,card-3", "group": "g0"}, 0b0011),
+        ({"devices": "card-2"}, 0b0011),
+        ({"devices": "card-x,card-y"}, 0b0011),
+        ({}, 0b0011),
+    ],
+    ids=["named", "of a group, which names its own", "fewer than it has", "malformed", "unnamed: the lowest"],
+)
+async def test_the_cards_that_another_scheduler_chose_are_taken(pod: Json, taken: int) -> None:
+    cluster = Cluster()
+    cluster.pod("a", "sn-0-n1", 2, **pod)
+    await cluster.state.refresh()
+    assert cluster.state.fleet.supernodes["sn-0"].node("sn-0-n1").taken == taken
 
 
 async def test_what_a_group_of_two_supernodes_gives_back_is_no_new_form() -> None:

@@ -6,11 +6,16 @@ from collections.abc import Mapping, Sequence
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_fleet import SUPERNODES, Cluster, Json
+from test_fleet import NODES, SUPERNODES, Cluster, Json
 
-from supernode.control.groups import Draft, Groups
+from supernode.control import groups as control_groups
+from supernode.control import slices
+from supernode.control.groups import TOLD_AT_ONCE, Draft, Groups
 from supernode.control.observer import Observer
 from supernode.control.patience import Patience
+
+SPANS = {"node": 3, "rack": 2, "supernode": 1}
+"""Of three whole nodes."""
 
 
 class Allocation:
@@ -26,7 +31,7 @@ class Allocation:
         """What one pass decides of all groups."""
         await self.cluster.state.refresh()
         self.groups.touch_all()
-        draft = self.groups.draft()
+        draft = await self.groups.draft()
         await self.groups.place_waiting(draft)
         return draft
 
@@ -45,6 +50,18 @@ async def test_who_asks_for_the_same_with_a_higher_priority_is_decided_anew() ->
     assert await allocation.placed() == [], "all nodes are held"
     allocation.cluster.ask("urgent", 1, priority=5)
     assert await allocation.placed() == ["urgent"]
+
+
+async def test_many_that_learn_why_they_wait_hold_up_nobody_who_fits() -> None:
+    """Each answer is a write, and what one pass writes the next one waits for."""
+    allocation = Allocation()
+    for number in range(3 * TOLD_AT_ONCE):
+        allocation.cluster.ask(f"large-{number}", 9)
+    first = await allocation.decide()
+    assert TOLD_AT_ONCE <= len(first.confirmed) <= TOLD_AT_ONCE + 1, "one message is looked at again"
+    assert first.unfinished
+    allocation.cluster.ask("small", 1)
+    assert await allocation.placed() == ["small"]
 
 
 async def test_who_is_given_a_higher_priority_is_decided_anew() -> None:
@@ -70,7 +87,8 @@ SEATED = {
 def _allocated(supernode: str) -> Json:
     """The status of a group of four members, on the nodes of this supernode in order."""
     place = {"supernode": supernode, "ranks": "0-3", "nodes": f"{supernode}-n[0-3]", "cards": ["0-3"]}
-    return {"conditions": [{"type": "Allocated", "status": "True"}], "observedGeneration": 1, "placement": [place]}
+    conditions = [{"type": kind, "status": "True", "reason": "Allocated"} for kind in ("Ready", "Allocated")]
+    return {"conditions": conditions, "observedGeneration": 1, "placement": [place]}
 
 
 @pytest.mark.parametrize("told_by", ["pods", "status", "half of its pods"])
@@ -89,11 +107,225 @@ async def test_what_is_booked_beside_a_groups_own_cards_is_given_back(late: str,
     draft = await allocation.decide()
     assert groups.members_of(key, "CardGroup-g") is None, "nothing is created while it is not clear where"
     assert [(repair.kind, repair.supernode) for repair in draft.repairs] == [("surplus", other)]
-    assert draft.fleet.supernodes[other].free_cards == 16, "somebody else may have them at once"
+    after = draft.after(other)
+    assert after is not None
+    assert after.free_cards == 16, "what is written with the ledger says so"
     cluster.carry_out(draft)
     rest = await allocation.decide()
     assert (groups.members_of(key, "CardGroup-g"), rest.repairs, rest.touched) == (before, [], [])
     assert {name: len(ledger.entries) for name, ledger in cluster.state.ledgers.items()} == {home: 1, other: 0}
+
+
+async def test_a_card_that_two_groups_have_is_nobody_elses_when_one_gives_it_back() -> None:
+    """Somebody edited a ledger, or restored it; a new leader, to whom all is new, decides of all groups at once."""
+    allocation = Allocation()
+    cluster, groups = allocation.cluster, allocation.groups
+    for name, nodes in (("one", (0, 1)), ("two", (1, 2))):
+        place = {"supernode": "sn-0", "ranks": "0-1", "nodes": f"sn-0-n[{nodes[0]}-{nodes[1]}]", "cards": ["0-3"]}
+        cluster.ask(name, 2, age=10, status={**_allocated("sn-0"), "placement": [place]})
+        for rank, node in enumerate(nodes):
+            cluster.pod(f"{name}-{rank}", f"sn-0-n{node}", 4, group=name, named="0-3", rank=rank)
+    cluster.write("sn-1", cordoned=True)
+    ledger = ["ml/one CardGroup-one 0-1@sn-0-n[0-1]:0-3", "ml/two CardGroup-two 0-1@sn-0-n[1-2]:0-3"]
+    cluster.write("sn-0", *ledger)
+    cluster.ask("next", 2)
+    draft = await allocation.decide()
+    assert (draft.touched, draft.placed) == ([], {}), "what runs keeps what it has"
+    [told] = [new for group, new in draft.confirmed if group.key == ("ml", "two")]
+    assert {c["type"]: c["status"] for c in told["conditions"]}["Allocated"] == "False", "so that its job ends its pods"
+    assert groups.members_of(("ml", "two"), "CardGroup-two") is None, "and nothing is created for it"
+    assert groups.members_of(("ml", "one"), "CardGroup-one") is not None
+
+    for rank in range(2):
+        cluster.pod_goes(f"two-{rank}")
+    draft = await allocation.decide()
+    assert ([(repair.kind, repair.supernode) for repair in draft.repairs], draft.placed) == ([("doubled", "sn-0")], {})
+    cluster.carry_out(draft)
+    cluster.carry_out(draft := await allocation.decide())
+    assert [name for _, name in draft.placed] == ["two"], "it has waited for longer"
+    await cluster.state.refresh()
+    assert [entry.text for entry in cluster.state.ledgers["sn-0"].entries] == [
+        "ml/one CardGroup-one 0-1@sn-0-n[0-1]:0-3",
+        "ml/two CardGroup-two 0-1@sn-0-n[2-3]:0-3",
+    ]
+
+
+async def test_cards_that_others_took_are_nobody_elses_when_their_group_gives_them_back() -> None:
+    """No ledger tells of a foreign pod: the next pass sees what it has once the group's entry is gone."""
+    allocation = Allocation()
+    cluster = allocation.cluster
+    cluster.write("sn-1", cordoned=True)
+    cluster.write("sn-0", "ml/a CardGroup-a 0@sn-0-n0:0-3")
+    for node in (1, 2):
+        cluster.node(f"sn-0-n{node}", unschedulable=True)
+    cluster.ask("a", 1, metadata={"deletionTimestamp": "2026-01-01T00:00:01Z"})
+    cluster.pod("foreign", "sn-0-n0", 4)
+    for name in ("b", "c"):
+        cluster.ask(name, 1)
+    seen = []
+    for _ in range(3):
+        draft = await allocation.decide()
+        seen.append([member.node for _, placement in draft.placed.values() for member in placement.members])
+        cluster.carry_out(draft)
+    assert seen == [["sn-0-n3"], [], []]
+
+
+async def test_what_is_given_back_is_given_anew_in_the_next_pass() -> None:
+    allocation = Allocation()
+    cluster = allocation.cluster
+    cluster.write("sn-1", cordoned=True)
+    cluster.ask("old", 4, metadata={"deletionTimestamp": "2026-01-01T00:00:01Z"})
+    cluster.write("sn-0", "ml/old CardGroup-old 0-3@sn-0-n[0-3]:0-3")
+    cluster.ask("new", 4)
+    cluster.carry_out(draft := await allocation.decide())
+    assert (list(draft.placed), draft.touched) == ([], ["sn-0"])
+    assert await allocation.placed() == ["new"], "the swap woke it"
+
+
+def _conditions(status: Json) -> dict[str, tuple[str, str]]:
+    return {condition["type"]: (condition["status"], condition["reason"]) for condition in status["conditions"]}
+
+
+async def test_a_group_whose_spec_cannot_be_read_any_more_keeps_its_cards() -> None:
+    """As of an older operator, or once a rule is stricter. It says so, and is as before when it can be read again."""
+    allocation = Allocation()
+    cluster, groups = allocation.cluster, allocation.groups
+    cluster.ask("g", 4, age=10, status=_allocated("sn-0"))
+    cluster.write("sn-0", "ml/g CardGroup-g 0-3@sn-0-n[0-3]:0-3")
+    await allocation.decide()
+    members = groups.members_of(("ml", "g"), "CardGroup-g")
+    assert members is not None
+
+    cluster.ask("g", 4, age=10, status=_allocated("sn-0"), objective="one of tomorrow")
+    draft = await allocation.decide()
+    [(_, told)] = draft.confirmed
+    assert (draft.touched, groups.members_of(("ml", "g"), "CardGroup-g")) == ([], members)
+    assert told["placement"] == _allocated("sn-0")["placement"]
+    conditions = _conditions(told)
+    assert (conditions["Stalled"], conditions["Allocated"]) == (("True", "InvalidSpec"), ("True", "Allocated"))
+    cluster.ask("g", 4, age=10, status=told, objective="one of tomorrow")
+    [(_, again)] = (await allocation.decide()).confirmed
+    assert again == told, "it is told once"
+
+    cluster.ask("g", 4, age=10, status=told)
+    [(_, told)] = (await allocation.decide()).confirmed
+    assert (told["phase"], told["placement"]) == ("Allocated", _allocated("sn-0")["placement"])
+    assert set(_conditions(told).values()) == {("True", "Allocated"), ("False", "Allocated")}
+    cluster.ask("g", 4, age=10, status=told)
+    assert (await allocation.decide()).confirmed == []
+
+
+async def test_a_group_whose_spec_cannot_be_read_waits_for_nothing() -> None:
+    allocation = Allocation()
+    allocation.cluster.ask("g", 4, objective="one of tomorrow")
+    draft = await allocation.decide()
+    [(_, told)] = draft.confirmed
+    assert (draft.placed, _conditions(told)["Allocated"]) == ({}, ("False", "InvalidSpec"))
+
+
+async def test_a_lost_ledger_of_a_group_whose_spec_cannot_be_read_ends_none_of_its_pods() -> None:
+    """Its job leaves them alone as long as the group's status says that it has its cards."""
+    allocation = Allocation()
+    cluster = allocation.cluster
+    cluster.ask("g", 4, status=_allocated("sn-0"), objective="one of tomorrow")
+    for rank in range(4):
+        cluster.pod(f"g-{rank}", f"sn-0-n{rank}", 4, group="g", named="0-3", rank=rank)
+    cluster.ask("next", 4)
+    draft = await allocation.decide()
+    [told] = [new for group, new in draft.confirmed if group.key == ("ml", "g")]
+    assert _conditions(told)["Allocated"][0] == "True"
+    [(_, placed)] = draft.placed.values()
+    assert {member.supernode for member in placed.members} == {"sn-1"}
+
+
+@pytest.mark.parametrize("said", ["elsewhere", "spares elsewhere", "nothing of spares", "that it has nothing"])
+async def test_a_status_names_the_places_that_the_ledger_has(said: str) -> None:
+    """Its ledger was rebuilt in a supernode of another name, or somebody wiped or edited the status."""
+    allocation = Allocation()
+    cluster = allocation.cluster
+    status = _allocated("sn-0" if said == "elsewhere" else "sn-1")
+    status["placement"][0] |= {"ranks": "0-2", "nodes": status["placement"][0]["nodes"].replace("3]", "2]")}
+    status["spares"] = [{"supernode": "sn-1", "ranks": "0", "nodes": "sn-1-n3", "cards": ["0-3"]}]
+    if said == "spares elsewhere":
+        status["spares"][0]["nodes"] = "sn-1-n2"
+    elif said == "nothing of spares":
+        del status["spares"]
+    elif said == "that it has nothing":
+        status = {}
+    topology = {"spares": {"members": 1, "within": "supernode"}}
+    cluster.ask("g", 3, age=10, status=status, topology=topology)
+    cluster.write("sn-1", "ml/g CardGroup-g 0-2@sn-1-n[0-2]:0-3 +0@sn-1-n3:0-3")
+    [(_, told)] = (await allocation.decide()).confirmed
+    assert told["placement"] == [{"supernode": "sn-1", "ranks": "0-2", "nodes": "sn-1-n[0-2]", "cards": ["0-3"]}]
+    assert told["spares"] == [{"supernode": "sn-1", "ranks": "0", "nodes": "sn-1-n3", "cards": ["0-3"]}]
+    assert (told["spans"], told["minimal"], told["proven"]) == (SPANS, SPANS, True)
+    assert _conditions(told)["Allocated"] == ("True", "Allocated")
+    cluster.ask("g", 3, age=10, status=told, topology=topology)
+    assert (await allocation.decide()).confirmed == [], "nothing is written any more"
+
+
+@pytest.mark.parametrize(
+    "runs",
+    [
+        {"sn-0": "0-3@sn-0-n[0-3]:0-3", "sn-1": "4-5@sn-1-n[0-1]:0-3"},
+        {"sn-0": "0@sn-0-n0:0-3 2@sn-0-n1:0-3 4@sn-0-n2:0-3", "sn-1": "1@sn-1-n0:0-3 3@sn-1-n1:0-3 5@sn-1-n2:0-3"},
+        {"sn-0": "0@sn-0-n0:0-3 1-3@sn-0-n[1-3]:0-3", "sn-1": "4@sn-1-n0:0-3 5@sn-1-n1:0-3"},
+    ],
+    ids=["one after the other", "by turns", "in more runs than need be"],
+)
+async def test_a_status_that_names_them_is_not_written_again(runs: dict[str, str]) -> None:
+    """However the runs of the ledgers are written."""
+    allocation = Allocation()
+    allocation.cluster.ask("g", 6)
+    for supernode, run in runs.items():
+        allocation.cluster.write(supernode, f"ml/g CardGroup-g {run}")
+    [(_, told)] = (await allocation.decide()).confirmed
+    allocation.cluster.ask("g", 6, status=told)
+    assert (await allocation.decide()).confirmed == []
+
+
+async def test_statuses_lost_together_hold_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after a restore: a planner is asked about each, and others get their turn between any two."""
+    monkeypatch.setattr(slices, "SLICE_SECONDS", 0.0)
+    allocation = Allocation()
+    cluster, turns = allocation.cluster, 0
+    for number, node in enumerate(NODES):
+        cluster.ask(f"g{number}", 1)
+        cluster.book(node[:4], f"ml/g{number} CardGroup-g{number} 0@{node}:0-3")
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    task = asyncio.create_task(others())
+    await cluster.state.refresh()
+    turns = 0
+    draft = await allocation.groups.draft()
+    task.cancel()
+    assert len(draft.confirmed) == len(NODES)
+    assert turns >= 2 * len(NODES), "after each look and each question"
+
+
+async def test_statuses_lost_together_take_as_many_passes_as_they_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits for cards is decided in between."""
+    monkeypatch.setattr(control_groups, "PASS_SECONDS", 0.0)
+    allocation = Allocation()
+    for number in range(4):
+        allocation.cluster.ask(f"g{number}", 1)
+        allocation.cluster.book("sn-0", f"ml/g{number} CardGroup-g{number} 0@sn-0-n{number}:0-3")
+    await allocation.cluster.state.refresh()
+    told: list[str] = []
+    passes = 0
+    unfinished = True
+    while unfinished:
+        draft = await allocation.groups.draft()
+        told += [group.key[1] for group, _ in draft.confirmed]
+        unfinished = draft.unfinished
+        passes += 1
+        assert passes < 10
+    assert (sorted(told), passes > 1) == (["g0", "g1", "g2", "g3"], True)
 
 
 async def test_what_is_booked_twice_and_used_by_nobody_is_taken_back_and_given_anew() -> None:

@@ -10,7 +10,7 @@ from supernode.control.holds import NOWHERE_SECONDS, REVIEW_QUESTIONS, Holds
 from supernode.control.observer import Observer
 from supernode.control.planner import Planner
 from supernode.control.records import Custom
-from supernode.control.waiting import Waiting, turn_of
+from supernode.control.waiting import Turn, Waiting, turn_of
 from supernode.topology.fleet import Fleet, Node, SuperNodeView
 
 HOLD_AFTER = 300.0
@@ -42,7 +42,7 @@ class Queue:
         for one in groups:
             self._waiting.put(one, NOW, 0.0)
         for _, line in self._waiting.queue():
-            self._waiting.refused(line, REFUSED, fleet(), (1, 0), 0.0)
+            self._waiting.refused(line, REFUSED, fleet(), (1, 0))
         self.due: float | None = None
 
     async def review(self, moment: float, *, ill: bool = True) -> list[str]:
@@ -57,6 +57,10 @@ class Queue:
         parts = {name: text.partition("; ")[2].partition(" held for it since") for name, text in told.items()}
         return {name: nodes for name, (nodes, found, _) in parts.items() if found}
 
+    def open_to(self, seen: Fleet, turn: Turn) -> Fleet:
+        """The fleet as a group of this turn may use it."""
+        return self._holds.open_to(seen, turn)
+
     @property
     def version(self) -> int:
         """Of the holds."""
@@ -69,6 +73,18 @@ async def test_who_fits_nowhere_takes_no_hold_from_those_behind() -> None:
     assert await queue.review(1.0) == ["feasible"]
     assert await queue.review(NOWHERE_SECONDS + 1.0) == ["feasible"], "the other is looked at again, and keeps nothing"
     assert await queue.review(2 * NOWHERE_SECONDS + 2.0, ill=False) == ["hopeless"], "its turn, once its cards are back"
+
+
+async def test_what_different_turns_may_use_is_the_same_object_as_long_as_it_is_the_same() -> None:
+    """Decisions remember what they computed of it; of one supernode different nodes are held for two."""
+    first, second = within("first", 1, age=900, priority=5), within("second", 1, age=900)
+    queue, seen = Queue(first, second), Fleet([fleet(ill=False).supernodes["s0"]])
+    assert set(await queue.held(0.0, seen)) == {"first", "second"}
+    turns = [turn_of(second), turn_of(within("third", 1, age=0))]
+    before = [queue.open_to(seen, turn).supernodes["s0"] for turn in turns]
+    assert [sum(node.held for node in view.nodes) for view in before] == [1, 2]
+    after = [queue.open_to(seen, turn).supernodes["s0"] for turn in turns]
+    assert all(one is other for one, other in zip(before, after, strict=True))
 
 
 async def test_one_of_each_priority_that_has_waited_long_enough() -> None:

@@ -14,6 +14,7 @@ from supernode.control.job import decide
 from supernode.control.jobview import OBSTACLE_INTERVAL, GroupView, JobView, Obstacle, Step
 from supernode.control.records import Custom, PodRecord
 from supernode.control.refusals import FORGIVEN, UNBOUND_SECONDS
+from supernode.control.running import LOST_SECONDS
 from supernode.topology.fleet import Member
 
 NOW = datetime(2026, 11, 1, 12, 0, 0, tzinfo=UTC)
@@ -73,7 +74,6 @@ def pod(rank: int, phase: str = "Running", **fields: Any) -> PodRecord:
         node=f"n{rank}",
         phase=phase,
         deleting=False,
-        ready=True,
         group="j",
         group_uid="g",
         job="j",
@@ -100,8 +100,10 @@ def look(
     later: frozenset[int] = frozenset(),
     stranded: tuple[PodRecord, ...] = (),
     away: frozenset[str] = frozenset(),
+    **more: Any,
 ) -> Step:
-    return decide(JobView(of, its_group, pods, has_service, obstacle, lost, now, crowded, unfit, later, stranded, away))
+    view = JobView(of, its_group, pods, has_service, obstacle, lost, now, crowded, unfit, later, stranded, away, **more)
+    return decide(view)
 
 
 def status_of(step: Step) -> dict[str, Any]:
@@ -132,10 +134,103 @@ def test_an_unreadable_spec_stalls() -> None:
 
 
 def test_a_group_of_somebody_else_is_not_used() -> None:
-    step = look(job(), group(MEMBERS, owner_uid="other"))
+    step = look(job(), group(MEMBERS, owner_uid=None))
     assert reason(step, ConditionType.STALLED) == Reason.NAME_CONFLICT
     assert not step.create_ranks
     assert not step.delete_group
+
+
+@pytest.mark.parametrize("deleting", [False, True])
+def test_the_group_of_an_earlier_job_of_the_same_name_is_waited_for(deleting: bool) -> None:
+    step = look(job(), group(MEMBERS, owner_uid="earlier", deleting=deleting))
+    assert status_of(step)["phase"] == "Pending"
+    assert reason(step, ConditionType.READY) == Reason.RELEASED
+    assert not step.removes
+    assert not step.create_group
+    assert not step.create_ranks
+
+
+def test_pods_of_an_earlier_job_of_the_same_name_are_waited_for() -> None:
+    former = pod(1, "Succeeded", owner_uid="earlier", group_uid="earlier")
+    step = look(job(), group(MEMBERS), former=(former,))
+    assert step.create_ranks == (0,)
+    assert "j-1 of an earlier job of this name has yet to go" in find(status_of(step), ConditionType.READY)["message"]
+    assert status_of(step)["phase"] == "Starting"
+
+
+HOURS_AGO = NOW - timedelta(hours=5)
+
+
+def test_drains_do_not_use_up_the_restarts() -> None:
+    """Each takes a member away, and its peers fail with it, at once or as they notice."""
+    status: dict[str, Any] = {"phase": "Running", "startTime": timestamp(HOURS_AGO)}
+    for drain in range(5):
+        now, made = NOW + drain * timedelta(hours=6), HOURS_AGO + drain * timedelta(hours=6)
+        drained, peer = pod(1, deleting=True, created=made), pod(0, created=made)
+        status = status_of(look(job(status), group(MEMBERS), peer, drained, now=now))
+        failed = replace(peer, phase="Failed", reason="Error")
+        status = status_of(look(job(status), group(MEMBERS), failed, replace(drained, phase="Failed"), now=now))
+        later = pod(1, uid="new", created=now)
+        status = status_of(look(job(status), group(MEMBERS), failed, later, now=now + timedelta(minutes=20)))
+        assert status["restarts"] == 0
+        status["phase"] = "Running"
+
+
+def test_a_member_that_is_gone_when_its_peers_are_found_to_have_failed_took_them_along() -> None:
+    """As after a drain that nobody saw, since the operator was away."""
+    running = {"phase": "Running", "restarts": 3, "startTime": timestamp(HOURS_AGO)}
+    step = look(job(running), group(MEMBERS), pod(0, "Failed", created=HOURS_AGO))
+    assert status_of(step)["restarts"] == 3
+    assert step.delete_pods == (pod(0, "Failed", created=HOURS_AGO),)
+    assert step.create_ranks == (1,)
+    once_more = {**status_of(step), "replacing": []}
+    fresh = [pod(rank, "Failed", uid=f"new-{rank}", created=NOW) for rank in range(2)]
+    assert reason(look(job(once_more), group(MEMBERS), *fresh), ConditionType.SUCCEEDED) == Reason.MAX_RESTARTS_EXCEEDED
+
+
+def test_who_failed_with_a_member_that_is_still_going_is_made_again_with_it() -> None:
+    """A gang that cannot form yet would only fail again."""
+    failed, going = pod(0, "Failed", created=HOURS_AGO), pod(1, deleting=True, created=HOURS_AGO)
+    step = look(job({"phase": "Running"}), group(MEMBERS), failed, going)
+    assert not step.delete_pods
+    assert status_of(step)["replacing"] == [failed.uid]
+    then = look(job(status_of(step)), group(MEMBERS), failed)
+    assert then.delete_pods == (failed,)
+    assert status_of(then)["restarts"] == 0
+
+
+def test_a_crash_loop_ends_however_long_its_pods_take_to_go() -> None:
+    status: dict[str, Any] = {"phase": "Running", "startTime": timestamp(HOURS_AGO)}
+    for restart in range(1, 4):
+        made = NOW + timedelta(minutes=restart)
+        failed = [pod(rank, "Failed", uid=f"{restart}-{rank}", created=made) for rank in range(2)]
+        status = status_of(look(job(status), group(MEMBERS), *failed))
+        assert status["restarts"] == restart
+        going = replace(failed[0], deleting=True)
+        status = status_of(look(job(status), group(MEMBERS), going, pod(1, uid=f"{restart}-1b", created=made)))
+        assert status["replacing"] == [going.uid]
+    last = [pod(rank, "Failed", uid=f"last-{rank}", created=NOW + timedelta(hours=1)) for rank in range(2)]
+    assert reason(look(job(status), group(MEMBERS), *last), ConditionType.SUCCEEDED) == Reason.MAX_RESTARTS_EXCEEDED
+
+
+def test_a_group_waits_a_minute_for_a_node_that_is_gone() -> None:
+    """Its peers are left as they are meanwhile, and are no failure of the job's."""
+    failed, lost = pod(0, "Failed", created=HOURS_AGO), frozenset({"n1"})
+    status = {"phase": "Running", "restarts": 3}
+    early = look(job(status), group(MEMBERS), failed, lost=lost, lost_for=LOST_SECONDS - 10)
+    assert not early.removes
+    assert not early.create_ranks
+    assert status_of(early)["restarts"] == 3
+    assert early.again_after == 10
+    late = look(job(status_of(early)), group(MEMBERS), failed, lost=lost, lost_for=LOST_SECONDS)
+    assert late.delete_group
+    assert reason(late, ConditionType.READY) == Reason.NODES_LOST
+
+
+def test_a_group_that_a_corrected_profile_makes_another_of_is_asked_for_anew() -> None:
+    step = look(job(), group(), outdated=True)
+    assert step.delete_group
+    assert status_of(step)["phase"] == "Pending"
 
 
 def test_a_waiting_job_says_what_its_group_says() -> None:
@@ -194,6 +289,7 @@ def test_a_running_job_needs_nothing() -> None:
 def test_a_changed_priority_is_passed_on() -> None:
     assert look(job(priority=7), group(MEMBERS)).set_priority == 7
     assert look(job(priority=7), group(priority=7)).set_priority is None
+    assert look(job(priority=7), group(priority=None)).set_priority is None, "of a group that cannot be read"
 
 
 def test_a_pod_being_deleted_keeps_its_name_until_it_is_gone() -> None:
@@ -254,6 +350,54 @@ def test_only_another_failure_ends_a_job_whose_restarts_were_lowered(pods: list[
     assert status_of(step)["phase"] == ("Running" if len(pods) == 2 else "Starting")
     failed = look(lowered, group(MEMBERS), pod(0), pod(1, "Failed", reason="Error"))
     assert reason(failed, ConditionType.SUCCEEDED) == Reason.MAX_RESTARTS_EXCEEDED
+
+
+@pytest.mark.parametrize(
+    ("restarts", "pods", "ends"),
+    [
+        (0, (0, 3), False),
+        (0, (3, 3), False),
+        (0, (0, 4), True),
+        (2, (0, 1), False),
+        (2, (1, 2), True),
+        (4, (0, 0), False),
+    ],
+    ids=[
+        "as often as allowed",
+        "a gang that fails together fails once",
+        "once more",
+        "with pods that were replaced, as often as allowed",
+        "with these, once more",
+        "of none that is there",
+    ],
+)
+def test_containers_restarted_in_their_place_use_restarts_up(restarts: int, pods: tuple[int, int], ends: bool) -> None:
+    step = look(job({"restarts": restarts}), group(MEMBERS), *(pod(i, restarts=n) for i, n in enumerate(pods)))
+    status = status_of(step)
+    assert status["phase"] == ("Failed" if ends else "Running")
+    if ends:
+        assert reason(step, ConditionType.SUCCEEDED) == Reason.MAX_RESTARTS_EXCEEDED
+        assert "maxRestarts=3 is used up; last: pod j-1" in find(status, ConditionType.SUCCEEDED)["message"]
+        after = look(job(status), group(MEMBERS), pod(0), pod(1))
+        assert (len(after.delete_pods), after.delete_group) == (2, True)
+    else:
+        assert status.get("containerRestarts", 0) == max(pods)
+
+
+def test_a_restarted_container_is_told_of_once() -> None:
+    told = status_of(look(job(), group(MEMBERS), pod(0, restarts=1), pod(1)))
+    assert told["containerRestarts"] == 1
+    assert look(job(told), group(MEMBERS), pod(0, restarts=1), pod(1, restarts=1)) == Step(status=told)
+    assert "containerRestarts" not in status_of(look(job(told), group(MEMBERS), pod(0), pod(1))), "their pods are gone"
+    assert "containerRestarts" not in status_of(look(job(told, suspend=True), group(MEMBERS), pod(0), pod(1)))
+
+
+def test_only_another_restart_of_a_container_ends_a_job_whose_restarts_were_lowered() -> None:
+    told = status_of(look(job(), group(MEMBERS), pod(0, restarts=2), pod(1)))
+    lowered = job(told, faultPolicy={"maxRestarts": 1})
+    assert status_of(look(lowered, group(MEMBERS), pod(0, restarts=2), pod(1)))["phase"] == "Running"
+    step = look(lowered, group(MEMBERS), pod(0, restarts=3), pod(1))
+    assert reason(step, ConditionType.SUCCEEDED) == Reason.MAX_RESTARTS_EXCEEDED
 
 
 def test_success_needs_every_rank() -> None:
@@ -557,6 +701,40 @@ def test_what_is_known_of_a_node_says_more_than_that_it_takes_no_pod(
     step = look(job(), group(MEMBERS), pod(0, unbound_since=NOW, **UNBOUND), pod(1), now=late, **known)
     assert reason(step, ConditionType.READY) == reason_given
     assert step.avoid is None
+
+
+PULLS: dict[str, Any] = {"phase": "Pending", "reason": "ImagePullBackOff", "message": "container main: not found"}
+
+
+def test_a_pod_that_does_not_start_is_named_with_the_reason() -> None:
+    step = look(job(), group(MEMBERS), pod(0), pod(1, **PULLS))
+    said = find(status_of(step), ConditionType.READY)["message"]
+    assert said == "1 of 2 pods run; j-1: ImagePullBackOff: container main: not found"
+    assert step.interim, "it is told in its time"
+    assert not step.delete_group
+
+
+@pytest.mark.parametrize(
+    ("now", "anew"),
+    [
+        ([pod(0), pod(1, **PULLS | {"message": "container main: i/o timeout, port 40321"})], False),
+        ([pod(0), pod(1, **PULLS | {"reason": "CreateContainerConfigError"})], True),
+        ([pod(0, **PULLS), pod(1, **PULLS)], True),
+        ([pod(0), pod(1)], True),
+        ([pod(0), pod(1, **UNBOUND | {"message": "1 Insufficient memory"})], True),
+    ],
+    ids=["other words for it", "another reason", "another pod", "it runs", "it cannot be bound"],
+)
+def test_what_keeps_a_pod_from_starting_is_told_once(now: list[PodRecord], *, anew: bool) -> None:
+    """A kubelet says what failed, then that it waits, and finds new words each time: no reason to write a status."""
+    before = status_of(look(job(), group(MEMBERS), pod(0), pod(1, **PULLS)))
+    assert (status_of(look(job(before), group(MEMBERS), *now)) != before) == anew
+
+
+def test_what_the_scheduler_says_is_told_as_it_is_now() -> None:
+    before = status_of(look(job(), group(MEMBERS), pod(0, **UNBOUND), pod(1)))
+    now = look(job(before), group(MEMBERS), pod(0, **UNBOUND | {"message": "1 Insufficient memory"}), pod(1))
+    assert find(status_of(now), ConditionType.READY)["message"].endswith("1 Insufficient memory")
 
 
 def test_a_job_that_no_node_takes_comes_to_wait_at_one() -> None:

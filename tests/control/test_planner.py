@@ -45,3 +45,24 @@ async def test_a_decision_with_bounds_that_may_come_to_bind_never_holds_up_the_l
         outcome, _ = await planner.decide(fleet, ask)
         assert isinstance(outcome, Placement)
     assert (fleet.asked_in is threading.main_thread()) is at_once
+
+
+class Counting(Observer):
+    """Keeps what it is told of decisions."""
+
+    def __init__(self) -> None:
+        self.decisions: list[tuple[str, float]] = []
+
+    def decided(self, outcome: str, seconds: float) -> None:
+        self.decisions.append((outcome, seconds))
+
+
+async def test_what_decides_nothing_is_not_counted_and_holds_up_the_loop_no_more() -> None:
+    observer = Counting()
+    planner, fleet = Planner(observer), WatchedFleet([SuperNodeView("sn", PROFILE, NODES)])
+    for _ in range(16):
+        assert isinstance(await planner.would_place(fleet, Request("r", 3, 2, max_span={"rack": 2})), Placement)
+    assert fleet.asked_in is not threading.main_thread()
+    assert observer.decisions == []
+    await planner.decide(fleet, Ask(Request("r", 3, 2)))
+    assert [outcome for outcome, _ in observer.decisions] == ["placed"]

@@ -60,3 +60,27 @@ def test_a_preferred_level_does_not_say_where_spares_lie(
 def test_a_preferred_level_takes_nothing_from_the_required_one(required: str, preferred: str, answer: object) -> None:
     ask = Ask(Request("", 2, 4, required=required, spares=Spares(1)), (preferred, "10m"))
     assert told(decide(fleet(1, 2, 3, 0), ask)) == answer
+
+
+@pytest.mark.parametrize(
+    ("members", "free", "reason"),
+    [(4, (4, 0, 0, 0), Reason.UNKNOWN_LEVEL), (4, (1, 0, 0, 0), Reason.UNKNOWN_LEVEL), (99, (4,), Reason.NEVER_FITS)],
+)
+def test_a_level_that_no_profile_has_is_told_whether_or_not_there_is_room(
+    members: int, free: tuple[int, ...], reason: Reason
+) -> None:
+    ask = Ask(Request("", members, 4, required="supernode"), ("rak", "24h"))
+    answer = decide(fleet(*free), ask)
+    assert isinstance(answer, Refusal)
+    assert (answer.reason, answer.stalled) == (reason, True)
+    if reason == Reason.UNKNOWN_LEVEL:
+        assert "topology.preferred" in answer.message
+        assert "node, rack, supernode" in answer.message
+
+
+def test_a_level_that_only_some_profiles_have_is_preferred_there() -> None:
+    other = profile_of("a", ("node", 4), ("row", 2), ("supernode", 2))
+    nodes = [Node(f"x{n}", 4, 0b1111, 0b1111, path=("x", f"x/{n}")) for n in range(2)]
+    both = Fleet([*fleet(3, 3, 0, 0).supernodes.values(), SuperNodeView("x", other, nodes)])
+    assert told(decide(both, Ask(Request("", 4, 4), ("rack", "10m")))) == WAITS
+    assert isinstance(decide(both, Ask(Request("", 5, 4), ("rack", "10m"))), Placement), "no rack is so large"

@@ -60,3 +60,35 @@ async def test_of_claimed_devices_only_those_count_that_are_the_groups_own() -> 
     await cluster.state.refresh()
     assert not cluster.state.unfit(NODE, 0b0011)
     assert cluster.state.unfit(NODE, 0b1100)
+
+
+@pytest.mark.parametrize(
+    ("published", "unfit"),
+    [
+        ({}, False),
+        ({"gone": 0}, True),
+        ({"gone": 2}, True),
+        ({"gone": 3}, True),
+        ({"devices": 1}, True),
+        ({"devices": 0}, False),
+        ({"generation": 2, "count": 2}, False),
+    ],
+    ids=["all", "not the first", "not one between", "not the highest", "only one", "none at all", "not all slices yet"],
+)
+async def test_a_device_that_a_driver_does_not_publish_any_more_has_failed(
+    published: dict[str, Any], unfit: bool
+) -> None:
+    """Devices are numbered anew when one falls off the bus. A driver that publishes none is away."""
+    cluster = Cluster(claimed=True)
+    cluster.book("sn-0", f"ml/g0 uid-0 0@{NODE}:0-3")
+    cluster.slice(NODE, **published)
+    await cluster.state.refresh()
+    assert cluster.state.unfit(NODE, 0b1111) is unfit
+
+
+async def test_a_device_that_is_gone_is_no_loss_of_those_who_have_others() -> None:
+    cluster = Cluster(claimed=True)
+    cluster.book("sn-0", f"ml/g0 uid-0 0@{NODE}:0-1")
+    cluster.slice(NODE, gone=3)
+    await cluster.state.refresh()
+    assert not cluster.state.unfit(NODE, 0b0011)

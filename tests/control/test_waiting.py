@@ -59,9 +59,9 @@ def waiting(*groups: Custom[CardGroup]) -> Waiting:
 
 def refuse_all(groups: Waiting, version: int = 1, moment: float = 0.0) -> list[str]:
     """Refuse every line; the names of those who are told at once."""
-    return [
-        told.key[1] for _, line in groups.queue() for told in groups.refused(line, REFUSED, fleet(0), version, moment)
-    ]
+    for _, line in groups.queue():
+        groups.refused(line, REFUSED, fleet(0), version)
+    return [told.key[1] for told, _ in groups.to_tell(1000, moment)]
 
 
 def heads(groups: Waiting) -> list[str]:
@@ -76,7 +76,29 @@ def test_those_who_ask_for_the_same_stand_in_one_line() -> None:
     groups.put(group("late"), NOW, 0.0)
     [(_, line)] = groups.queue()
     assert (line.answer, line.version) == (REFUSED, 1), "the answer of its line holds for a newcomer"
-    assert [told.key[1] for told in groups.refused(line, REFUSED, fleet(0), 1, 0.0)] == ["late"]
+    assert refuse_all(groups) == ["late"]
+
+
+def test_so_many_are_told_at_a_time_each_once() -> None:
+    groups = waiting(*(group(f"g{i}", members=1 + i // 3) for i in range(6)))
+    for _, line in groups.queue():
+        groups.refused(line, REFUSED, fleet(0), 1)
+    told = []
+    while groups.untold:
+        some = groups.to_tell(2, 0.0)
+        assert len(some) <= 2
+        told += [one.key[1] for one, answer in some if answer is REFUSED]
+    assert sorted(told) == [f"g{i}" for i in range(6)]
+    assert refuse_all(groups) == []
+
+
+def test_who_is_awake_again_is_not_told_the_answer_that_held_before() -> None:
+    groups = waiting(group("g"))
+    for _, line in groups.queue():
+        groups.refused(line, REFUSED, fleet(0), 1)
+    groups.wake_all()
+    assert groups.to_tell(2, 0.0) == []
+    assert refuse_all(groups, 2) == ["g"]
 
 
 def test_priority_comes_first_then_age() -> None:

@@ -65,6 +65,59 @@ def test_failed_pods_are_replaced_until_restarts_are_used_up(cluster: Cluster, n
     cluster.wait("its cards are free", lambda: f"{namespace}/bad" not in cluster.holders())
 
 
+def test_a_container_that_crashes_for_ever_uses_restarts_up(cluster: Cluster, namespace: str) -> None:
+    """Its pod runs on, as the kubelet tells it, while the container is restarted in its place."""
+    cluster.apply(training_job("loops", namespace, faultPolicy={"maxRestarts": 2}))
+    cluster.wait_phase("loops", namespace, "Running")
+
+    def crashed(times: int) -> None:
+        _told_by_kubelet(cluster, namespace, "loops-1", {"containerStatuses/0/restartCount": times})
+
+    crashed(2)
+    cluster.wait(
+        "its restarts are told",
+        lambda: (cluster.get("tj", "loops", namespace) or {})["status"].get("containerRestarts") == 2,
+    )
+    assert (cluster.get("tj", "loops", namespace) or {})["status"]["phase"] == "Running"
+    crashed(3)
+    failed = condition(cluster.wait_phase("loops", namespace, "Failed"), "Succeeded")
+    assert failed["reason"] == "MaxRestartsExceeded"
+    assert "loops-1" in failed["message"]
+    cluster.wait("its pods are gone", lambda: cluster.pods("loops", namespace) == [])
+    cluster.wait("its cards are free", lambda: f"{namespace}/loops" not in cluster.holders())
+
+
+def test_what_keeps_a_pod_from_starting_is_told_once(cluster: Cluster, namespace: str) -> None:
+    cluster.apply(training_job("pulls", namespace))
+    cluster.wait_phase("pulls", namespace, "Running")
+
+    def waits(reason: str, message: str) -> None:
+        state = {"waiting": {"reason": reason, "message": message}}
+        _told_by_kubelet(cluster, namespace, "pulls-1", {"phase": "Pending", "containerStatuses/0/state": state})
+
+    def job() -> Json:
+        found = cluster.get("tj", "pulls", namespace)
+        assert found is not None
+        return found
+
+    waits("ErrImagePull", "not found")
+    text = "1 of 2 pods run; pulls-1: ImagePullBackOff: container train: not found"
+    cluster.wait("it is told", lambda: condition(job(), "Ready")["message"] == text)
+    version = job()["metadata"]["resourceVersion"]
+    for attempt in range(3):
+        waits("ImagePullBackOff", f"Back-off, attempt {attempt}")
+        waits("ErrImagePull", f"not found, attempt {attempt}")
+    time.sleep(2)
+    assert job()["metadata"]["resourceVersion"] == version
+
+
+def _told_by_kubelet(cluster: Cluster, namespace: str, pod: str, status: Json) -> None:
+    """status: by path in the pod's status."""
+    patch = [{"op": "replace", "path": f"/status/{path}", "value": value} for path, value in status.items()]
+    how = ("--subresource=status", "--type=json", "-p", json.dumps(patch))
+    cluster.kubectl("patch", "pod", pod, "-n", namespace, *how)
+
+
 def test_suspending_releases_and_resuming_asks_again(cluster: Cluster, namespace: str) -> None:
     cluster.apply(training_job("pause", namespace))
     cluster.wait_phase("pause", namespace, "Running")
@@ -242,7 +295,14 @@ def test_a_bare_group_serves_somebody_elses_pods(cluster: Cluster, namespace: st
     assert f"{namespace}/claim" not in cluster.holders()
 
 
-def _foreign_pod(name: str, namespace: str, node: str, cards: int, labels: dict[str, str] | None = None) -> Json:
+def _foreign_pod(
+    name: str,
+    namespace: str,
+    node: str,
+    cards: int,
+    labels: dict[str, str] | None = None,
+    annotations: dict[str, str] | None = None,
+) -> Json:
     container = {
         "name": "main",
         "image": "example.invalid/serve:1",
@@ -251,7 +311,7 @@ def _foreign_pod(name: str, namespace: str, node: str, cards: int, labels: dict[
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": name, "namespace": namespace, "labels": labels or {}},
+        "metadata": {"name": name, "namespace": namespace, "labels": labels or {}, "annotations": annotations or {}},
         "spec": {"containers": [container], "nodeSelector": {"kubernetes.io/hostname": node}},
     }
 
@@ -271,6 +331,24 @@ def test_cards_of_foreign_pods_are_never_given(cluster: Cluster, namespace: str)
     cluster.wait_phase("one-more", namespace, "Pending")
     cluster.delete("pod", "foreign", namespace=namespace)
     cluster.wait_phase("one-more", namespace, "Running")
+
+
+def test_cards_that_another_scheduler_chose_are_not_given(cluster: Cluster, namespace: str) -> None:
+    """As Volcano does, whose jobs run on while a cluster moves to this operator."""
+    node = cluster.every("nodes")[0]["metadata"]["name"]
+    chosen = {"huawei.com/Ascend910": ",".join(f"Ascend910-{index}" for index in range(8, 16))}
+    cluster.apply(_foreign_pod("foreign", namespace, node, 8, annotations=chosen))
+    cluster.wait("it runs", lambda: cluster.get("pod", "foreign", namespace)["status"]["phase"] == "Running")
+    cluster.wait(
+        "its cards count as taken",
+        lambda: sum(sn["status"]["cards"]["allocated"] for sn in cluster.every("supernodes")) == 8,
+    )
+    cluster.apply(training_job("rest", namespace, replicas=15))
+    cluster.wait_phase("rest", namespace, "Running")
+    cluster.apply(training_job("half", namespace, replicas=1, cards=8))
+    cluster.wait_phase("half", namespace, "Running")
+    [pod] = cluster.pods("half", namespace)
+    assert (pod["spec"]["nodeName"], pod["metadata"]["annotations"]["supernode.io/cards"]) == (node, "0-7")
 
 
 def test_nothing_is_written_once_all_is_said(cluster: Cluster, namespace: str) -> None:

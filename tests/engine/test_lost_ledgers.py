@@ -153,6 +153,22 @@ def test_a_swap_that_lands_late_takes_nothing_along(cluster: Cluster, namespace:
     assert 'supernode_ledger_repairs_total{kind="surplus"}' in cluster.operator.get("/metrics")[1]
 
 
+def test_a_status_that_names_another_place_is_corrected(cluster: Cluster, namespace: str) -> None:
+    """It is read by people and by what goes by the group: ledger, status and pods agree."""
+    cluster.apply(training_job("job", namespace, replicas=3))
+    cluster.wait_phase("job", namespace, "Running")
+
+    def placement() -> list[Json]:
+        [group] = cluster.every("cardgroups", namespace)
+        found: list[Json] = group["status"]["placement"]
+        return found
+
+    before, pods = placement(), _kept(cluster, namespace)
+    _status(cluster, "cg", "job", "-n", namespace, placement=[{**run, "supernode": "renamed"} for run in before])
+    cluster.wait("the status is as before", lambda: placement() == before)
+    assert _kept(cluster, namespace) == pods
+
+
 def _count(cluster: Cluster, namespace: str) -> int:
     return sum(len(cluster.pods(name, namespace)) for name in ("first", "second"))
 

@@ -128,7 +128,7 @@ def test_without_the_right_to_read_reports_the_operator_goes_on_and_says_so(
         cluster.operator.freeze()
         time.sleep(7)  # longer than its Lease, so that a new term begins
         cluster.operator.thaw()
-        cluster.wait("it takes over", lambda: "may not read ConfigMap any more" in cluster.operator.log.read_text())
+        cluster.wait("it takes over", lambda: "begins with ConfigMap as they were" in cluster.operator.log.read_text())
         cluster.wait("it leads", lambda: cluster.operator.leads)
         cluster.operator.stop()
         said = cluster.operator.log.read_text().count("configmaps: forbidden")

@@ -58,7 +58,7 @@ def _granted() -> set[Right]:
     roles = [
         obj
         for obj in manifests("supernode-operator")
-        if obj["kind"] in ("ClusterRole", "Role") and "aggregate" not in str(obj)
+        if obj["kind"] in ("ClusterRole", "Role") and obj["metadata"]["name"] == "supernode-operator"
     ]
     return {
         (verb, group, resource)

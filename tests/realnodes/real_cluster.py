@@ -35,7 +35,7 @@ RACK_PROFILE: Json = {
         "nodeSelector": {"testbed.supernode.io/machine": "rack"},
         "allocation": {"memberSizes": [1, 2, 4, 8, 14, 16]},
         "pinning": {"mode": "env", "key": NVIDIA.variable},
-        "environment": {"OF_THE_MACHINE": "rack"},
+        "environment": {"OF_THE_MACHINE": "$(SUPERNODE_HOSTNAMES)"},
     },
 }
 

@@ -88,9 +88,11 @@ def test_mpi_needs_no_user_of_its_own_and_tells_every_process_what_its_worker_wa
     assert cluster.job("told", namespace)["status"]["restarts"] == 0
     told = [json.loads(line) for line in logs[0].splitlines() if line.startswith("{")]
     assert sorted(each["SUPERNODE_RANK"] for each in told) == ["0", "0", "1", "1", "2", "2"]
+    names = ",".join(f"told-{rank}.told.{namespace}.svc" for rank in range(3))
     for each in told:
         worker = pods[int(each["SUPERNODE_RANK"])]["spec"]["containers"][0]["env"]
-        given = {entry["name"]: entry["value"] for entry in worker}
+        given = {entry["name"]: entry.get("value") for entry in worker}
+        given |= {"SUPERNODE_HOSTNAMES": names, "OF_THE_MACHINE": names}
         assert each.pop("PATH").endswith("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
         assert each.items() <= given.items()
         assert each.keys() >= {"OF_THE_TEMPLATE", "OF_THE_MACHINE", "LD_LIBRARY_PATH", "SUPERNODE_CARDS"}

@@ -53,6 +53,29 @@ async def test_the_job_and_another_one_of_its_name(world: World, step: int) -> N
     await world.settled()
 
 
+async def test_a_job_that_runs_and_another_one_of_its_name(world: World) -> None:
+    """As `kubectl replace --force` makes it: what the first has left is waited for, and is nobody's mistake."""
+    await world.operator()
+    await world.submit(JOB, replicas=PODS, cards=2)
+    await world.running(JOB)
+    said: set[str] = set()
+
+    def runs() -> bool:
+        status = world.status(JOB)
+        said.update(f"{c['reason']}: {c['message']}" for c in status.get("conditions", ()) if c["type"] == "Ready")
+        said.add(str(status.get("phase")))
+        return status.get("phase") == "Running" and {p["metadata"]["uid"] for p in world.pods().values()}.isdisjoint(
+            old
+        )
+
+    old = {pod["metadata"]["uid"] for pod in world.pods().values()}
+    await world.delete("TrainingJob", JOB)
+    await world.submit(JOB, replicas=PODS // 2, cards=4)
+    await world.wait("the second one runs", runs, 60)
+    assert "Stalled" not in said, said
+    await world.settled()
+
+
 @pytest.mark.parametrize("step", STEPS)
 async def test_the_group(world: World, step: int) -> None:
     pause = await _start_until(world, step)

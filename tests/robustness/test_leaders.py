@@ -12,6 +12,7 @@ from replica import once
 from scenario import JOB, PODS, life, lose
 from world import World
 
+from supernode.control import engine
 from testbed.faults import Pause, Refuse
 
 pytestmark = pytest.mark.cluster
@@ -154,28 +155,6 @@ async def test_a_supernode_whose_status_is_refused_holds_up_no_other(world: Worl
     await world.settled(within=60)
 
 
-async def test_a_supernode_whose_status_is_refused_from_now_on_holds_up_no_other(world: World) -> None:
-    """It is chosen a few times more, then it gives no cards, and says so as soon as it can be written again."""
-    operator = await world.replica()
-    operator.start(elect=once)
-    await operator.ready()
-    await world.settled()
-    await world.submit("before", replicas=10, cards=4)
-    await world.running("before")
-    taken = {name for name, entries in world.ledgers().items() if entries}
-    [refused] = {name for _, name in world.history.objects["SuperNode"]} - taken
-    operator.proxy.inject("patch", "supernodes/status", Refuse(422), times=None, when=lambda call: call.name == refused)
-    await world.submit("after", replicas=10, cards=4)
-    await world.wait("it is left out", lambda: operator.leader.state.troubles.keys() == {refused})
-    await world.delete("TrainingJob", "before")
-    await world.running("after")
-    assert {name for name, entries in world.ledgers().items() if entries} == taken
-    operator.proxy.heal()
-    await world.submit("last", replicas=10, cards=4)
-    await world.running("last", 90)
-    await world.settled(within=60)
-
-
 async def test_a_swap_that_arrives_after_a_take_over_changes_nothing(world: World) -> None:
     first = await world.replica()
     late = Pause()
@@ -193,3 +172,27 @@ async def test_a_swap_that_arrives_after_a_take_over_changes_nothing(world: Worl
     await world.settled()
     assert world.ledgers() == before
     assert second.engine.leader is not None
+
+
+async def test_a_term_begins_without_devices_that_are_not_served_any_more(world: World) -> None:
+    """As after a cluster was set back to a version that does not have them."""
+    replica = await world.replica()
+    replica.proxy.inject("list", "devicetaintrules", Refuse(404), times=None)
+    replica.start()
+    replica.engine.caches.taint_rules.synced.set()  # they were read before
+    await replica.ready()
+    assert replica.failure is None
+    await world.settled()
+
+
+async def test_a_term_that_cannot_begin_is_told_by_the_probe(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A right may be missing that only it needs, and another replica could not lead meanwhile."""
+    monkeypatch.setattr(engine, "STALE_AFTER", 1.0)
+    replica = await world.replica()
+    replica.proxy.inject("list", "nodes", Refuse(403), times=None)
+    replica.start()
+    await world.wait("the probe fails", lambda: "the term cannot begin" in str(replica.engine.health()))
+    replica.proxy.heal()
+    await replica.ready()
+    assert replica.engine.health() is None
+    await world.settled()

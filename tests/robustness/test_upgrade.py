@@ -1,4 +1,5 @@
-"""State written by an earlier version is taken over as it is: no pod is restarted, no card moves.
+"""State written by an earlier version is taken over as it is: no pod is restarted, no card moves; nor is it when the
+definitions are of a later one.
 
 `golden/` holds objects as versions before this one left them, uids and all; a change of what is written adds a file.
 """
@@ -9,8 +10,9 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from definitions import loosened, until_taken
+from definitions import loosened, newer, until_taken
 from history import PATHS, Json
+from scenario import life
 from world import World
 
 from testbed.check.facts import ledger_entry
@@ -95,4 +97,24 @@ async def test_the_state_of_an_earlier_version(world: World, golden: str) -> Non
     for name in phases:
         await world.delete("TrainingJob", name)
         await world.gone(name)
+    await world.settled()
+
+
+async def test_definitions_newer_than_the_operator(world: World) -> None:
+    """They add the default of a field that it does not know to every object that it reads."""
+    world.history.may_miss = True
+    first = await world.operator()
+    await world.submit("runs", replicas=4)
+    state = await world.running("runs")
+    uids = {name: pod["metadata"]["uid"] for name, pod in world.pods().items()}
+    async with newer(world, "later"):
+        for kind in ("TrainingJob", "CardGroup"):
+            await world.wait("it is read", lambda kind=kind: "later" in (world.get(kind, "runs") or {})["spec"])
+        await world.settled()
+        await world.end(first)
+        await world.operator()
+        await world.settled()
+        assert await world.running("runs") == state
+        assert {name: pod["metadata"]["uid"] for name, pod in world.pods().items()} == uids
+        await life(world)
     await world.settled()

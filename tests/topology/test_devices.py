@@ -78,6 +78,17 @@ def test_what_does_not_tell_devices_apart_is_not_kept() -> None:
     assert {name for name, _ in part.devices[0].attributes} == {"d.io/index", "d.io/uuid"}
 
 
+def test_a_card_is_one_beside_its_possible_partitions() -> None:
+    """As NVIDIA's driver publishes them: a slice of counters, then one for each GPU and its partitions."""
+    attributes = {"type": {"string": "mig"}, "profile": {"string": "1g.23gb"}, "parentUUID": {"string": "U0"}}
+    partitions = [{"name": f"gpu-0-mig-1g-{at}", "attributes": attributes} for at in range(7)]
+    counters = slice_of(sharedCounters=[{"name": "gpu-0-counters"}], devices=None, count=3)
+    parts = [counters, slice_of(device(0), *partitions, count=3), slice_of(*partitions, device(1), count=3)]
+    assert node_devices(BY_NAME, parts).values == {0: "U0", 1: "U1"}
+    assert node_devices(BY_NAME, parts[1:]).present == 0, "the pool is not complete"
+    assert {name for name, _ in parts[1].devices[1].attributes} == set(), "what partitions share is not kept"
+
+
 def test_devices_that_several_nodes_can_reach_are_no_cards() -> None:
     assert read_slice({"spec": {"driver": "d.io", "pool": {"name": "p"}, "allNodes": True, "devices": []}}) is None
 

@@ -1,7 +1,8 @@
 """Reads HCCL rank tables as the vendor's documents describe them, and says what is wrong. Knows nothing of the project.
 
-`docs/zh/user_guide/cluster_info_config/rank_table_config_{a2,a3,a5}.md` of hicann/hccl. `read` gives each rank's
-(server, device) in rank order, so that a caller can hold it against a placement.
+`docs/zh/user_guide/cluster_info_config/rank_table_config_{a2,a3,a5}.md` of hicann/hccl; of the layers beyond the
+supernode, tables have one as those that Ascend/mind-cluster makes do. `read` gives each rank's (server, device) in rank
+order, so that a caller can hold it against a placement.
 """
 
 import ipaddress
@@ -83,6 +84,7 @@ def _layers(table: dict[str, Any]) -> list[Seat]:
         layers = rank["level_list"]
         numbers = [layer["net_layer"] for layer in layers]
         must(1 <= len(layers) <= 8 and numbers[0] == 0 and numbers == sorted(set(numbers)), "layers ascend from 0")
+        must(len([number for number in numbers if number > 1]) <= 1, "one layer lies beyond the supernode")
         must(layers[0]["net_type"] == "TOPO_FILE_DESC", "layer 0 is described by the topology file")
         for layer in layers:
             must(layer["net_type"] in ("TOPO_FILE_DESC", "CLOS"), "net_type is known")

@@ -1,47 +1,48 @@
 """Nodes as the vendor's device plugin annotates them, for rank tables."""
 
 import json
+from collections.abc import Iterable
+from typing import Any
 
 from supernode.workload import server_of
 from supernode.workload.ranktable import ANNOTATIONS
 
+LAYERS = {"UBOE": 2, "UBG": 2, "ROCE": 3}
+"""Of the kinds of network beyond the supernode."""
 
-def annotation(node: str, index: int, cards: int = 16) -> str:
+
+def annotation(node: str, index: int, cards: int = 16, *, outer: Iterable[str] = ("ROCE",), ip: bool = True) -> str:
     """What the vendor's device plugin writes on a node (Ascend/mind-cluster, NpuBaseInfo)."""
     devices = {}
+    nets = [("UB", 0, 7), ("UB", 1, 2), *((kind, LAYERS[kind], 1) for kind in outer)]
     for card in range(cards):
-        instance = {0: f"pod_{node}", 1: "pod", 3: "cluster"}
-        layers = [
-            {
-                "level": layer,
-                "info": {
-                    net: {
-                        "net_layer": layer,
-                        "net_instance_id": instance[layer],
-                        "net_type": "TOPO_FILE_DESC" if layer == 0 else "CLOS",
-                        "net_attr": "",
-                        "rank_addr_list": [
-                            {
-                                "addr_type": "EID",
-                                "addr": f"{(index * 16 + card) << 8 | port:032x}",
-                                "ports": [f"0/{port}"],
-                                "plane_id": f"plane{port}",
-                            }
-                            for port in range(ports)
-                        ],
+        instance = {0: f"pod_{node}", 1: "pod"}
+        levels: dict[int, dict[str, Any]] = {}
+        for net, layer, ports in nets:
+            levels.setdefault(layer, {})[net] = {
+                "net_layer": layer,
+                "net_instance_id": instance.get(layer, f"cluster of {net}"),
+                "net_type": "TOPO_FILE_DESC" if layer == 0 else "CLOS",
+                "net_attr": "",
+                "rank_addr_list": [
+                    {
+                        "addr_type": "EID",
+                        "addr": f"{(index * 16 + card) << 8 | port:032x}",
+                        "ports": [f"0/{port}"],
+                        "plane_id": f"plane{port}",
                     }
-                },
+                    for port in range(ports)
+                ],
             }
-            for layer, net, ports in ((0, "UB", 7), (1, "UB", 2), (3, "ROCE", 1))
-        ]
-        address = f"10.{index >> 8 & 255}.{index & 255}.{card + 1}"
-        devices[f"Ascend910-{card}"] = {"IP": address, "SuperDeviceID": index * 16 + card, "levelList": layers}
+        address = f"10.{index >> 8 & 255}.{index & 255}.{card + 1}" if ip else ""
+        listed = [{"level": level, "info": info} for level, info in levels.items()]
+        devices[f"Ascend910-{card}"] = {"IP": address, "SuperDeviceID": index * 16 + card, "levelList": listed}
     return json.dumps(devices)
 
 
-def node(name: str, index: int, cards: int, key: str = ANNOTATIONS[0]):
+def node(name: str, index: int, cards: int, key: str = ANNOTATIONS[0], **published: Any):
     return {
-        "metadata": {"name": name, "annotations": {key: annotation(name, index, cards)}},
+        "metadata": {"name": name, "annotations": {key: annotation(name, index, cards, **published)}},
         "status": {"addresses": [{"type": "InternalIP", "address": f"192.168.{index >> 8}.{index & 255}"}]},
     }
 

@@ -50,6 +50,25 @@ def test_15488_cards_fit_objects_the_api_server_takes(job, profile, placed, runt
     assert len(files.plain["group.json"]) < 64 * 1024
 
 
+@pytest.mark.parametrize(("members", "there"), [(1936, True), (15488, False)])
+def test_the_names_of_all_are_a_variable_where_linux_takes_it_and_stored_once(job, profile, placed, members, there):
+    group = placed(
+        job(cards=members, workers={"cardsPerWorker": 1}),
+        profile("ascend-960"),
+        {"supernode": "sn", "ranks": f"0-{members - 1}", "nodes": f"n[0-{members - 1}]", "cards": ["0"]},
+    )
+    files = render_files(group)
+    env = render_pod(group, 5, files, predicate_time_ns=1)["spec"]["containers"][0]["env"]
+    assert [each["valueFrom"]["configMapKeyRef"]["name"] for each in env if each["name"] == "SUPERNODE_HOSTNAMES"] == (
+        [files.objects[0]] if there else []
+    )
+    assert files.packed == {}
+    if there:
+        names = files.plain["hostnames"]
+        assert names.split(",") == [group.address(rank) for rank in range(members)]
+        assert len(f"TPU_WORKER_HOSTNAMES={names}\0") < 128 * 1024
+
+
 def test_a_file_too_large_is_packed_and_put_together_again(job):
     text = "".join(f"{number * 7919 % 1_000_003:07}" for number in range(400_000))
     files = GroupFiles.of(job(cards=8), {"big": text, "small": "x"})
@@ -98,7 +117,7 @@ def test_only_what_a_move_changes_changes(job, profile, placed):
     machine = profile("ascend-a3-384")
     before = placed(job(cards=128, runtime="mpi"), machine)
     moved = before.members[0]._replace(node="n63", domains={**before.members[0].domains, "node": "n63"})
-    after = replace(before, members=(moved, *before.members[1:]), revision=1)
+    after = replace(before, members=(moved, *before.members[1:]))
     old, new = render_files(before), render_files(after)
     assert old.digest != new.digest
     assert {name for name in old.plain if old.plain[name] != new.plain[name]} == {"group.json"}
@@ -106,7 +125,7 @@ def test_only_what_a_move_changes_changes(job, profile, placed):
     for rank in range(8):
         was = render_pod(before, rank, old, predicate_time_ns=1)
         now = render_pod(after, rank, new, predicate_time_ns=1)
-        env = [{v["name"]: v["value"] for v in pod["spec"]["containers"][0]["env"]} for pod in (was, now)]
+        env = [{v["name"]: v.get("value") for v in pod["spec"]["containers"][0]["env"]} for pod in (was, now)]
         assert {name for name in env[0] if env[0][name] != env[1][name]} == (
             {"SUPERNODE_DOMAIN_NODE"} if rank == 0 else set()
         )
@@ -139,9 +158,11 @@ def test_what_the_user_mounts_there_stays(job, profile, placed):
         ([{"name": "MASTER_PORT", "value": "1"}, {"name": "MINE", "value": "x"}], ["MASTER_PORT"]),
         ([{"name": "NODE_RANK", "value": "0"}], ["NODE_RANK"]),
         ([{"name": "RANK", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}], ["RANK"]),
+        ([{"name": "MS_SCHED_HOST", "value": "llama-0.llama.team-a.svc"}], ["MS_SCHED_HOST"]),
     ],
 )
 def test_contradictions_are_named(job, profile, placed, env, expected):
     template = {"containers": [{"name": "main", "image": "i", "env": env}]}
-    group: PlacedGroup = placed(job(template, cards=32, runtime="pytorch"), profile("ascend-a3-384"))
+    runtime = "mindspore" if env[0]["name"].startswith("MS_") else "pytorch"
+    group: PlacedGroup = placed(job(template, cards=32, runtime=runtime), profile("ascend-a3-384"))
     assert contradicted(group, render_files(group)) == expected

@@ -1,14 +1,15 @@
 """Rank tables as the vendor's documents want them, for every generation, held against the placement they come from."""
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 from hccl_reader import Wrong, read
-from published_nodes import servers_of
+from published_nodes import node, servers_of
 
 from supernode.topology.ranges import card_indices
-from supernode.workload import AddressesMissing, render_files, server_of
+from supernode.workload import AddressesMissing, render_files, render_pod, server_of
 from supernode.workload.ranktable import ANNOTATIONS, rank_table
 
 CASES = {
@@ -70,6 +71,52 @@ def test_a_large_table_is_packed(job, profile, placed):
     assert all(len(json.dumps(each)) < 1 << 20 for each in files.config_maps())
 
 
+@pytest.mark.parametrize(
+    ("runtime", "env", "told"),
+    [
+        ("pytorch", {}, True),
+        ("pytorch", {"PET_RDZV_BACKEND": "static", "NNODES": "4"}, True),
+        ("pytorch", {"PET_RDZV_BACKEND": "c10d"}, False),
+        ("pytorch", {"NNODES": "3:4"}, False),
+        ("pytorch", {"PET_NNODES": "3:4"}, False),
+        ("plain", {"PET_RDZV_BACKEND": "c10d"}, True),
+    ],
+)
+def test_processes_that_number_themselves_are_told_no_ranks(job, profile, placed, runtime, env, told):
+    """torch_npu goes by any table it finds; torchrun's elastic rendezvous by who is there, and by their names."""
+    variables = [{"name": name, "value": value} for name, value in env.items()]
+    template = {"containers": [{"name": "main", "image": "i", "env": variables}]}
+    group = placed(job(template, workers={"replicas": 4}, runtime=runtime), profile("ascend-a2"))
+    files = render_files(group, servers_of(group))
+    pod = render_pod(group, 0, files, predicate_time_ns=1)
+    assert ("ranktable.json" in files.names) == told
+    assert ("RANK_TABLE_FILE" in {each["name"] for each in pod["spec"]["containers"][0]["env"]}) == told
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "listed"),
+    [
+        (["UBG", "ROCE"], ["UBG", "ROCE"], (3, "ROCE")),
+        (["UBOE", "UBG", "ROCE"], ["ROCE", "UBOE", "UBG"], (3, "ROCE")),
+        (["UBG", "UBOE"], ["UBG", "UBOE"], (2, "UBOE")),
+        (["UBG"], ["UBG"], (2, "UBG")),
+        (["UBG", "ROCE"], ["UBG"], (2, "UBG")),
+        (["UBOE"], ["UBG"], None),
+        ([], [], None),
+    ],
+)
+def test_of_the_networks_beyond_the_supernode_one_is_listed_for_all(job, profile, placed, first, second, listed):
+    group = placed(job(cards=16), profile("ascend-950"))
+    servers = {f"n{at}": server_of(node(f"n{at}", at, 8, outer=kinds)) for at, kinds in enumerate((first, second))}
+    text = rank_table(group, servers)
+    assert read(text)
+    found = {
+        tuple((layer["net_layer"], layer["net_instance_id"].rpartition(" ")[2]) for layer in rank["level_list"][2:])
+        for rank in json.loads(text)["rank_list"]
+    }
+    assert found == {(listed,) if listed else ()}
+
+
 BROKEN = {
     "no annotation": ({"metadata": {"name": "n0"}}, "node n0 has no annotation huawei.com/npu.base-device-infos"),
     "no JSON": ({"metadata": {"name": "n0", "annotations": {ANNOTATIONS[0]: "{"}}}, "node n0.*cannot be read"),
@@ -80,6 +127,31 @@ BROKEN = {
         "device 0 has no SuperDeviceID",
     ),
 }
+
+
+SEVERAL_SUPERNODES = {
+    "1.2": ("ascend-a3-384", 32, {"ip": False}, "node b-1: device 0 has no IP, by which other supernodes reach it"),
+    "2.0": ("ascend-950", 16, {"outer": ["UBG"]}, "no network beyond the supernode .* is published of every device"),
+}
+
+
+@pytest.mark.parametrize("table", SEVERAL_SUPERNODES)
+def test_devices_of_several_supernodes_reach_each_other_by_what_is_published_of_all(job, profile, placed, table):
+    machine, cards, published, message = SEVERAL_SUPERNODES[table]
+    held = [f"0-{cards // 2 - 1}"]
+    group = placed(
+        job(cards=cards),
+        profile(machine),
+        {"supernode": "sn-1", "ranks": "0", "nodes": "a-0", "cards": held},
+        {"supernode": "sn-2", "ranks": "1", "nodes": "b-1", "cards": held},
+    )
+    assert group.profile.rank_table == table
+    servers = servers_of(group)
+    assert read(rank_table(group, servers))
+    broken = servers | {"b-1": server_of(node("b-1", 1, cards // 2, **published))}
+    with pytest.raises(AddressesMissing, match=message):
+        rank_table(group, broken)
+    rank_table(replace(group, members=tuple(m._replace(supernode="sn-1") for m in group.members)), broken)
 
 
 @pytest.mark.parametrize("case", BROKEN)

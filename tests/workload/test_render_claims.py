@@ -88,7 +88,7 @@ def test_names_change_with_what_a_claim_asks_for_and_with_nothing_else(group):
     assert len(set(before)) == 2
     first, second = group.members
     for moved in (first._replace(node="elsewhere"), first._replace(cards=0xFF << 8)):
-        after = names(replace(group, members=(moved, second), revision=1))
+        after = names(replace(group, members=(moved, second)))
         assert after[0] != before[0]
         assert after[1] == before[1]
     assert not set(names(replace(group, uid="another"))) & set(before)

@@ -1,5 +1,6 @@
 """Golden pods, and what must survive of the user's template whatever it says."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,16 @@ def render(job, profile=PLAIN, *, cards=0xFF):
     return render_pod(group, 3, render_files(group), predicate_time_ns=1)
 
 
+def told(pod, files=None):
+    """The variables of the first container as the kubelet makes them: of files, and with those before them put in."""
+    values = {}
+    for each in pod["spec"]["containers"][0]["env"]:
+        reference = each.get("valueFrom", {}).get("configMapKeyRef")
+        text = each.get("value") if reference is None else files and files.plain[reference["key"]]
+        values[each["name"]] = re.sub(r"\$\((\w+)\)", lambda name: values.get(name[1], name[0]), text or "")
+    return values
+
+
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
 def test_golden_pods(path, profile, placed):
     """A file holds the job, where it was placed, and what comes of it: one rank's pod, the Service, the files, and the
@@ -55,7 +66,7 @@ def test_rendering_is_repeatable_and_leaves_the_job_alone(job):
 
 
 def test_the_master_is_rank_0_under_the_service(job):
-    env = {variable["name"]: variable["value"] for variable in render(job(cards=32))["spec"]["containers"][0]["env"]}
+    env = told(render(job(cards=32)))
     service = render_service(job(cards=32))["metadata"]
     assert env["SUPERNODE_MASTER_ADDR"] == f"llama-0.{service['name']}.{service['namespace']}.svc"
 
@@ -65,6 +76,21 @@ def test_one_worker_hosts_the_store_of_torchruns_elastic_rendezvous(job, profile
     pods = [render_pod(group, rank, render_files(group), predicate_time_ns=1) for rank in range(len(group.members))]
     said = [v["value"] for pod in pods for v in pod["spec"]["containers"][0]["env"] if v["name"] == "PET_RDZV_CONF"]
     assert said == ["is_host=true"] + ["is_host=false"] * (len(pods) - 1)
+
+
+@pytest.mark.parametrize(
+    ("cards", "hosts"),
+    [
+        (32, [{"valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}, {"value": "llama-0.llama.team-a.svc"}]),
+        (16, [{"value": "localhost"}]),
+    ],
+)
+def test_the_scheduler_of_mindspore_knows_itself_by_its_address(job, profile, placed, cards, hosts):
+    """msrun goes by whether the address it finds is its own; under a name it might find an old one."""
+    group = placed(job(cards=cards, runtime="mindspore"), profile("ascend-a3-384"))
+    pods = [render_pod(group, rank, render_files(group), predicate_time_ns=1) for rank in range(len(group.members))]
+    said = [v for pod in pods for v in pod["spec"]["containers"][0]["env"] if v["name"] == "MS_SCHED_HOST"]
+    assert said == [{"name": "MS_SCHED_HOST", **host} for host in hosts]
 
 
 def test_cards_go_to_the_container_that_names_them_else_to_the_first(job):
@@ -119,17 +145,42 @@ def test_a_value_of_the_users_wins_over_ours(job):
 
 
 def test_variables_of_the_machine_stand_back_behind_all_others(job, profile):
-    machine = profile("nvidia-hgx8", environment={"NCCL_CROSS_NIC": "0", "NCCL_DEBUG": "WARN", "MASTER_PORT": "1"})
+    machine = profile(
+        "nvidia-hgx8",
+        environment={"NCCL_CROSS_NIC": "0", "NCCL_DEBUG": "WARN", "MASTER_PORT": "1", "PET_MASTER_PORT": "1"},
+    )
     env = [{"name": "NCCL_DEBUG", "value": "INFO"}]
     described = job({"containers": [{"name": "main", "image": "i", "env": env}]}, cards=32, runtime="pytorch")
-    rendered = render(described, machine)["spec"]["containers"][0]["env"]
-    found = {variable["name"]: variable["value"] for variable in rendered}
-    assert len(found) == len(rendered)
-    assert (found["NCCL_CROSS_NIC"], found["NCCL_DEBUG"], found["MASTER_PORT"]) == ("0", "INFO", "29500")
+    pod = render(described, machine)
+    found = told(pod)
+    assert len(found) == len(pod["spec"]["containers"][0]["env"])
+    assert (found["NCCL_CROSS_NIC"], found["NCCL_DEBUG"]) == ("0", "INFO")
+    assert (found["MASTER_PORT"], found["PET_MASTER_PORT"]) == ("29500", "29500")
+
+
+def test_variables_of_the_machine_refer_to_ours_and_the_users_to_them(job, profile):
+    machine = profile("nvidia-hgx8", environment={"PLACE": "$(SUPERNODE_RANK) of $(NNODES)"})
+    env = [{"name": "LOG", "value": "worker $(PLACE)"}]
+    described = job({"containers": [{"name": "main", "image": "i", "env": env}]}, cards=32, runtime="pytorch")
+    assert told(render(described, machine))["LOG"] == "worker 3 of 4"
+
+
+@pytest.mark.parametrize("machine", ["tpu-v4", "tpu-v5p", "tpu-7x"])
+@pytest.mark.parametrize(
+    ("cards", "hosts"),
+    [(4, "localhost"), (12, "llama-0.llama.team-a.svc,llama-1.llama.team-a.svc,llama-2.llama.team-a.svc")],
+    ids=["one host", "three hosts"],
+)
+def test_libtpu_is_told_all_hosts_of_its_slice_and_which_of_them_it_is_on(job, profile, placed, machine, cards, hosts):
+    group = placed(job(cards=cards, runtime="jax"), profile(machine))
+    files = render_files(group)
+    for rank in range(len(group.members)):
+        env = told(render_pod(group, rank, files, predicate_time_ns=1), files)
+        assert (env["TPU_WORKER_ID"], env["TPU_WORKER_HOSTNAMES"]) == (str(rank), hosts)
 
 
 @pytest.mark.parametrize(
-    ("pinning", "cards", "told"),
+    ("pinning", "cards", "sure"),
     [
         ({"mode": "none"}, 0b1100, None),
         ({"mode": "none"}, 0xFF, "0-7"),
@@ -138,12 +189,12 @@ def test_variables_of_the_machine_stand_back_behind_all_others(job, profile):
         ({"mode": "dra", "devices": {"driver": "d.io", "deviceClass": "c", "indexAttribute": "i"}}, 0b1100, "2-3"),
     ],
 )
-def test_a_worker_is_told_its_cards_where_it_surely_gets_them(job, profile, pinning, cards, told):
+def test_a_worker_is_told_its_cards_where_it_surely_gets_them(job, profile, pinning, cards, sure):
     pod = render(job(cards=4 * cards.bit_count()), profile("nvidia-hgx8", pinning=pinning), cards=cards)
-    env = {variable["name"]: variable["value"] for variable in pod["spec"]["containers"][0]["env"]}
-    assert env.get("SUPERNODE_CARDS") == told
+    env = told(pod)
+    assert env.get("SUPERNODE_CARDS") == sure
     assert env["SUPERNODE_CARDS_PER_MEMBER"] == str(cards.bit_count())
-    assert pod["metadata"]["annotations"]["supernode.io/cards"] == (told or "2-3"), "the books are kept all the same"
+    assert pod["metadata"]["annotations"]["supernode.io/cards"] == (sure or "2-3"), "the books are kept all the same"
 
 
 def test_the_pinning_variable_is_not_the_users_to_set(job, profile):

@@ -88,7 +88,7 @@ class Reason(StrEnum):
     NODES_LOST = (
         "NodesLost",
         ReasonKind.WAITING,
-        "Nodes that hold cards of the job are gone; its members there wait for them.",
+        "Nodes that hold cards of the job are gone. A minute is waited for them, then the group is placed again.",
     )
     POD_REFUSED = (
         "PodRefused",
@@ -199,8 +199,9 @@ class Reason(StrEnum):
     CREATION_FORBIDDEN = (
         "CreationForbidden",
         ReasonKind.STALLED,
-        "A quota, an admission policy or missing rights forbid what the job needs, such as a pod: make room or allow "
-        "it. The job keeps its cards and tries again every ten seconds.",
+        "A quota, an admission policy or missing rights forbid what a job needs, such as a pod, or a SuperNode of a "
+        "profile: make room or allow it. A job keeps its cards and tries again every ten seconds, a SuperNode is tried "
+        "again within a minute.",
     )
 
     ENVIRONMENT_OVERRIDDEN = (

@@ -65,6 +65,16 @@ class Container(ApiModel):
     stdin_once: Flag = None
     tty: Flag = None
 
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="!has(self.restartPolicy) || self.restartPolicy != 'Always'",
+            message="restartPolicy must not be Always: a worker that is restarted for ever never ends; use Never or "
+            "OnFailure",
+            holds=lambda container: container.restart_policy != "Always",
+            field=".restartPolicy",
+        ),
+    )
+
 
 class PodSpec(ApiModel):
     """A Kubernetes PodSpec."""

@@ -243,8 +243,8 @@ class SuperNodeProfileSpec(ApiModel):
     health: Health = Field(default_factory=Health, description="Who says which cards do not work.")
     environment: Annotated[Mapping[str, Annotated[str, Field(max_length=1024)]], Field(max_length=32)] = Field(
         default_factory=dict,
-        description="Variables of every worker on this machine, such as NCCL_CROSS_NIC of a network with rails. What "
-        "the template or the operator itself sets wins.",
+        description="Variables of every worker on this machine, such as NCCL_CROSS_NIC of a network with rails. They "
+        "may refer to the operator's, as $(SUPERNODE_RANK) does. What the template or the operator itself sets wins.",
     )
     rank_table: RankTableFormat | None = Field(
         default=None,

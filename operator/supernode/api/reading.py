@@ -1,5 +1,7 @@
-"""Reading objects: `parse` turns a manifest into a model, or says which fields are wrong and what to do."""
+"""Reading objects: `parse` turns a manifest into a model, or says which fields are wrong and what to do; `parse_stored`
+does so with what an API server has taken."""
 
+import copy
 import difflib
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, Literal, TypeVar, overload
@@ -16,6 +18,7 @@ from supernode.api.supernode import SuperNode
 from supernode.api.trainingjob import TrainingJob
 
 Model = SuperNodeProfile | SuperNode | CardGroup | TrainingJob
+A = TypeVar("A", bound=ApiModel)
 M = TypeVar("M", SuperNodeProfile, SuperNode, CardGroup, TrainingJob)
 
 KINDS: Final[Mapping[str, type[Model]]] = {
@@ -49,7 +52,7 @@ def parse(kind: str | type[M], obj: Mapping[str, Any]) -> Model:
         problem = FieldProblem("kind", f"{kind} is unknown; use one of {', '.join(KINDS)}")
         raise InvalidObject(str(kind), _name(obj), [problem])
     try:
-        return model.model_validate_json(orjson.dumps(obj), strict=True)
+        return _validated(model, obj)
     except ValidationError as error:
         problems = [_problem(model, details) for details in error.errors(include_url=False, include_input=True)]
         raise InvalidObject(model.__name__, _name(obj), problems) from None
@@ -57,6 +60,35 @@ def parse(kind: str | type[M], obj: Mapping[str, Any]) -> Model:
         raise InvalidObject(
             model.__name__, _name(obj), [FieldProblem("", f"not expressible as JSON: {error}")]
         ) from None
+
+
+def parse_stored(kind: type[M], obj: Mapping[str, Any]) -> M:
+    """The model of an object that an API server has stored. Raises InvalidObject.
+
+    A field that this version does not know is passed over: the API server refuses those that nobody knows, and a newer
+    definition adds the defaults of its own fields to every object that is read.
+    """
+    try:
+        return _validated(kind, obj)
+    except ValidationError as error:
+        return parse(kind, _known_part(obj, error))
+
+
+def _validated(model: type[A], obj: Mapping[str, Any]) -> A:
+    return model.model_validate_json(orjson.dumps(obj), strict=True)
+
+
+def _known_part(obj: Mapping[str, Any], error: ValidationError) -> Mapping[str, Any]:
+    """The object without the fields that this error calls unknown."""
+    known = copy.deepcopy(dict(obj))
+    for details in error.errors(include_url=False, include_input=False, include_context=False):
+        if details["type"] == "extra_forbidden":
+            *path, name = details["loc"]
+            holder: Any = known
+            for part in path:
+                holder = holder[part]
+            del holder[name]
+    return known
 
 
 def _name(obj: Mapping[str, Any]) -> str:

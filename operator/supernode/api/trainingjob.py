@@ -71,7 +71,11 @@ class FaultPolicy(ApiModel):
     """What happens when pods fail."""
 
     max_restarts: int = Field(
-        default=3, ge=0, le=10000, description="How often failed pods are replaced before the job fails."
+        default=3,
+        ge=0,
+        le=10000,
+        description="How often failed pods are replaced, or containers restarted in their place as the template's "
+        "restartPolicy lets them, before the job fails.",
     )
 
 
@@ -255,6 +259,11 @@ class TrainingJobStatus(StatusModel):
         default=0,
         description="How often failed pods were replaced; failures at one time count once, and so do those that follow "
         "of pods that were there then.",
+    )
+    container_restarts: int | None = Field(
+        default=None,
+        description="How often containers of one pod were restarted in their place, of the pod that is there where it "
+        "was most often; with restarts, what faultPolicy.maxRestarts bounds. Sidecars are not counted.",
     )
     restart_of: str | None = Field(
         default=None,

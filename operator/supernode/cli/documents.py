@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +57,11 @@ class Document:
         return _error(self.source, self.number, self.item, problem)
 
 
+def specified(body: Json) -> Json:
+    """An object without its status: what its owner says of it. The status may be of another version of the operator."""
+    return {name: part for name, part in body.items() if name != "status"}
+
+
 def read_documents(paths: Iterable[str]) -> Iterator[Document]:
     """Every object in these files and folders, in order; lists are taken apart, empty documents left out.
 
@@ -69,8 +76,10 @@ def read_documents(paths: Iterable[str]) -> Iterator[Document]:
 
 
 def _read(path: str) -> Iterator[tuple[str, bytes]]:
+    if not path:
+        raise BadInput("an empty path: name a file, a folder or - for standard input")
     if path == STDIN:
-        yield "standard input", sys.stdin.buffer.read()
+        yield "standard input", _standard_input()
         return
     try:
         files = sorted(Path(path).iterdir()) if Path(path).is_dir() else [Path(path)]
@@ -84,14 +93,24 @@ def _read(path: str) -> Iterator[tuple[str, bytes]]:
         raise BadInput(f"{path}: cannot be read: {reason}; name a file, a folder or - for standard input") from None
 
 
+def _standard_input() -> bytes:
+    if sys.stdin is None:
+        raise BadInput("standard input is closed; give it something to read, or name a file")
+    try:
+        return sys.stdin.buffer.read()
+    except OSError as error:
+        raise BadInput(f"standard input: cannot be read: {error.strerror}") from None
+
+
 def _parse(source: str, data: bytes) -> Iterator[object]:
     """The documents of a file as plain JSON values."""
     if data.lstrip()[:1] == b"{":
         try:
-            yield orjson.loads(data)
-        except orjson.JSONDecodeError:
+            found = list(_json_documents(source, data))
+        except ValueError:
             pass  # YAML in flow style begins so too
         else:
+            yield from found
             return
     number = 1
     try:
@@ -106,6 +125,30 @@ def _parse(source: str, data: bytes) -> Iterator[object]:
     except Exception as error:  # PyYAML's constructors raise whatever a malformed scalar makes Python raise
         reason = re.sub(r"\s+", " ", str(error)) or type(error).__name__
         raise _error(source, number, "", f"is not readable as YAML or JSON: {reason:.300}") from None
+
+
+def _json_documents(source: str, data: bytes) -> Iterator[object]:
+    """JSON documents, one after the other. Raises ValueError where it may be YAML."""
+    try:
+        yield orjson.loads(data)
+    except orjson.JSONDecodeError:
+        pass
+    else:
+        return
+    text, decoder, at = data.decode(), json.JSONDecoder(), 0
+    for number in count(1):
+        while text[at : at + 1].isspace():
+            at += 1
+        if at == len(text):
+            return
+        try:
+            end = decoder.raw_decode(text, at)[1]
+        except (ValueError, RecursionError) as error:
+            if number == 1 or text[at] != "{":
+                raise ValueError from None
+            raise _error(source, number, "", f"is not readable as JSON: {error}") from None
+        yield orjson.loads(text[at:end])
+        at = end
 
 
 def _check_depth(data: bytes) -> None:

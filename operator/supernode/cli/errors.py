@@ -5,6 +5,8 @@ SupernodeError
 └── NotThere    the cluster has no object of that name
 """
 
+import re
+
 from supernode.api.errors import SupernodeError
 
 
@@ -16,6 +18,13 @@ class NotThere(SupernodeError):  # noqa: N818 - reads as what it says
     """An object that was asked for by name and does not exist."""
 
 
+def is_name(text: str) -> bool:
+    """Whether an object or a namespace can be called so."""
+    return len(text) <= 253 and re.fullmatch(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", text) is not None
+
+
 def printable(text: str) -> str:
     """Text from anywhere on one line that cannot steer a terminal: what does not print is written as an escape."""
+    if text.isprintable():
+        return text
     return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)

@@ -7,13 +7,12 @@ from itertools import groupby
 from typing import Final
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from supernode.api.conditions import Reason
 from supernode.cli.errors import NotThere
 from supernode.cli.inventory import Snapshot
-from supernode.cli.output import compact, table
+from supernode.cli.output import Cell, Grid, compact, show, table
 from supernode.control.supernodes import Ledger, Standing, counts, standing
 from supernode.topology.fleet import Node, SuperNodeView
 from supernode.topology.ranges import natural_key
@@ -38,14 +37,14 @@ _LEGEND: Final = "one sign for each node:  . free  + partly held  # held  x has 
 def print_map(out: Console, snapshot: Snapshot) -> None:
     """One row for each supernode, then what is wrong."""
     names = sorted(snapshot.discovery.supernodes, key=natural_key)
-    out.print(table(_HEADERS, [_row(snapshot, name) for name in names], numbers=_NUMBERS))
+    show(out, table(_HEADERS, [_row(snapshot, name) for name in names], numbers=_NUMBERS))
     standings = {name: _standing(snapshot, name) for name in names}
     remarks = [f"{name}: {state.message}" for name, state in standings.items() if not state.ready or state.tainted]
     remarks += [p.message for p in snapshot.discovery.problems if p.subject not in snapshot.discovery.supernodes]
     if remarks:
-        out.print()
+        show(out)
     for remark in remarks:
-        out.print(Text(remark))
+        show(out, remark)
 
 
 def print_supernode(out: Console, snapshot: Snapshot, name: str) -> None:
@@ -53,23 +52,24 @@ def print_supernode(out: Console, snapshot: Snapshot, name: str) -> None:
     if name not in snapshot.discovery.supernodes:
         known = compact(sorted(snapshot.discovery.supernodes, key=natural_key)) or "none"
         raise NotThere(f"there is no supernode {name}; known are: {known}")
-    out.print(table(_HEADERS, [_row(snapshot, name)], numbers=_NUMBERS))
+    show(out, table(_HEADERS, [_row(snapshot, name)], numbers=_NUMBERS))
     state = _standing(snapshot, name)
-    out.print(Text(state.message))
+    show(out, state.message)
     view = snapshot.fleet.supernodes.get(name)
     if view is not None and view.nodes:
-        out.print()
-        out.print(_nodes_table(view))
-        out.print(Text(_LEGEND))
+        show(out)
+        show(out, _nodes_table(view))
+        show(out, _LEGEND)
     holders = _holders(snapshot, name)
     if holders:
-        out.print()
-        out.print(
-            table(["GROUP", "MEMBERS", "SPARES", "CARDS", "NODES"], holders, numbers=["MEMBERS", "SPARES", "CARDS"])
+        show(out)
+        show(
+            out,
+            table(["GROUP", "MEMBERS", "SPARES", "CARDS", "NODES"], holders, numbers=["MEMBERS", "SPARES", "CARDS"]),
         )
 
 
-def _row(snapshot: Snapshot, name: str) -> list[str | Text]:
+def _row(snapshot: Snapshot, name: str) -> list[Cell]:
     found, view = snapshot.discovery.supernodes[name], snapshot.fleet.supernodes.get(name)
     state = _standing(snapshot, name)
     sound = state.reason == Reason.DISCOVERED and not state.tainted
@@ -107,9 +107,9 @@ def _state_word(state: Standing) -> str:
     return f"{word}, {state.tainted} tainted" if state.tainted else word
 
 
-def _nodes_table(view: SuperNodeView) -> Table:
+def _nodes_table(view: SuperNodeView) -> Grid:
     """A row for each innermost domain above the node."""
-    rows: list[Sequence[str | Text]] = []
+    rows: list[Sequence[Cell]] = []
     for path, nodes in groupby(view.nodes, key=lambda node: node.path):
         here = list(nodes)
         domain = path[-1].removeprefix(f"{view.name}/") if path else view.name

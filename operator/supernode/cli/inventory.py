@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
 
 from supernode.api import names
 from supernode.api.cardgroup import CardGroup, CardGroupSpec
+from supernode.api.conditions import ConditionType, Reason
 from supernode.api.errors import FieldProblem, InvalidObject, SupernodeError
 from supernode.api.profile import SuperNodeProfile
 from supernode.api.reading import parse
 from supernode.api.supernode import SuperNode
-from supernode.cli.documents import Document, Json
+from supernode.cli.documents import Document, Json, specified
 from supernode.cli.errors import BadInput
 from supernode.cli.manifests import (
     checked_claim,
     checked_config_map,
+    checked_group_status,
     checked_node,
     checked_pod,
     checked_slice,
+    checked_supernode_status,
     checked_taint_rule,
 )
 from supernode.cli.published import Published
+from supernode.control.conditions import is_true
 from supernode.control.devices import DeviceState
 from supernode.control.records import (
     Custom,
@@ -39,7 +43,7 @@ from supernode.control.supernodes import Ledger, Trouble, facts_of, trouble_of
 from supernode.topology.deviceinfo import DATA_KEY, DeviceInfoError, read_config_map, reported_node
 from supernode.topology.devices import read_claim, read_slice, read_taint_rule
 from supernode.topology.discovery import Discovery, NodeFacts, ProblemKind, discover
-from supernode.topology.fleet import Fleet
+from supernode.topology.fleet import Fleet, Member
 from supernode.topology.ledger import LedgerEntry
 from supernode.topology.profile import Profile
 from supernode.topology.views import ForeignPod, build_fleet
@@ -48,40 +52,43 @@ Say = Callable[[str], None]
 """Takes one line for the person at the terminal that is not part of the answer."""
 
 _EPOCH: Final = "1970-01-01T00:00:00Z"
+_LAST_YEAR: Final = 9000
+"""Later times leave no room for what is added to them."""
 _supernode_record = custom_converter(partial(parse, SuperNode))
+_group_record = custom_converter(partial(parse, CardGroup))
 
 
 @dataclass(slots=True)
 class Inventory:
-    """Profiles, nodes, SuperNodes, pods and what groups claim, each by name."""
+    """Profiles, nodes, SuperNodes, pods and what groups claim, each by name. groups: those a cluster has or had."""
 
     profiles: dict[str, Profile] = field(default_factory=dict)
     nodes: dict[str, NodeFacts] = field(default_factory=dict)
     supernodes: dict[str, Custom[SuperNode]] = field(default_factory=dict)
     pods: dict[tuple[str, str], PodRecord] = field(default_factory=dict)
     claims: dict[str, CardGroupSpec] = field(default_factory=dict)
+    groups: list[Custom[CardGroup]] = field(default_factory=list)
     published: Published = field(default_factory=Published)
 
     def add_profile(self, body: Json) -> str:
         """A SuperNodeProfile; its name. Raises InvalidObject."""
-        model = parse(SuperNodeProfile, body)
+        model = parse(SuperNodeProfile, specified(body))
         name = model.metadata.name
         self.profiles[name] = Profile.from_spec(name, model.spec)
         return name
 
     def add_group(self, body: Json) -> str:
-        """A CardGroup; its namespace and name. Raises InvalidObject."""
-        model = parse(CardGroup, body)
-        name = f"{model.metadata.namespace or 'default'}/{model.metadata.name}"
-        self.claims[name] = model.spec
+        """A CardGroup as an API server gives it; its namespace and name. Raises InvalidObject."""
+        model = parse(CardGroup, specified(body))
+        self.claims[name := "/".join((model.metadata.namespace, model.metadata.name))] = model.spec
+        self.groups.append(_group_record(body))
         return name
 
-    def add_supernode(self, body: Json) -> str:
-        """A SuperNode as an API server gives it; its name. Raises InvalidObject."""
-        parse(SuperNode, body)
+    def add_supernode(self, body: Json) -> Custom[SuperNode]:
+        """A SuperNode as an API server gives it. Of one whose spec cannot be read the ledger counts all the same."""
         record = _supernode_record(body)
         self.supernodes[record.key[1]] = record
-        return record.key[1]
+        return record
 
     def add_node(self, body: Json) -> str:
         """A Node as an API server gives it; its name."""
@@ -124,7 +131,8 @@ class Inventory:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The fleet, and what discovery has to say about it. troubles: SuperNodes that must not give new cards."""
+    """The fleet, and what discovery has to say about it. troubles: SuperNodes that must not give new cards. waiting:
+    groups of the cluster that have no cards."""
 
     fleet: Fleet
     profiles: Mapping[str, Profile]
@@ -133,12 +141,17 @@ class Snapshot:
     troubles: Mapping[str, Trouble]
     nodes: Mapping[str, NodeFacts]
     claims: Mapping[str, CardGroupSpec]
+    waiting: Sequence[Custom[CardGroup]] = ()
 
     @property
     def conflicts(self) -> dict[str, str]:
         """SuperNodes some of whose nodes another one has, and which."""
         kind = ProblemKind.NODE_CONFLICT
         return {problem.subject: problem.message for problem in self.discovery.problems if problem.kind == kind}
+
+    def located(self, member: Member) -> Member:
+        """The member, without domains where its node is gone: the fleet gives such a node domains of its own."""
+        return member if member.node in self.nodes else member._replace(domains={})
 
 
 def snapshot(inventory: Inventory) -> Snapshot:
@@ -147,13 +160,13 @@ def snapshot(inventory: Inventory) -> Snapshot:
     devices = DeviceState(inventory.published)
     devices.follow(profiles.values())
     nodes = {name: devices.facts(facts) for name, facts in inventory.nodes.items()}
-    discovery = discover(profiles.values(), nodes.values(), [facts_of(record) for record in records.values()])
+    read = [facts_of(record) for record in records.values() if record.model is not None]
+    discovery = discover(profiles.values(), nodes.values(), read)
     ledgers = {name: Ledger.of(record) for name, record in records.items()}
     troubles = {
         name: trouble
         for name, record in records.items()
-        if record.model is not None
-        and (trouble := trouble_of(record, profiles.get(record.model.spec.profile), ledgers[name])) is not None
+        if (trouble := _trouble(record, profiles, ledgers[name])) is not None
     }
     closed = {
         name: replace(found, cordoned=found.cordoned or name in troubles)
@@ -170,7 +183,27 @@ def snapshot(inventory: Inventory) -> Snapshot:
             *_claimed(devices, discovery, profiles, entries),
         ],
     )
-    return Snapshot(fleet, profiles, discovery, records, troubles, nodes, inventory.claims)
+    waiting = _waiting(inventory.groups, ledgers.values())
+    return Snapshot(fleet, profiles, discovery, records, troubles, nodes, inventory.claims, waiting)
+
+
+def _trouble(record: Custom[SuperNode], profiles: Mapping[str, Profile], ledger: Ledger) -> Trouble | None:
+    if record.model is None:
+        return Trouble(Reason.INVALID_SPEC, f"cannot be read, and gives no new cards: {record.error}")
+    return trouble_of(record, profiles.get(record.model.spec.profile), ledger)
+
+
+def _waiting(groups: Iterable[Custom[CardGroup]], ledgers: Iterable[Ledger]) -> list[Custom[CardGroup]]:
+    """The groups without cards; one that says it has some will find them again."""
+    held = {(entry.group, entry.uid) for ledger in ledgers for entry in ledger.entries}
+    return [
+        group
+        for group in groups
+        if group.model is not None
+        and not group.deleting
+        and not is_true(group.status, ConditionType.ALLOCATED)
+        and ("/".join(group.key), group.uid) not in held
+    ]
 
 
 def _foreign(
@@ -219,9 +252,13 @@ def collect(documents: Iterable[Document], say: Say) -> Inventory:
     inventory = Inventory()
     first: dict[tuple[str, str], Document] = {}
     skipped: Counter[str] = Counter()
+    unread: Counter[str] = Counter()
     for document in documents:
         if not _belongs(document):
             skipped[document.kind] += 1
+            continue
+        if document.kind == "ResourceSlice" and document.body.get("apiVersion") not in (None, *_SLICE_VERSIONS):
+            unread[str(document.body["apiVersion"])] += 1
             continue
         try:
             name = _ADDERS[document.kind](inventory, document.body)
@@ -234,7 +271,9 @@ def collect(documents: Iterable[Document], say: Say) -> Inventory:
     if skipped:
         kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(skipped.items()))
         say(f"passed over, no part of a fleet: {kinds}")
-    if not first:
+    for version, number in sorted(unread.items()):
+        say(f"passed over, {number} ResourceSlice of {version}: capture them as resourceslices.v1.resource.k8s.io")
+    if not first and not unread:
         raise BadInput("--fleet: the files describe no fleet; give Node and SuperNodeProfile objects")
     return inventory
 
@@ -250,22 +289,40 @@ def _add_profile(inventory: Inventory, body: Json) -> str:
 
 
 def _add_group(inventory: Inventory, body: Json) -> str:
-    return inventory.add_group(_named("CardGroup", body))
+    """A CardGroup. One that was written by hand waits for nothing: it says what a group of a ledger claims."""
+    spec = parse(CardGroup, specified(_named("CardGroup", body))).spec
+    meta = {**body["metadata"], "namespace": body["metadata"].get("namespace") or "default"}
+    if meta.get("creationTimestamp"):
+        status = checked_group_status(body)
+        _check_time("CardGroup", meta["name"], "status.waitingSince", status.get("waitingSince", _EPOCH))
+        return inventory.add_group({**_stored("CardGroup", body, meta), "status": status})
+    inventory.claims[name := f"{meta['namespace']}/{meta['name']}"] = spec
+    return name
 
 
 def _add_supernode(inventory: Inventory, body: Json) -> str:
     """A SuperNode, also one that no API server has completed."""
-    parse(SuperNode, _named("SuperNode", body))
-    meta = body["metadata"]
-    created = meta.get("creationTimestamp") or _EPOCH
-    if parse_time(created) is None:
-        raise _invalid("SuperNode", meta["name"], "metadata.creationTimestamp", f"{created!r} is no RFC 3339 time")
-    stored = {"uid": "", "resourceVersion": "", **meta, "creationTimestamp": created}
-    name = inventory.add_supernode({**body, "metadata": stored})
-    problem = Ledger.of(inventory.supernodes[name]).error
+    parse(SuperNode, specified(_named("SuperNode", body)))
+    status = checked_supernode_status(body)
+    record = inventory.add_supernode({**_stored("SuperNode", body, body["metadata"]), "status": status})
+    problem = Ledger.of(record).error
     if problem is not None:
-        raise _invalid("SuperNode", name, "status.ledger", f"{problem}; correct it")
-    return name
+        raise _invalid("SuperNode", record.key[1], "status.ledger", f"{problem}; correct it")
+    return record.key[1]
+
+
+def _stored(kind: str, body: Json, meta: Json) -> Json:
+    """The object as an API server would have completed it."""
+    given = {name: part for name, part in meta.items() if part is not None}
+    created = given.get("creationTimestamp") or _EPOCH
+    _check_time(kind, meta["name"], "metadata.creationTimestamp", created)
+    return {**body, "metadata": {"uid": "", "resourceVersion": "", **given, "creationTimestamp": created}}
+
+
+def _check_time(kind: str, name: str, path: str, text: str) -> None:
+    moment = parse_time(text)
+    if moment is None or moment.tzinfo is None or moment.year > _LAST_YEAR:
+        raise _invalid(kind, name, path, f"{text!r} is no RFC 3339 time; correct it")
 
 
 def _add_node(inventory: Inventory, body: Json) -> str:
@@ -314,6 +371,8 @@ _ADDERS: Final[Mapping[str, Callable[[Inventory, Json], str]]] = {
     "ResourceClaim": _add_claim,
     "DeviceTaintRule": _add_taint_rule,
 }
+_SLICE_VERSIONS: Final = ("resource.k8s.io/v1", "resource.k8s.io/v1beta2")
+"""Earlier ones have the attributes of a device elsewhere."""
 _GROUPS: Final[Mapping[str, str]] = dict.fromkeys(
     ("SuperNodeProfile", "SuperNode", "CardGroup"), names.GROUP
 ) | dict.fromkeys(("ResourceSlice", "ResourceClaim", "DeviceTaintRule"), "resource.k8s.io")

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from supernode.api.conditions import ConditionType
 from supernode.cli.documents import Json
-from supernode.cli.output import compact, table
+from supernode.cli.output import Cell, compact, show, table
 from supernode.control.conditions import find
 from supernode.control.wording import spans_text
 from supernode.topology.profile import Profile
@@ -23,7 +23,7 @@ def print_jobs(out: Console, jobs: Iterable[Json], profiles: Mapping[str, Profil
     """One row for each job; why it is so for those that neither run nor succeeded."""
     rows = [_row(job, profiles, all_namespaces=all_namespaces) for job in jobs]
     headers = ["NAME", "PHASE", "CARDS", "SUPERNODES", "SPANS", "RESTARTS", "REASON", "MESSAGE"]
-    out.print(table(["NAMESPACE", *headers] if all_namespaces else headers, rows, numbers=["CARDS", "RESTARTS"]))
+    show(out, table(["NAMESPACE", *headers] if all_namespaces else headers, rows, numbers=["CARDS", "RESTARTS"]))
 
 
 def outer_first(spans: Mapping[str, int], profile: Profile | None) -> dict[str, int]:
@@ -40,7 +40,7 @@ def cards_of(job: Json) -> str:
     return str(status.get("cards") or asked or "-")
 
 
-def _row(job: Json, profiles: Mapping[str, Profile], *, all_namespaces: bool) -> list[str | Text]:
+def _row(job: Json, profiles: Mapping[str, Profile], *, all_namespaces: bool) -> list[Cell]:
     meta, status = job["metadata"], job.get("status", {})
     phase = status.get("phase") or "-"
     ready = {} if phase in _AT_EASE else find(status, ConditionType.READY)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Final
 
 from supernode.api.errors import InvalidObject
 from supernode.cli.documents import Json
@@ -18,6 +19,15 @@ from supernode.topology.deviceinfo import LABEL_SELECTOR, NAMESPACE
 
 _PAGE = 500
 _HOLDING_CARDS = "spec.nodeName!=,status.phase!=Succeeded,status.phase!=Failed"
+_WITHOUT: Final[Mapping[Resource, str]] = {
+    resources.SUPERNODEPROFILES: "levels are told in the order of their names",
+    resources.SUPERNODES: "domains of supernodes written by hand are not told",
+    resources.NODES: "domains are not told",
+    resources.PODS: "cards that pods without a CardGroup hold count as free",
+    resources.CARDGROUPS: "groups that wait are not known, nor what those with cards claim",
+    resources.CONFIGMAPS: "cards that only reports of device plugins call failed count as healthy",
+}
+"""What an answer lacks that is given without a kind that must not be read."""
 
 
 class Reader:
@@ -34,51 +44,64 @@ class Reader:
     async def profiles(self, say: Say) -> Inventory:
         """An inventory of profiles alone; those that cannot be read are left out, and told."""
         inventory = Inventory()
-        await self._add(inventory.add_profile, resources.SUPERNODEPROFILES, say)
+        await self._if_allowed(
+            resources.SUPERNODEPROFILES, self._add(inventory.add_profile, resources.SUPERNODEPROFILES, say), say
+        )
         return inventory
 
-    async def inventory(self, say: Say, *, pods: bool = True, groups: bool = False) -> Inventory:
+    async def inventory(self, say: Say, *, groups: bool = False) -> Inventory:
         """What the fleet is made of; objects of ours that cannot be read are left out, and told.
 
-        Without `pods` the cards that foreign pods hold count as free. With `groups` what these claim is read, too.
-        Raises ApiError and NotThere.
+        With `groups` what these claim and which of them wait is read, too. Raises ApiError and NotThere.
         """
-        inventory = await self.profiles(say)
+        inventory = Inventory()
+        await self._add(inventory.add_profile, resources.SUPERNODEPROFILES, say)
+        await self._add_supernodes(inventory, say)
+        await self._add(inventory.add_node, resources.NODES, say)
+        await self._if_allowed(resources.PODS, self._add(inventory.add_pod, resources.PODS, say, _HOLDING_CARDS), say)
         if groups:
-            await self._add(inventory.add_group, resources.CARDGROUPS, say)
-        await self._add(inventory.add_supernode, resources.SUPERNODES, say)
-        async for body in self.every(resources.NODES):
-            inventory.add_node(body)
-        if pods:
-            async for body in self.every(resources.PODS, field_selector=_HOLDING_CARDS):
-                inventory.add_pod(body)
+            await self._if_allowed(resources.CARDGROUPS, self._add(inventory.add_group, resources.CARDGROUPS, say), say)
         if any(profile.pinning.devices for profile in inventory.profiles.values()):
-            await self._add_devices(inventory)
+            await self._add_devices(inventory, say)
         if any(profile.health.reports for profile in inventory.profiles.values()):
-            await self._add_reports(inventory, say)
+            await self._if_allowed(resources.CONFIGMAPS, self._add_reports(inventory), say)
         return inventory
 
-    async def _add_reports(self, inventory: Inventory, say: Say) -> None:
-        try:
-            async for body in self.every(resources.CONFIGMAPS, NAMESPACE, label_selector=LABEL_SELECTOR):
-                with suppress(InvalidObject):  # as the operator has it: one that cannot be read says nothing
-                    inventory.add_report(body)
-        except Forbidden:
-            say(f"may not read ConfigMaps in {NAMESPACE}: cards that only reports there call failed count as healthy")
+    async def layout(self, say: Say) -> Inventory:
+        """Which nodes, supernodes and profiles there are, as far as they may be read; the rest is told."""
+        inventory = await self.profiles(say)
+        await self._if_allowed(resources.SUPERNODES, self._add_supernodes(inventory, say), say)
+        await self._if_allowed(resources.NODES, self._add(inventory.add_node, resources.NODES, say), say)
+        return inventory
 
-    async def _add_devices(self, inventory: Inventory) -> None:
-        async for body in self.every(resources.RESOURCESLICES):
-            inventory.add_slice(body)
-        async for body in self.every(resources.RESOURCECLAIMS):
-            inventory.add_claim(body)
-        try:
-            async for body in self.every(resources.DEVICETAINTRULES):
-                inventory.add_taint_rule(body)
-        except NotThere:
-            return  # no API of every version that has the others
+    async def _add_reports(self, inventory: Inventory) -> None:
+        async for body in self.every(resources.CONFIGMAPS, NAMESPACE, label_selector=LABEL_SELECTOR):
+            with suppress(InvalidObject):  # as the operator has it: one that cannot be read says nothing
+                inventory.add_report(body)
 
-    async def _add(self, add: Callable[[Json], str], resource: Resource, say: Say) -> None:
-        async for body in self.every(resource):
+    async def _if_allowed(self, resource: Resource, reading: Coroutine[object, object, None], say: Say) -> None:
+        """Read what there is an answer without; who may not is told what the answer lacks."""
+        try:
+            await reading
+        except Forbidden as problem:
+            say(f"{_WITHOUT[resource]}: {problem.message}")
+
+    async def _add_supernodes(self, inventory: Inventory, say: Say) -> None:
+        async for body in self.every(resources.SUPERNODES):
+            record = inventory.add_supernode(body)
+            if record.error is not None:
+                say(f"gives no new cards: {record.error}")
+
+    async def _add_devices(self, inventory: Inventory, say: Say) -> None:
+        await self._add(inventory.add_slice, resources.RESOURCESLICES, say)
+        await self._add(inventory.add_claim, resources.RESOURCECLAIMS, say)
+        with suppress(NotThere):  # no API of every version that has the others
+            await self._add(inventory.add_taint_rule, resources.DEVICETAINTRULES, say)
+
+    async def _add(
+        self, add: Callable[[Json], str], resource: Resource, say: Say, field_selector: str | None = None
+    ) -> None:
+        async for body in self.every(resource, field_selector=field_selector):
             try:
                 add(body)
             except InvalidObject as problem:
@@ -125,5 +148,6 @@ class Reader:
 @asynccontextmanager
 async def connect(kubeconfig: Path | None, context: str | None) -> AsyncIterator[Reader]:
     """A reader of the cluster that kubectl would take for these. Raises NoCluster."""
-    async with Session.connect(kubeconfig, context=context, user_agent="kubectl-supernode") as session:
+    options = {"user_agent": "kubectl-supernode", "retries_refused": False}
+    async with Session.connect(kubeconfig, context=context, **options) as session:
         yield Reader(session)

@@ -3,16 +3,20 @@
 Each command imports what it needs when it runs, so that help and mistakes are answered at once.
 """
 
+import os
 import sys
 from collections.abc import Coroutine
+from datetime import UTC, datetime
 from enum import StrEnum
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from supernode.api.errors import SupernodeError
-from supernode.cli.errors import BadInput, printable
+from supernode.cli.arguments import spread
+from supernode.cli.errors import BadInput, is_name, printable
 
 if TYPE_CHECKING:
     from supernode.cli.documents import Document
@@ -71,12 +75,11 @@ def plan(
         typer.Option(
             "--filename",
             "-f",
-            help="TrainingJob and CardGroup manifests: a file, a folder or - for standard input; may be repeated.",
-            metavar="PATH",
+            help="TrainingJob and CardGroup manifests. A file, a folder or - for standard input; several may be given.",
+            metavar="PATH...",
         ),
     ] = None,
     fleet: Fleet = None,
-    more_fleet: Annotated[list[str] | None, typer.Argument(hidden=True, metavar="MORE_FLEET")] = None,
     independent: Annotated[
         bool, typer.Option("--independent", help="Each request sees the fleet as it is, not what earlier ones took.")
     ] = False,
@@ -98,9 +101,7 @@ def plan(
     """
     from supernode.cli.documents import STDIN, read_documents
 
-    if more_fleet and not fleet:
-        raise BadInput(f"{more_fleet[0]}: is it a request or a fleet? Put -f or --fleet before it")
-    paths = [*(fleet or ()), *(more_fleet or ())]
+    paths = fleet or []
     if not requests and not repair:
         raise BadInput("Missing option '--filename' / '-f': name the requests to plan, or ask for --repair")
     if repair and independent:
@@ -109,12 +110,13 @@ def plan(
         raise BadInput("-f - and --fleet -: standard input can be read once; name a file for one of them")
     asked, described = list(read_documents(requests or ())), list(read_documents(paths))
 
+    from supernode.cli.ahead import who_is_ahead
     from supernode.cli.output import console, say
     from supernode.cli.plan import plan_all, read_requests
     from supernode.cli.plan_output import write_results
 
     wanted = read_requests(asked, say) if requests else []
-    snapshot, namespace = _snapshot(_cluster(ctx, kubeconfig, context), described if paths else None, groups=repair)
+    snapshot, namespace = _snapshot(_cluster(ctx, kubeconfig, context), described if paths else None, groups=True)
     if repair:
         from supernode.cli.plan_repair import plan_repairs, write_repairs
 
@@ -123,7 +125,8 @@ def plan(
         if not all(one.possible for one in repairs):
             raise typer.Exit(DOES_NOT_FIT)
         return
-    results = plan_all(snapshot, wanted, namespace=namespace, independent=independent)
+    ahead = who_is_ahead(snapshot, datetime.now(UTC))
+    results = plan_all(ahead, wanted, namespace=namespace, independent=independent)
     write_results(console(), results, output)
     if not all(result.fits for result in results):
         raise typer.Exit(DOES_NOT_FIT)
@@ -193,23 +196,42 @@ def why(
     from supernode.cli.output import console, say
     from supernode.cli.why import print_case, read_case
 
+    before, slash, last = name.rpartition("/")
+    where = before if slash else namespace
+    if not is_name(last) or (where is not None and not is_name(where)):
+        raise BadInput(f"{name!r}: name a job or group, as NAMESPACE/NAME")
+
     async def read() -> None:
         async with connect(*_cluster(ctx, kubeconfig, context)) as reader:
-            before, _, last = name.rpartition("/")
-            case = await read_case(reader, (before or namespace or reader.namespace, last))
-            print_case(console(), case, snapshot(await reader.inventory(say, pods=False)))
+            case = await read_case(reader, (where or reader.namespace, last))
+            print_case(console(), case, snapshot(await reader.layout(say)))
 
     _run(read())
 
 
 def main() -> None:
     """Run the command line. Ends the process: with 0, 3 (a planned request does not fit) or 1 (anything else)."""
+    if sys.stdout is None:
+        sys.exit("error: standard output is closed; the answer needs it")
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        app(prog_name="kubectl supernode")
+        try:
+            app(list(spread(sys.argv[1:])), prog_name="kubectl supernode")
+        finally:
+            sys.stdout.flush()
     except SystemExit as ended:
         sys.exit(BAD_INPUT if ended.code == _USAGE else ended.code)
     except SupernodeError as problem:
         sys.exit(f"error: {printable(str(problem))}")
+    except OSError as problem:
+        _let_go_of_output()
+        sys.exit(f"error: standard output: cannot be written: {problem.strerror}")
+
+
+def _let_go_of_output() -> None:
+    """Or the interpreter tries to write once more what nobody took, and tells of it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _cluster(ctx: typer.Context, kubeconfig: Path | None, context: str | None) -> tuple[Path | None, str | None]:

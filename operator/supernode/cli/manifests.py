@@ -3,11 +3,13 @@
 What comes from an API server has been checked by it; a file may hold anything.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
 
 import orjson
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic_core import PydanticCustomError
 
 from supernode.api.base import ObjectName, StatusModel
 from supernode.api.errors import FieldProblem, InvalidObject
@@ -23,6 +25,19 @@ def _as_text(value: object) -> object:
 
 Amount = Annotated[str, BeforeValidator(_as_text), Field(pattern=r"^[0-9A-Za-z.+-]{0,64}$")]
 Amounts = Mapping[str, Amount] | None
+
+
+def _check_devices(amounts: Amounts) -> Amounts:
+    """Extended resources are counted in whole devices."""
+    for name, amount in (amounts or {}).items():
+        if "/" in name and not re.fullmatch(r"[0-9]+([kMGTPE]i?|[eE][0-9]+)?", amount):
+            raise PydanticCustomError(
+                "devices", "{name}: {amount} is no number of devices", {"name": name, "amount": amount}
+            )
+    return amounts
+
+
+Devices = Annotated[Amounts, AfterValidator(_check_devices)]
 
 
 class _Model(StatusModel):
@@ -54,8 +69,8 @@ class _NodeSpec(_Model):
 
 
 class _NodeStatus(_Model):
-    capacity: Amounts = None
-    allocatable: Amounts = None
+    capacity: Devices = None
+    allocatable: Devices = None
     conditions: tuple[_Condition, ...] | None = None
 
 
@@ -93,6 +108,28 @@ class _Pod(_Model):
 class _ConfigMap(_Model):
     metadata: _Metadata
     data: Texts = None
+
+
+class _SuperNodeStatus(_Model):
+    ledger: tuple[str, ...] | None = None
+    shape: str | None = None
+
+
+class _SuperNode(_Model):
+    status: _SuperNodeStatus | None = None
+
+
+class _GroupCondition(_Condition):
+    observed_generation: int | None = None
+
+
+class _GroupStatus(_Model):
+    conditions: tuple[_GroupCondition, ...] | None = None
+    waiting_since: str | None = None
+
+
+class _CardGroup(_Model):
+    status: _GroupStatus | None = None
 
 
 class _Value(_Model):
@@ -208,6 +245,18 @@ def checked_pod(body: Json) -> Json:
     pod["metadata"].setdefault("namespace", "default")
     pod["metadata"].setdefault("uid", "")
     return pod
+
+
+def checked_supernode_status(body: Json) -> Json:
+    """What decisions read of the status of a SuperNode. Raises InvalidObject."""
+    status: Json = _checked(_SuperNode, "SuperNode", body).get("status", {})
+    return status
+
+
+def checked_group_status(body: Json) -> Json:
+    """What decisions read of the status of a CardGroup. Raises InvalidObject."""
+    status: Json = _checked(_CardGroup, "CardGroup", body).get("status", {})
+    return status
 
 
 def checked_config_map(body: Json) -> Json:

@@ -5,15 +5,20 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 
+from rich.cells import cell_len
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from supernode.cli.errors import printable
 from supernode.topology.fleet import Member
 from supernode.topology.ranges import RangeError, format_cards, format_ints, format_nodes
+
+Cell = str | Text
 
 _UNLIMITED = 10_000
 """Width where no terminal limits it: a pipe gets each row on one line."""
@@ -23,7 +28,8 @@ _SHOWN_SETS = 4
 
 def say(text: str) -> None:
     """A line beside the answer, on standard error."""
-    print(printable(text), file=sys.stderr)
+    if sys.stderr is not None:
+        print(printable(text), file=sys.stderr)
 
 
 def console() -> Console:
@@ -32,14 +38,69 @@ def console() -> Console:
     return Console(width=None if limited else _UNLIMITED, markup=False, emoji=False, highlight=False)
 
 
-def table(headers: Sequence[str], rows: Iterable[Sequence[str | Text]], *, numbers: Iterable[str] = ()) -> Table:
-    """A table without lines; columns named in `numbers` are set to the right."""
-    right = set(numbers)
-    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", show_edge=False)
-    for header in headers:
-        made.add_column(header, justify="right" if header in right else "left", overflow="fold")
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A table without lines. numbers: columns that are set to the right."""
+
+    headers: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    numbers: frozenset[str]
+
+
+def table(headers: Sequence[str], rows: Iterable[Sequence[Cell]], *, numbers: Iterable[str] = ()) -> Grid:
+    """A table of cells that cannot steer a terminal."""
+    return Grid(headers, [[_safe(cell) for cell in row] for row in rows], frozenset(numbers))
+
+
+def show(out: Console, what: Cell | Grid = "", *, indent: int = 0) -> None:
+    """Print a text, line by line without what could steer a terminal, or a table; folded where a terminal is narrow."""
+    if isinstance(what, Grid):
+        if out.width == _UNLIMITED:
+            _write(out, _lines(what), indent)
+        else:
+            out.print(Padding(_folding(what), (0, 0, 0, indent), expand=False))
+        return
+    if isinstance(what, str):
+        what = Text("\n".join(map(printable, what.split("\n"))))
+    lines = [_safe_text(line) for line in what.split("\n", allow_blank=True)]
+    if out.width == _UNLIMITED:
+        _write(out, map(str, lines), indent)
+    else:
+        out.print(Padding(Text("\n").join(lines), (0, 0, 0, indent), expand=False))
+
+
+def _safe(cell: Cell) -> Cell:
+    """The cell on one line, with nothing that could steer a terminal."""
+    return printable(cell) if isinstance(cell, str) else _safe_text(cell)
+
+
+def _safe_text(text: Text) -> Text:
+    return text if text.plain.isprintable() else Text(printable(text.plain), style=text.style)
+
+
+def _write(out: Console, lines: Iterable[str], indent: int) -> None:
+    """Where nothing folds: rich takes a second for a thousand rows of ten cells."""
+    margin = " " * indent
+    out.file.writelines(f"{margin}{line}".rstrip() + "\n" for line in lines)
+
+
+def _lines(grid: Grid) -> Iterator[str]:
+    rows = [grid.headers, *([str(cell) for cell in row] for row in grid.rows)]
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    right = [header in grid.numbers for header in grid.headers]
     for row in rows:
-        made.add_row(*(printable(cell) if isinstance(cell, str) else cell for cell in row))
+        gaps = (" " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True))
+        yield "  ".join(
+            gap + cell if to_right else cell + gap for cell, gap, to_right in zip(row, gaps, right, strict=True)
+        )
+
+
+def _folding(grid: Grid) -> Table:
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", show_edge=False)
+    for header in grid.headers:
+        made.add_column(header, justify="right" if header in grid.numbers else "left", overflow="fold")
+    for row in grid.rows:
+        made.add_row(*row)
     return made
 
 
@@ -60,12 +121,13 @@ def _run(parent: str, names: Sequence[str]) -> str:
         return ",".join(f"{parent}{name}" for name in names)
 
 
-def members_table(members: Iterable[Member], numbers: str = "RANKS") -> Table:
+def members_table(members: Iterable[Member], numbers: str = "RANKS") -> Grid:
     """Where members lie, one row for each supernode; one in all where every node is its own. numbers: what they are
     numbered as."""
     ordered = list(members)
     between = list(dict.fromkeys(level for member in ordered for level in list(member.domains)[1:-1]))[::-1]
-    lone = all(len(member.domains) <= 1 for member in ordered)
+    known = [len(member.domains) for member in ordered if member.domains]
+    lone = max(known, default=0) == 1
     rows = []
     for supernode in [None] if lone else dict.fromkeys(member.supernode for member in ordered):
         here = [member for member in ordered if supernode in (None, member.supernode)]

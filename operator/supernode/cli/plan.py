@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
 
 from supernode.api import names
 from supernode.api.cardgroup import CardGroup, CardGroupSpec
+from supernode.api.conditions import Reason
 from supernode.api.errors import InvalidObject
 from supernode.api.reading import KINDS, parse
 from supernode.api.trainingjob import TrainingJob
-from supernode.cli.documents import Document
-from supernode.cli.errors import BadInput
-from supernode.cli.inventory import Say, Snapshot
+from supernode.cli.ahead import Ahead
+from supernode.cli.documents import Document, specified
+from supernode.cli.errors import BadInput, is_name
+from supernode.cli.inventory import Say
 from supernode.control.grouping import claim_for, request_for
-from supernode.placement import Placement, Refusal, Request, estimate, plan
+from supernode.placement import Placement, Refusal, Request, estimate
 from supernode.topology.fleet import Fleet, Member
 from supernode.topology.ranges import card_indices
 from supernode.workload import InvalidSpec
@@ -32,13 +34,14 @@ Wanted = TrainingJob | CardGroup
 class Result:
     """The answer to one request, called "namespace/name".
 
-    request is None when a job's claim could not be made out. seconds: how long the decision took. estimate: of the
-    placement, as in a group's status.
+    request is None when a job's claim could not be made out. wait: what the group waits for before it settles for this
+    placement. seconds: how long the decision took. estimate: of the placement, as in a group's status.
     """
 
     name: str
     request: Request | None
     answer: Placement | Refusal
+    wait: str | None = None
     seconds: float = 0.0
     estimate: dict[str, int] | None = None
 
@@ -56,12 +59,11 @@ def read_requests(documents: Iterable[Document], say: Say) -> list[Wanted]:
             skipped[document.kind] += 1
             continue
         try:
-            body = parse(document.kind, document.body)
+            body = parse(document.kind, specified(document.body))
         except InvalidObject as problem:
             raise document.error(problem) from None
         assert isinstance(body, Wanted)
-        if not body.metadata.name:
-            raise document.error(f"{document.kind} (unnamed): metadata.name: is required; set it")
+        _check_names(document, body)
         wanted.append(body)
     if skipped:
         kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(skipped.items()))
@@ -69,6 +71,15 @@ def read_requests(documents: Iterable[Document], say: Say) -> list[Wanted]:
     if not wanted:
         raise BadInput("-f: the files hold no request; give TrainingJob or CardGroup objects")
     return wanted
+
+
+def _check_names(document: Document, body: Wanted) -> None:
+    name, namespace = body.metadata.name, body.metadata.namespace
+    if not name:
+        raise document.error(f"{document.kind} (unnamed): metadata.name: is required; set it")
+    for field, text in (("name", name), ("namespace", namespace or "default")):
+        if not is_name(text):
+            raise document.error(f"{document.kind} {name}: metadata.{field}: {text!r} is no name; correct it")
 
 
 def _may_be_request(document: Document) -> bool:
@@ -79,31 +90,33 @@ def _may_be_request(document: Document) -> bool:
 
 
 def plan_all(
-    snapshot: Snapshot, wanted: Sequence[Wanted], *, namespace: str = "default", independent: bool = False
+    ahead: Ahead, wanted: Sequence[Wanted], *, namespace: str = "default", independent: bool = False
 ) -> list[Result]:
     """Answer the requests in order, each after what the earlier ones took, or each on the fleet as it is.
 
     `namespace` is for requests that name none.
     """
-    fleet, results = snapshot.fleet, []
+    fleet, results = ahead.fleet, []
     for body in wanted:
-        result = _plan_one(fleet, body, f"{body.metadata.namespace or namespace}/{body.metadata.name}")
+        result = _plan_one(ahead, fleet, body, f"{body.metadata.namespace or namespace}/{body.metadata.name}")
         results.append(result)
         if isinstance(result.answer, Placement) and not independent:
             fleet = fleet.take(result.answer.held)
     return results
 
 
-def _plan_one(fleet: Fleet, body: Wanted, name: str) -> Result:
+def _plan_one(ahead: Ahead, fleet: Fleet, body: Wanted, name: str) -> Result:
     try:
         spec = claim_of(fleet, body)
     except InvalidSpec as problem:
         return Result(name, None, Refusal(problem.reason, str(problem), stalled=True))
     started = time.perf_counter()
-    answer = _decide(fleet, name, spec)
+    wait, answer = None, ahead.decide(fleet, name, spec)
+    if isinstance(answer, Refusal) and answer.reason == Reason.PREFERRED_LEVEL_WAIT:
+        wait, answer = answer.message, ahead.decide(fleet, name, spec, patient=False)
     seconds = time.perf_counter() - started
-    found = estimate(fleet.profiles[answer.profile], answer.members) if isinstance(answer, Placement) else None
-    return Result(name, request_for(name, spec), answer, seconds, found.to_dict() if found else None)
+    found = estimate_of(fleet, answer.profile, answer.members) if isinstance(answer, Placement) else None
+    return Result(name, request_for(name, spec), answer, wait, seconds, found)
 
 
 def claim_of(fleet: Fleet, body: Wanted) -> CardGroupSpec:
@@ -113,19 +126,53 @@ def claim_of(fleet: Fleet, body: Wanted) -> CardGroupSpec:
     return claim_for(body, fleet)
 
 
-def _decide(fleet: Fleet, name: str, spec: CardGroupSpec) -> Placement | Refusal:
-    """What the group gets in the end: one domain of its preferred level, or what it settles for after its wait."""
-    preferred = spec.topology.preferred if spec.topology else None
-    if preferred is not None:
-        narrow = plan(fleet, replace(request_for(name, spec), preferred=preferred.level))
-        if isinstance(narrow, Placement):
-            return narrow
-    return plan(fleet, request_for(name, spec))
-
-
 def to_document(results: Sequence[Result]) -> dict[str, Any]:
     """The results in the form that other tools read (docs/cli.md)."""
     return {"results": [_to_dict(result) for result in results]}
+
+
+def _to_dict(result: Result) -> dict[str, Any]:
+    answer = result.answer
+    if isinstance(answer, Refusal):
+        return result_document(result.name, answer, result.seconds)
+    return result_document(result.name, answer, result.seconds, result.estimate) | {"message": result.wait}
+
+
+class Seated(Protocol):
+    """Where a group goes, or is after a repair."""
+
+    @property
+    def members(self) -> tuple[Member, ...]: ...
+    @property
+    def spares(self) -> tuple[Member, ...]: ...
+    @property
+    def spans(self) -> Mapping[str, int]: ...
+    @property
+    def minimal(self) -> Mapping[str, int]: ...
+    @property
+    def proven(self) -> bool: ...
+
+
+def result_document(
+    name: str, answer: Seated | Refusal, seconds: float, estimated: dict[str, int] | None = None
+) -> dict[str, Any]:
+    """What every result has, whatever was asked."""
+    placed = answer if not isinstance(answer, Refusal) else None
+    refused = answer if isinstance(answer, Refusal) else None
+    return {
+        "name": name,
+        "feasible": placed is not None,
+        "members": [{"rank": member.rank, **seat_document(member)} for member in (placed.members if placed else ())],
+        "spares": [seat_document(spare) for spare in (placed.spares if placed else ())],
+        "spans": dict(placed.spans) if placed else {},
+        "minimal": dict(placed.minimal) if placed else {},
+        "proven": answer.proven,
+        "estimate": estimated,
+        "reason": str(refused.reason) if refused else None,
+        "message": refused.message if refused else None,
+        "change": _change(refused) if refused else [],
+        "decisionSeconds": round(seconds, 6),
+    }
 
 
 def _change(refused: Refusal) -> list[dict[str, Any]]:
@@ -135,24 +182,10 @@ def _change(refused: Refusal) -> list[dict[str, Any]]:
     ]
 
 
-def _to_dict(result: Result) -> dict[str, Any]:
-    answer = result.answer
-    placed = answer if isinstance(answer, Placement) else None
-    refused = answer if isinstance(answer, Refusal) else None
-    return {
-        "name": result.name,
-        "feasible": placed is not None,
-        "members": [{"rank": member.rank, **seat_document(member)} for member in (placed.members if placed else ())],
-        "spares": [seat_document(spare) for spare in (placed.spares if placed else ())],
-        "spans": dict(placed.spans) if placed else {},
-        "minimal": dict(placed.minimal) if placed else {},
-        "proven": answer.proven,
-        "estimate": result.estimate,
-        "reason": str(refused.reason) if refused else None,
-        "message": refused.message if refused else None,
-        "change": _change(refused) if refused else [],
-        "decisionSeconds": round(result.seconds, 6),
-    }
+def estimate_of(fleet: Fleet, profile: str, members: Sequence[Member]) -> dict[str, int] | None:
+    """How long collectives would take, as in a group's status; None where the profile does not say enough."""
+    found = estimate(fleet.profiles[profile], members)
+    return found.to_dict() if found else None
 
 
 def seat_document(member: Member) -> dict[str, Any]:

@@ -11,12 +11,9 @@ from typing import Any
 import orjson
 import yaml
 from rich.console import Console
-from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
-from supernode.cli.errors import printable
-from supernode.cli.output import members_table, table
+from supernode.cli.output import Cell, Grid, members_table, show, table
 from supernode.cli.plan import Result, to_document
 from supernode.control.wording import estimate_text, spans_text
 from supernode.placement import Box, Placement, Refusal, Request
@@ -52,21 +49,22 @@ class _Dumper(yaml.CSafeDumper):
 def _print_results(out: Console, results: Sequence[Result]) -> None:
     """An overview when there are several requests, then each answer with its placement or the reason against it."""
     if len(results) > 1:
-        out.print(_overview(results))
+        show(out, _overview(results))
     for index, result in enumerate(results):
         if index or len(results) > 1:
-            out.print()
+            show(out)
         _print_result(out, result)
 
 
-def _overview(results: Sequence[Result]) -> Table:
-    rows: list[list[str | Text]] = []
+def _overview(results: Sequence[Result]) -> Grid:
+    rows: list[list[Cell]] = []
     for result in results:
         answer, request = result.answer, result.request
         size = [str(request.cards), f"{request.members} x {request.cards_per_member}"] if request else ["-", "-"]
         if isinstance(answer, Placement):
             text = spans_text(answer.spans, answer.minimal, proven=answer.proven)
-            rows.append([result.name, *size, Text("yes", style="green"), text])
+            fits = Text("yes", style="green") if result.wait is None else Text("later", style="yellow")
+            rows.append([result.name, *size, fits, text])
         else:
             rows.append([result.name, *size, Text("no", style="red"), str(answer.reason)])
     return table(["REQUEST", "CARDS", "MEMBERS", "FITS", "SPANS OR REASON"], rows, numbers=["CARDS"])
@@ -75,13 +73,15 @@ def _overview(results: Sequence[Result]) -> Table:
 def _print_result(out: Console, result: Result) -> None:
     answer = result.answer
     if isinstance(answer, Refusal):
-        out.print(Text.assemble((printable(result.name), "bold"), ": ", ("does not fit", "red"), f": {answer.reason}"))
-        out.print(Padding(Text(answer.message), (0, 0, 0, 2), expand=False))
+        show(out, Text.assemble((result.name, "bold"), ": ", ("does not fit", "red"), f": {answer.reason}"))
+        show(out, answer.message, indent=2)
         if answer.stalled:
-            out.print(Padding(Text("waiting cannot help"), (0, 0, 0, 2), expand=False))
+            show(out, "waiting cannot help", indent=2)
         return
-    out.print(Text.assemble((printable(result.name), "bold"), ": ", ("fits", "green"), f" on {answer.profile}"))
-    lines = [f"touches {spans_text(answer.spans, answer.minimal, proven=answer.proven)}{_certainty(answer)}"]
+    fits = ("fits", "green") if result.wait is None else ("fits after its wait", "yellow")
+    show(out, Text.assemble((result.name, "bold"), ": ", fits, f" on {answer.profile}"))
+    lines = [result.wait] if result.wait is not None else []
+    lines += [f"touches {spans_text(answer.spans, answer.minimal, proven=answer.proven)}{_certainty(answer)}"]
     if answer.box is not None:
         lines.append(_box(answer.box))
     if result.request is not None:
@@ -90,10 +90,10 @@ def _print_result(out: Console, result: Result) -> None:
     if result.estimate is not None:
         lines.append(estimate_text(result.estimate))
     for line in lines:
-        out.print(Padding(Text(line), (0, 0, 0, 2), expand=False))
-    out.print(Padding(members_table(answer.members), (0, 0, 0, 2), expand=False))
+        show(out, line, indent=2)
+    show(out, members_table(answer.members), indent=2)
     if answer.spares:
-        out.print(Padding(members_table(answer.spares, "SPARES"), (0, 0, 0, 2), expand=False))
+        show(out, members_table(answer.spares, "SPARES"), indent=2)
 
 
 def _certainty(placement: Placement) -> str:
@@ -131,5 +131,5 @@ def _blocks(request: Request, placement: Placement) -> list[str]:
             parts = [f"{format_ints(member.rank for member in there)} in {home}" for home, there in homes]
             more = f" and {len(parts) - _SHOWN_HOMES} more" if len(parts) > _SHOWN_HOMES else ""
             text += f": ranks {', '.join(parts[:_SHOWN_HOMES])}{more}"
-        lines.append(printable(text))
+        lines.append(text)
     return lines

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rich.console import Console
-from rich.padding import Padding
 from rich.text import Text
 
-from supernode.cli.errors import printable
+from supernode.api.conditions import Reason
 from supernode.cli.inventory import Say, Snapshot
-from supernode.cli.output import table
-from supernode.cli.plan import Wanted, claim_of, seat_document
+from supernode.cli.output import show, table
+from supernode.cli.plan import Wanted, claim_of, estimate_of, result_document, seat_document
 from supernode.cli.plan_output import write_document
 from supernode.control.grouping import request_for
 from supernode.control.supernodes import Ledger
@@ -23,7 +22,7 @@ from supernode.placement.repair import Repair, repair
 from supernode.topology.fleet import Fleet, Member
 from supernode.topology.health import ailment
 from supernode.topology.ledger import LedgerEntry
-from supernode.topology.ranges import format_cards
+from supernode.topology.ranges import format_cards, format_ints
 from supernode.topology.views import seated
 from supernode.workload import InvalidSpec
 
@@ -33,13 +32,15 @@ Seats = tuple[Member, ...]
 @dataclass(frozen=True, slots=True)
 class RepairResult:
     """The answer for one group, called "namespace/name". before: its members in the ledgers. ills: what failed under
-    them and its spares, in words. fresh: where the group would go if it were placed anew."""
+    them and its spares, in words. minimal: what the group would touch if it were placed anew. estimate: of the members
+    as they are afterwards."""
 
     name: str
     before: Seats
     ills: Sequence[str]
     answer: Repair | Refusal
-    fresh: Placement | Refusal
+    minimal: Mapping[str, int]
+    estimate: dict[str, int] | None
     seconds: float
 
     @property
@@ -68,14 +69,46 @@ def plan_repairs(snapshot: Snapshot, wanted: Sequence[Wanted], say: Say, *, name
         if claim is None:
             say(f"{name}: its CardGroup is not given; it is repaired by the rules of its profile alone")
         request = request_for(name, claim) if claim is not None else _bare(fleet, name, members)
-        started = time.perf_counter()
-        answer = repair(fleet, request, members, spares, ill.works)
-        seconds = time.perf_counter() - started
-        freed = fleet.release(seat for seat in (*members, *spares) if _known(fleet, seat))
-        results.append(RepairResult(name, members, ills, answer, plan(freed, request), seconds))
-        if isinstance(answer, Repair):
-            fleet = freed.take(seat for seat in (*answer.members, *answer.spares) if _known(freed, seat))
+        result = _repaired(fleet, request, members, spares, ill, ills)
+        results.append(replace(result, before=tuple(map(snapshot.located, members))))
+        if isinstance(result.answer, Repair):
+            fleet = _freed(fleet, members, spares)
+            fleet = fleet.take(s for s in (*result.answer.members, *result.answer.spares) if _known(fleet, s))
     return results
+
+
+def _repaired(
+    fleet: Fleet, request: Request, members: Seats, spares: Seats, ill: _Ill, ills: Sequence[str]
+) -> RepairResult:
+    started = time.perf_counter()
+    answer = _mismatch(request, members) or repair(fleet, request, members, spares, ill.works)
+    seconds = time.perf_counter() - started
+    if isinstance(answer, Refusal):
+        return RepairResult(request.name, members, ills, answer, {}, None, seconds)
+    fresh = plan(_freed(fleet, members, spares), request)
+    minimal = fresh.minimal if isinstance(fresh, Placement) else {}
+    profile = fleet.supernodes[answer.members[0].supernode].profile.name
+    return RepairResult(
+        request.name, members, ills, answer, minimal, estimate_of(fleet, profile, answer.members), seconds
+    )
+
+
+def _freed(fleet: Fleet, members: Seats, spares: Seats) -> Fleet:
+    """The fleet without what a group holds."""
+    return fleet.release(seat for seat in (*members, *spares) if _known(fleet, seat))
+
+
+def _mismatch(request: Request, members: Seats) -> Refusal | None:
+    """The answer where the ledgers do not hold the group as it is claimed: one of them was lost, say."""
+    ranks, size = [member.rank for member in members], {member.cards.bit_count() for member in members}
+    if len(ranks) != request.members or ranks != list(range(len(ranks))):
+        text = f"its ledgers name ranks {format_ints(ranks)} of {request.members}"
+    elif size != {request.cards_per_member}:
+        cards = " and ".join(map(str, sorted(size)))
+        text = f"its ledgers give {cards} cards to a member, it claims {request.cards_per_member}"
+    else:
+        return None
+    return Refusal(Reason.WAITING_FOR_CARDS, f"{text}; the ledger or the claim is to be mended first")
 
 
 def _held(snapshot: Snapshot) -> dict[tuple[str, str], list[tuple[str, LedgerEntry]]]:
@@ -102,7 +135,9 @@ def _known(fleet: Fleet, seat: Member) -> bool:
 def _bare(fleet: Fleet, name: str, members: Seats) -> Request:
     """What a group in a ledger asks for, as far as the ledger tells."""
     view = fleet.supernodes.get(members[0].supernode)
-    return Request(name, len(members), members[0].cards.bit_count(), profile=view.profile.name if view else None)
+    return Request(
+        name, members[-1].rank + 1, members[0].cards.bit_count(), profile=view.profile.name if view else None
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,36 +172,45 @@ def write_repairs(out: Console, results: Sequence[RepairResult], form: str) -> N
         write_document({"results": [_to_dict(result) for result in results]}, form)
         return
     if not results:
-        out.print("no group in the ledgers has failed nodes or cards")
+        show(out, "no group in the ledgers has failed nodes or cards")
     for index, result in enumerate(results):
         if index:
-            out.print()
+            show(out)
         _print(out, result)
+
+
+@dataclass(frozen=True, slots=True)
+class _After:
+    """A repaired group as any other placed one."""
+
+    members: Seats
+    spares: Seats
+    spans: Mapping[str, int]
+    minimal: Mapping[str, int]
+    proven: bool
 
 
 def _to_dict(result: RepairResult) -> dict[str, Any]:
     answer = result.answer
-    done = answer if isinstance(answer, Repair) else None
-    refused = answer if isinstance(answer, Refusal) else None
-    minimal: Mapping[str, int] = result.fresh.minimal if isinstance(result.fresh, Placement) else {}
-    levels = list(minimal) or list(dict.fromkeys(level for m in result.before for level in reversed(list(m.domains))))
-    moved = done.moved(result.before) if done else []
-    return {
-        "name": result.name,
-        "feasible": done is not None,
-        "step": str(done.step) if done else "Queue",
-        "failed": list(result.ills),
-        "moved": [{"rank": old.rank, "from": seat_document(old), "to": seat_document(new)} for old, new in moved],
-        "members": [{"rank": member.rank, **seat_document(member)} for member in (done.members if done else ())],
-        "spares": [seat_document(spare) for spare in (done.spares if done else ())],
-        "missingSpares": done.missing if done else 0,
-        "spans": {level: len({m.domains.get(level) for m in done.members}) for level in levels} if done else {},
-        "minimal": dict(minimal) if done else {},
-        "proven": answer.proven,
-        "reason": str(refused.reason) if refused else None,
-        "message": refused.message if refused else None,
-        "decisionSeconds": round(result.seconds, 6),
-    }
+    if isinstance(answer, Refusal):
+        repair_: dict[str, Any] = {"step": "Queue", "moved": [], "missingSpares": 0}
+        common = result_document(result.name, answer, result.seconds)
+    else:
+        moved = answer.moved(result.before)
+        repair_ = {
+            "step": str(answer.step),
+            "moved": [{"rank": old.rank, "from": seat_document(old), "to": seat_document(new)} for old, new in moved],
+            "missingSpares": answer.missing,
+        }
+        after = _After(answer.members, answer.spares, _spans(answer.members), result.minimal, answer.proven)
+        common = result_document(result.name, after, result.seconds, result.estimate)
+    return common | {"failed": list(result.ills)} | repair_
+
+
+def _spans(members: Seats) -> dict[str, int]:
+    """How many domains of each level members touch, outermost level first."""
+    levels = dict.fromkeys(level for member in members for level in reversed(list(member.domains)))
+    return {level: len({member.domains.get(level) for member in members}) for level in levels}
 
 
 _STEPS = {
@@ -179,20 +223,20 @@ _STEPS = {
 
 
 def _print(out: Console, result: RepairResult) -> None:
-    answer, name = result.answer, (printable(result.name), "bold")
+    answer, name = result.answer, (result.name, "bold")
     if isinstance(answer, Refusal):
-        out.print(Text.assemble(name, ": ", ("waits", "red"), f": {answer.reason}"))
+        show(out, Text.assemble(name, ": ", ("waits", "red"), f": {answer.reason}"))
         lines = [*result.ills, answer.message]
     else:
-        out.print(Text.assemble(name, ": ", (str(answer.step), "green"), f": {_STEPS[answer.step]}"))
+        show(out, Text.assemble(name, ": ", (str(answer.step), "green"), f": {_STEPS[answer.step]}"))
         lines = list(result.ills)
         if answer.missing:
             lines.append(f"{answer.missing} spares are missing afterwards: there is no room for them")
     for line in lines:
-        out.print(Padding(Text(printable(line)), (0, 0, 0, 2), expand=False))
+        show(out, line, indent=2)
     if isinstance(answer, Repair) and (moved := answer.moved(result.before)):
         rows = [
             [str(old.rank), old.node, format_cards(old.cards), new.node, format_cards(new.cards)] for old, new in moved
         ]
         moves = table(["RANK", "FROM", "CARDS", "TO", "CARDS"], rows, numbers=["RANK"])
-        out.print(Padding(moves, (0, 0, 0, 2), expand=False))
+        show(out, moves, indent=2)

@@ -5,19 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rich.console import Console
-from rich.padding import Padding
 from rich.text import Text
 
 from supernode.api.conditions import Reason
 from supernode.api.errors import SupernodeError
 from supernode.api.reading import parse
 from supernode.api.trainingjob import TrainingJob
-from supernode.cli.documents import Json
+from supernode.cli.documents import Json, specified
 from supernode.cli.errors import NotThere
 from supernode.cli.inventory import Snapshot
 from supernode.cli.jobs import cards_of, outer_first
 from supernode.cli.live import Reader
-from supernode.cli.output import members_table, table
+from supernode.cli.output import members_table, show, table
 from supernode.cluster import resources
 from supernode.cluster.resources import Key
 from supernode.control.wording import estimate_text
@@ -52,7 +51,7 @@ def print_case(out: Console, case: Case, snapshot: Snapshot) -> None:
         _print_job(out, case.job, snapshot)
     if case.group is not None:
         if case.job is not None:
-            out.print()
+            show(out)
         _print_group(out, case.group, snapshot)
 
 
@@ -76,17 +75,15 @@ def _parallelism(out: Console, job: Json, snapshot: Snapshot) -> None:
         _line(out, "topology.blocks says what stays together; parallelism adds nothing to it")
         return
     try:
-        wanted: TrainingJob = parse("TrainingJob", job)
+        wanted: TrainingJob = parse("TrainingJob", specified(job))
         assert wanted.spec.parallelism is not None
         kept = explain_blocks(wanted.spec.parallelism, worker_shape(wanted, profile), profile)
     except SupernodeError as problem:
         _line(out, str(problem))
         return
     rows = [[each.groups, str(each.cards), f"one {each.level}" if each.level else "-", each.why] for each in kept]
-    out.print()
-    out.print(
-        Padding(table(["GROUPS", "CARDS", "KEPT IN", "WHY"], rows, numbers=["CARDS"]), (0, 0, 0, 2), expand=False)
-    )
+    show(out)
+    show(out, table(["GROUPS", "CARDS", "KEPT IN", "WHY"], rows, numbers=["CARDS"]), indent=2)
 
 
 def _print_group(out: Console, group: Json, snapshot: Snapshot) -> None:
@@ -101,13 +98,13 @@ def _print_group(out: Console, group: Json, snapshot: Snapshot) -> None:
         _line(out, estimate_text(status["estimate"]))
     for field, numbers in (("placement", "RANKS"), ("spares", "SPARES")):
         if members := _members(out, status, field, snapshot):
-            out.print()
-            out.print(Padding(members_table(members, numbers), (0, 0, 0, 2), expand=False))
+            show(out)
+            show(out, members_table(members, numbers), indent=2)
 
 
 def _title(out: Console, kind: str, obj: Json) -> None:
     meta, phase = obj["metadata"], obj.get("status", {}).get("phase", "not looked at yet")
-    out.print(Text.assemble(f"{kind} ", (f"{meta['namespace']}/{meta['name']}", "bold"), f": {phase}"))
+    show(out, Text.assemble(f"{kind} ", (f"{meta['namespace']}/{meta['name']}", "bold"), f": {phase}"))
 
 
 def _conditions(out: Console, status: Json) -> None:
@@ -116,7 +113,7 @@ def _conditions(out: Console, status: Json) -> None:
         [condition[part] for part in ("type", "status", "reason", "lastTransitionTime")] for condition in conditions
     ]
     if rows:
-        out.print(Padding(table(["CONDITION", "STATUS", "REASON", "SINCE"], rows), (0, 0, 0, 2), expand=False))
+        show(out, table(["CONDITION", "STATUS", "REASON", "SINCE"], rows), indent=2)
     for message in dict.fromkeys(c["message"] for c in conditions if c.get("message")):
         _line(out, message)
     for reason in dict.fromkeys(c["reason"] for c in conditions):
@@ -130,8 +127,8 @@ def _spans(out: Console, status: Json, snapshot: Snapshot) -> None:
     minimal = status.get("minimal", {})
     bound = "MINIMUM" if status.get("proven", True) else "LOWER BOUND"
     rows = [[level, str(count), str(minimal.get(level, "-"))] for level, count in spans.items()]
-    out.print()
-    out.print(Padding(table(["LEVEL", "TOUCHED", bound], rows, numbers=["TOUCHED", bound]), (0, 0, 0, 2), expand=False))
+    show(out)
+    show(out, table(["LEVEL", "TOUCHED", bound], rows, numbers=["TOUCHED", bound]), indent=2)
 
 
 def _members(out: Console, status: Json, field: str, snapshot: Snapshot) -> list[Member]:
@@ -142,8 +139,9 @@ def _members(out: Console, status: Json, field: str, snapshot: Snapshot) -> list
         _line(out, f"status.{field} cannot be read: {problem}")
         return []
     views = snapshot.fleet.supernodes
-    return [member for name, seat in seats for member in seated(views.get(name), name, [seat])]
+    members = (member for name, seat in seats for member in seated(views.get(name), name, [seat]))
+    return [snapshot.located(member) for member in members]
 
 
 def _line(out: Console, text: str) -> None:
-    out.print(Padding(Text(text), (0, 0, 0, 2), expand=False))
+    show(out, text, indent=2)

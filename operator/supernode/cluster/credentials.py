@@ -123,22 +123,32 @@ def from_kubeconfig(path: Path | None = None, context: str | None = None) -> Cre
     Raises NoCluster, naming the file, when it is missing or broken.
     """
     from kubernetes import client, config
+    from kubernetes.config.kube_config import KubeConfigLoader, KubeConfigMerger
 
-    files = str(path) if path else os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
+    files = str(path) if path else os.environ.get("KUBECONFIG") or str(_default_kubeconfig())
+    namespace = "default"
 
     def load() -> Any:
+        nonlocal namespace
         configuration = client.Configuration()
         try:
             config.load_kube_config(files, context=context, client_configuration=configuration, persist_config=False)
+            chosen = KubeConfigLoader(KubeConfigMerger(files).config, active_context=context).current_context
+            namespace = chosen["context"].get("namespace") or "default"
         except Exception as error:  # the client raises what its YAML, base64 and plug-in code happens to raise
             raise NoCluster(f"cannot use the kubeconfig {files}: {error}") from error
         return configuration
 
     credentials = Credentials(load)
-    contexts, current = config.list_kube_config_contexts(files)
-    chosen = next((entry for entry in contexts if entry["name"] == context), current)
-    credentials.namespace = chosen["context"].get("namespace") or "default"
+    credentials.namespace = namespace
     return credentials
+
+
+def _default_kubeconfig() -> Path:
+    try:
+        return Path.home() / ".kube" / "config"
+    except RuntimeError:  # a numbered user of a container has no home
+        return Path(".kube") / "config"
 
 
 def in_cluster() -> Credentials:
@@ -158,10 +168,11 @@ def in_cluster() -> Credentials:
 
 
 def find(kubeconfig: Path | None = None, context: str | None = None) -> Credentials:
-    """The credentials kubectl would use: `kubeconfig`, ``KUBECONFIG``, the pod's service account, ``~/.kube/config``.
+    """The credentials kubectl would use: `kubeconfig`, ``KUBECONFIG``, ``~/.kube/config``, the pod's service account.
 
-    Raises NoCluster.
+    The last only where no context is asked for, either. Raises NoCluster.
     """
-    if kubeconfig is None and not os.environ.get("KUBECONFIG") and os.environ.get("KUBERNETES_SERVICE_HOST"):
+    named = kubeconfig is not None or context is not None or bool(os.environ.get("KUBECONFIG"))
+    if not named and os.environ.get("KUBERNETES_SERVICE_HOST") and not _default_kubeconfig().is_file():
         return in_cluster()
     return from_kubeconfig(kubeconfig, context)

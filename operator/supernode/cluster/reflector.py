@@ -104,10 +104,6 @@ class Reflector(Generic[T]):
         """See ``Store.put``."""
         return self.store.put(obj)
 
-    def remove(self, obj: JsonObject) -> bool:
-        """See ``Store.remove``."""
-        return self.store.remove(obj)
-
     async def read_again(self) -> None:
         """List beside the watch, so that the store is as new as what the server holds now; raises ApiError."""
         await self._list()

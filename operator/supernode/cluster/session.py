@@ -42,8 +42,9 @@ class Session:
     """One pool of connections to one API server. Use it as an asynchronous context manager, or call ``close``.
 
     `timeout` is the time in seconds a request may take, its retries included. Retried are only requests that surely
-    were not processed: a refused connection, a 429 (after its Retry-After) and, once, a 401 with newer credentials. A
-    read whose kept-alive connection turns out to be closed is repeated too. Everything else surfaces.
+    were not processed: a refused connection (unless `retries_refused` is False: a person would rather know), a 429
+    (after its Retry-After) and, once, a 401 with newer credentials. A read whose kept-alive connection turns out to be
+    closed is repeated too. Everything else surfaces.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Session:
         on_response: OnResponse | None = None,
         user_agent: str = f"supernode-operator/{__version__}",
         connections: int = 100,
+        retries_refused: bool = True,
     ) -> None:
         self.server = credentials.server
         self.namespace = credentials.namespace
@@ -61,6 +63,7 @@ class Session:
         self._timeout = timeout
         self._on_response = on_response
         self._retries_throttled = True
+        self._retries_refused = retries_refused
         self._guard: Guard | None = None
 
     @classmethod
@@ -235,7 +238,7 @@ class Session:
         if isinstance(error, TooManyRequests):
             return error.retry_after if self._retries_throttled else None
         if isinstance(error, Unavailable) and not error.maybe_applied:
-            return _CONNECT_PAUSE_SECONDS
+            return _CONNECT_PAUSE_SECONDS if self._retries_refused else None
         return None
 
     def _count(self, verb: str, plural: str, code: int) -> None:

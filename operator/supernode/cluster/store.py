@@ -86,13 +86,9 @@ class Store(Generic[T]):
         key, version = key_of(obj), version_of(obj)
         return not self._gone(key, version) and self._set(key, version, obj)
 
-    def remove(self, obj: JsonObject) -> bool:
-        """Take in a deletion told beside the watch: amid a list, or by the answer to a delete of ours that removed the
-        object at once. False when it tells nothing new.
-        """
-        if not obj.get("metadata", {}).get("resourceVersion") or obj.get("kind") == "Status":
-            return False
-        return self._delete(key_of(obj), version_of(obj))
+    def remove(self, obj: JsonObject) -> None:
+        """Take in a deletion told amid a list."""
+        self._delete(key_of(obj), version_of(obj))
 
     def observe(self, kind: str, obj: JsonObject) -> None:
         """Take in one watch event: kind ADDED, MODIFIED, DELETED or BOOKMARK."""

@@ -9,6 +9,7 @@ crash at any point.
 import asyncio
 import contextlib
 import logging
+import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -18,7 +19,8 @@ from supernode.api import names
 from supernode.api.conditions import ConditionType, Reason
 from supernode.api.errors import SupernodeError
 from supernode.cluster import resources
-from supernode.cluster.errors import ApiError, Invalid, NotFound
+from supernode.cluster.backoff import Backoff
+from supernode.cluster.errors import ApiError, Conflict, Invalid, NotFound
 from supernode.cluster.events import EventRecorder, Reference
 from supernode.cluster.session import Session
 from supernode.cluster.writer import Writer
@@ -32,7 +34,7 @@ from supernode.control.patience import Patience
 from supernode.control.pauses import Pauses
 from supernode.control.records import Key
 from supernode.control.slices import Slices
-from supernode.control.takeover import REFUSALS, Deposed, check_term, is_refusal
+from supernode.control.takeover import Deposed, check_term
 from supernode.control.upkeep import Upkeep
 from supernode.control.waiting import waiting_since
 from supernode.control.writes import finalizers_patch, status_patch
@@ -43,9 +45,18 @@ _log = logging.getLogger(__name__)
 IDLE_INTERVAL = 5.0
 """Seconds between passes when nothing happens: the heartbeat that liveness looks at."""
 
-
 RETRY_DELAY = 1.0
-"""Seconds until a pass that failed, or a ledger that was not swapped, is tried again."""
+"""Seconds until a group that could not be looked at is looked at again."""
+
+FIRST_REST = 0.1
+"""Seconds after a pass that failed in which events wake no other; twice as many after each further one."""
+
+PATIENT_SWAPS = 5
+"""So often in a row the swap of a ledger fails, other than by a conflict, before its supernode is left out."""
+
+
+class LedgersLost(SupernodeError):  # noqa: N818 (a state, not a mistake)
+    """Ledgers could not be swapped: what the pass decided does not hold."""
 
 
 class Allocator:
@@ -75,7 +86,7 @@ class Allocator:
         self._groups = Groups(caches, state, observer, on_change, patience)
         self._upkeep = Upkeep(writer, caches, state)
         self._pauses = Pauses()
-        self._refusals = Counter[str]()
+        self._failures = Counter[str]()
         self._wakeup = asyncio.Event()
         self.last_pass = time.monotonic()
 
@@ -114,81 +125,94 @@ class Allocator:
     async def run(self) -> None:
         """Pass after pass until cancelled; raises Deposed when another operator has taken the ledgers."""
         self._groups.touch_all()
-        self._wakeup.set()
+        rests, due = Backoff(FIRST_REST, IDLE_INTERVAL, random.random), 0.0
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(IDLE_INTERVAL):
+                async with asyncio.timeout(due):
                     await self._wakeup.wait()
             self._wakeup.clear()
+            rest = 0.0
             try:
-                again = await self._one_pass()
+                due = min(IDLE_INTERVAL, await self._one_pass())
+                rests.reset()
             except Deposed:
                 raise
             except SupernodeError as problem:
-                _log.warning("allocation pass failed, tries again: %s", problem)
-                again = RETRY_DELAY
-            self.last_pass = time.monotonic()
-            if again is not None:
-                asyncio.get_running_loop().call_later(again, self._wakeup.set)
+                due, rest = 0.0, rests.delay()
+                _log.warning("allocation pass failed, tries again in %.1f s: %s", rest, problem)
+            self._beat()
+            await asyncio.sleep(rest)
 
-    async def _one_pass(self) -> float | None:
-        """Returns the seconds until the next pass is due anyway, ``None`` for no such need."""
+    def _beat(self) -> None:
+        """Passes go on: one may take minutes, while the API server puts every write off."""
+        self.last_pass = time.monotonic()
+
+    async def _one_pass(self) -> float:
+        """Returns the seconds until the next pass is due anyway. Raises `LedgersLost` when it has to be made again."""
         await self._state.refresh()
         check_term(self._term, self._state.ledgers.values())
-        await self._upkeep.sync()
-        draft = self._groups.draft()
+        unfinished = await self._upkeep.sync()
+        self._beat()
+        draft = await self._groups.draft()
         await self._groups.place_waiting(draft)
         lost = await self._swap_ledgers(draft)
+        self._beat()
         await self._state.refresh()  # jobs that are told of their cards now must find them in the ledgers
         self._tell_repairs(draft, lost)
         await self._write_groups(draft, lost)
+        self._beat()
         await self._change_finalizers(draft, lost)
+        self._beat()
         counts_due = await self._upkeep.write_counts()
-        if lost:
-            self._look_again(draft, lost)
-            return RETRY_DELAY
-        if draft.unfinished:
+        self._look_again(draft, lost)
+        if draft.unfinished or unfinished:
             return 0.0
         if draft.retry:
             return RETRY_DELAY
         node_due = self._state.next_time()
         due = (counts_due, self._groups.next_time(), node_due and max(0.0, node_due - time.monotonic()))
-        return min((seconds for seconds in due if seconds is not None), default=None)
+        return min((seconds for seconds in due if seconds is not None), default=IDLE_INTERVAL)
 
     def _look_again(self, draft: Draft, lost: set[str]) -> None:
-        self._groups.look_again()
+        """Have the next pass decide anew for the groups of these ledgers; raises `LedgersLost` where it is due soon."""
         for name in lost:
             for key in draft.changed[name]:
-                self.group_touched(key)
+                self._groups.touch(key)
+        if tried := lost - self._state.left_out.keys():
+            self._groups.look_again()
+            raise LedgersLost(f"not swapped: the ledgers of {', '.join(sorted(tried))}")
 
     # Writing.
 
     async def _swap_ledgers(self, draft: Draft) -> set[str]:
-        """Swap each touched ledger once; the supernodes whose swap did not surely succeed."""
-        touched = [name for name in draft.touched if ("", name) in self._caches.supernodes.store]
+        """Swap each touched ledger once; the supernodes whose swap did not surely succeed, or was not tried."""
+        there = self._caches.supernodes.store
+        touched = [name for name in draft.touched if ("", name) in there and name not in self._state.left_out]
         results = await self._writer.run("ledger", [self._swap(name, draft) for name in touched])
         lost = set(draft.touched) - set(touched)
         for name, result in zip(touched, results, strict=True):
             if isinstance(result, ApiError):
                 lost.add(name)
-                self._observer.ledger_conflict()
-                _log.warning("ledger of %s was not swapped, tries again: %s", name, result)
-                self._count_refusal(name, result)
-                await self._read_again(name)
+                await self._not_swapped(name, result)
             else:
-                self._refusals.pop(name, None)
+                self._failures.pop(name, None)
                 self._state.written(name)
                 self._caches.supernodes.put(result)
         return lost
 
-    def _count_refusal(self, name: str, problem: ApiError) -> None:
-        """Leave a supernode out whose ledger the server takes no write of: it would be chosen again and again."""
-        if not is_refusal(problem):
-            return
-        self._refusals[name] += 1
-        if self._refusals[name] >= REFUSALS:
-            del self._refusals[name]
+    async def _not_swapped(self, name: str, problem: ApiError) -> None:
+        """Read a ledger again; leave its supernode out if this happens often, or it would be chosen for ever."""
+        self._observer.ledger_conflict()
+        _log.warning("ledger of %s was not swapped: %s", name, problem)
+        if not isinstance(problem, Conflict | NotFound):
+            self._failures[name] += 1
+        if self._failures[name] >= PATIENT_SWAPS:
+            del self._failures[name]
             self._state.leave_out({name: str(problem)})
+            if (record := self._caches.supernodes.store.get(("", name))) is not None:
+                about, trouble = Reference(resources.SUPERNODES, "", name, record.uid), self._state.left_out[name]
+                self._recorder.record(about, trouble.reason, trouble.message, action="Allocate", warning=True)
+        await self._read_again(name)
 
     def _swap(self, name: str, draft: Draft) -> Any:
         ledger, added = self._state.ledgers[name], draft.added.get(name, [])
@@ -196,7 +220,7 @@ class Allocator:
         entries = [entry for entry in ledger.entries if entry.uid not in gone] + added
         record = self._caches.supernodes.store.get(("", name))
         assert record is not None
-        patch = status.ledger_patch(record, entries, draft.fleet.supernodes.get(name), self._state, self._term, now())
+        patch = status.ledger_patch(record, entries, draft.after(name), self._state, self._term, now())
         return status_patch(resources.SUPERNODES, record.key, patch, ledger.resource_version)
 
     def _tell_repairs(self, draft: Draft, lost: set[str]) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from supernode.api import names
 from supernode.api.cardgroup import CardGroup
 from supernode.api.profile import SuperNodeProfile
-from supernode.api.reading import parse
+from supernode.api.reading import parse_stored
 from supernode.api.supernode import SuperNode
 from supernode.api.trainingjob import TrainingJob
 from supernode.cluster import resources
@@ -81,7 +81,7 @@ class Caches:
         self._unread: set[str] = set()
 
         def read_profile(obj: dict[str, Any]) -> SuperNodeProfile:
-            profile = parse(SuperNodeProfile, obj)
+            profile = parse_stored(SuperNodeProfile, obj)
             if profile.spec.pinning.devices is not None:
                 self._by_claims.set()
             if profile.spec.health.reports is not None:
@@ -110,13 +110,13 @@ class Caches:
             lambda who: who.profile_changed,
         )
         self.supernodes: Reflector[Custom[SuperNode]] = reflector(
-            resources.SUPERNODES, custom_converter(partial(parse, SuperNode)), lambda who: who.supernode_changed
+            resources.SUPERNODES, custom_converter(partial(parse_stored, SuperNode)), lambda who: who.supernode_changed
         )
         self.groups: Reflector[Custom[CardGroup]] = reflector(
-            resources.CARDGROUPS, custom_converter(partial(parse, CardGroup)), lambda who: who.group_changed
+            resources.CARDGROUPS, custom_converter(partial(parse_stored, CardGroup)), lambda who: who.group_changed
         )
         self.jobs: Reflector[Custom[TrainingJob]] = reflector(
-            resources.TRAININGJOBS, custom_converter(partial(parse, TrainingJob)), lambda who: who.job_changed
+            resources.TRAININGJOBS, custom_converter(partial(parse_stored, TrainingJob)), lambda who: who.job_changed
         )
 
         self.slices: Reflector[Slice] = reflector(

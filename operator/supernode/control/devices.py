@@ -66,6 +66,14 @@ class DeviceState:
         """By card, what a claim selects its device by."""
         return self._of(node, rule).values
 
+    def missing(self, node: str, rule: DeviceRule, cards: int) -> int:
+        """Which of these cards (bitmask) the driver does not publish, while it publishes any of the node.
+
+        Where it numbers devices anew when one has gone, the highest is always the one that is missing.
+        """
+        present = self._of(node, rule).present
+        return cards & ~present if present else 0
+
     def foreign(self, node: str, rule: DeviceRule, holders: Collection[str]) -> Iterator[ForeignPod]:
         """What claims that no ledger counts hold of the node's cards. holders: groups ("namespace/name") of ledgers."""
         devices = self._of(node, rule)

@@ -19,7 +19,8 @@ from supernode.control.takeover import Deposed, take_over
 _log = logging.getLogger(__name__)
 
 STALE_AFTER = 60.0
-"""Seconds without a finished allocator pass after which the process is not healthy; idle it passes every 5 s."""
+"""Seconds without progress of the allocator, or of a term that is to begin, after which the process is not healthy.
+Idle the allocator passes every 5 s."""
 
 Elect = Callable[[Callable[[], Coroutine[Any, Any, None]]], Awaitable[None]]
 """Runs what it is given whenever this operator shall lead, and cancels it when it shall not."""
@@ -36,6 +37,7 @@ class Engine:
     ) -> None:
         self.caches = Caches(session, observer)
         self.leader: Leader | None = None
+        self._elected: float | None = None
         self._session = session
         self._observer = observer
         self._identity = identity
@@ -60,7 +62,11 @@ class Engine:
         """Lead until cancelled, or until another operator is found to lead."""
         began = time.monotonic()
         writer = Writer(self._session)
-        taken = await take_over(writer, self.caches)
+        self._elected = began
+        try:
+            taken = await take_over(writer, self.caches)
+        finally:
+            self._elected = None
         leader = Leader(
             self._session,
             writer,
@@ -89,8 +95,15 @@ class Engine:
         return not self.caches.unsynced()
 
     def health(self) -> str | None:
-        """What is wrong with the engine, ``None`` when it lives: a leader's heartbeat is the allocator's last pass."""
+        """What is wrong with the engine, ``None`` when it lives: a leader's heartbeat is the allocator's last step.
+
+        Waiting for the API server is no illness that a restart could heal, but who was elected reaches it: a term that
+        does not begin all the same keeps another replica from leading.
+        """
+        now = time.monotonic()
+        if self._elected is not None and now - self._elected > STALE_AFTER:
+            return f"elected for {now - self._elected:.0f} s, but the term cannot begin: see the log"
         if self.leader is None:
-            return None  # waiting for the API server is not an illness that a restart could heal
-        silence = time.monotonic() - self.leader.allocator.last_pass
-        return f"the allocator has not finished a pass for {silence:.0f} s" if silence > STALE_AFTER else None
+            return None
+        silence = now - self.leader.allocator.last_pass
+        return f"the allocator has made no progress for {silence:.0f} s" if silence > STALE_AFTER else None

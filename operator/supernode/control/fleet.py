@@ -32,7 +32,8 @@ class FleetState:
     The ``*_changed`` methods are cheap and only note what to look at; :meth:`refresh` does the work. ``version`` rises
     with every snapshot. ``rebuilt`` are supernodes that give more or less than before, ``reshaped`` says that profiles,
     supernodes or their nodes came, went or changed their form, ``changed`` are supernodes whose status may have to be
-    written, ``discovered`` says that nodes were sorted anew; who handles them resets them.
+    written, ``discovered`` says that nodes were sorted anew; who handles them resets them. ``left_out`` are supernodes
+    whose status cannot be written, ``uncreated`` those that cannot be created, with the API server's words.
     """
 
     def __init__(self, caches: Caches, device_grace: float = 0.0) -> None:
@@ -46,7 +47,8 @@ class FleetState:
         self.ledgers = Ledgers()
         self.profiles: dict[str, Profile] = {}
         self.troubles: dict[str, Trouble] = {}
-        self._refused: dict[str, Trouble] = {}
+        self.left_out: dict[str, Trouble] = {}
+        self.uncreated: dict[str, str] = {}
         self.conflicts: dict[str, str] = {}
         self.discovery: Discovery = discover((), (), ())
         self.fleet = Fleet()
@@ -139,17 +141,19 @@ class FleetState:
             self._specs[name] = facts_of(record)
         if self._specs.get(name) != before or name not in self.ledgers:
             self._rediscover = True
+        if record is None:
+            self.left_out.pop(name, None)
         self._dirty.add(name)
 
     def leave_out(self, refused: Mapping[str, str]) -> None:
-        """Give no cards of supernodes whose status is refused with these words, until it is written."""
+        """Give no cards of supernodes whose status cannot be written, for these reasons, until it is."""
         for name, words in refused.items():
-            self._refused[name] = Trouble(Reason.INVALID_SPEC, f"the API server takes no write of its status: {words}")
+            self.left_out[name] = Trouble(Reason.INVALID_SPEC, f"the API server takes no write of its status: {words}")
             self._dirty.add(name)
 
     def written(self, name: str) -> None:
         """Note that a supernode's status was written by this leader."""
-        if self._refused.pop(name, None) is not None:
+        if self.left_out.pop(name, None) is not None:
             self._dirty.add(name)
 
     def booked_on(self, node: str) -> int:
@@ -165,18 +169,19 @@ class FleetState:
         return foreign + self.booked_on(node).bit_count() > view.node(node).cards
 
     def unfit(self, node: str, cards: int) -> bool:
-        """Whether some of a node's cards (bitmask) are known not to work, or others are known to have claimed some; or
-        whether fewer of them work than ledgers give away there.
+        """Whether some of a node's cards (bitmask) are known not to work or to have gone, or others are known to have
+        claimed some; or whether fewer of them work than ledgers give away there.
         """
         if (known := self._known(node)) is None:
             return False
         view, facts = known
         rule = view.profile.pinning.devices
-        others = self.devices.foreign(node, rule, self._holders_on(node)) if rule else ()
-        ill = named_unhealthy(self.devices.facts(facts), view.profile) or 0
-        return any(mask & cards for mask in (ill, *(claim.indices or 0 for claim in others))) or (
-            rule is None and self._overbooked(facts, view)
-        )
+        if (named_unhealthy(self.devices.facts(facts), view.profile) or 0) & cards:
+            return True
+        if rule is None:
+            return self._overbooked(facts, view)
+        claimed = (claim.indices or 0 for claim in self.devices.foreign(node, rule, self._holders_on(node)))
+        return bool(self.devices.missing(node, rule, cards)) or any(mask & cards for mask in claimed)
 
     def _known(self, node: str) -> tuple[SuperNodeView, NodeFacts] | None:
         """A node as it is now, with its supernode; None where there is no such node or it is in none."""
@@ -319,7 +324,7 @@ class FleetState:
             self.troubles.pop(name, None)
             return None
         profile = self.profiles.get(found.profile)
-        trouble = self._refused.get(name) or trouble_of(record, profile, ledger)
+        trouble = self.left_out.get(name) or trouble_of(record, profile, ledger)
         if trouble is not None:
             self.troubles[name] = trouble
         else:

@@ -3,10 +3,11 @@
 The decisions of one pass are collected in a :class:`Draft`; the allocator writes them.
 """
 
+import contextlib
 import heapq
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -23,12 +24,13 @@ from supernode.control.ledgers import group_text
 from supernode.control.observer import Observer
 from supernode.control.patience import Patience
 from supernode.control.planner import Planner
-from supernode.control.records import Custom, Key
-from supernode.control.recovery import Verdict, recover
+from supernode.control.records import Custom, Key, PodRecord
+from supernode.control.recovery import Verdict, recover, told
 from supernode.control.seating import Seating
+from supernode.control.slices import Slices
 from supernode.control.waiting import Line, Version, Waiting, turn_of
 from supernode.placement import Placement, Refusal
-from supernode.topology.fleet import Fleet, Member
+from supernode.topology.fleet import Fleet, Member, SuperNodeView
 from supernode.topology.ledger import LedgerEntry, entries_for
 from supernode.topology.views import held_cards
 
@@ -41,6 +43,9 @@ PASS_SECONDS = 0.1
 
 HOLD_REVIEW_PAUSE = 1.0
 """Seconds between two looks at who has waited long enough for a hold: it reads every line."""
+
+TOLD_AT_ONCE = 100
+"""Groups that one pass tells why they wait. Writing this takes half a second, for which nobody else gets cards."""
 
 MANY_SUPERNODES = 16
 """So many supernodes changed at once make the next decisions of every kind long ones."""
@@ -64,8 +69,9 @@ class Repair:
 class Draft:
     """What one pass wants to change, before anything is written.
 
-    ``fleet`` is the snapshot after all of it; ``changed`` are the groups that each touched ledger gains or loses,
-    ``booked`` the cards given away since the snapshot (bitmask by node).
+    ``fleet`` is the snapshot after what is given away. What is given back is not free in it: who else has these cards
+    shows once the ledgers are swapped. ``changed`` are the groups that each touched ledger gains or loses, ``booked``
+    the cards given away since the snapshot (bitmask by node).
     """
 
     fleet: Fleet
@@ -80,6 +86,7 @@ class Draft:
     repairs: list[Repair] = field(default_factory=list)
     unfinished: bool = False
     retry: bool = False
+    _given_back: dict[str, list[LedgerEntry]] = field(default_factory=dict)
 
     @property
     def touched(self) -> list[str]:
@@ -91,8 +98,12 @@ class Draft:
         for name, entry in parts.items():
             self.changed.setdefault(name, set()).add(key)
             self.removed.setdefault(name, set()).add(entry.uid)
-            if (view := self.fleet.supernodes.get(name)) is not None:
-                self.fleet = self.fleet.replace(view.release(held_cards([entry])))
+            self._given_back.setdefault(name, []).append(entry)
+
+    def after(self, supernode: str) -> SuperNodeView | None:
+        """A supernode once its ledger is swapped, as far as this ledger alone tells."""
+        view, entries = self.fleet.supernodes.get(supernode), self._given_back.get(supernode)
+        return view if view is None or entries is None else view.release(held_cards(entries))
 
     def book(
         self,
@@ -147,6 +158,7 @@ class Groups:
         self._planner = Planner(observer)
         self._on_change = on_change
         self._touched: set[Key] = set()
+        self._untold: set[Key] = set()
         self.arriving: set[str] = set()
         self._waiting = Waiting()
         self._holds = Holds(patience.hold_after)
@@ -170,36 +182,45 @@ class Groups:
         """The members of a group whose allocation is committed in every ledger it touches, in rank order."""
         record = self._caches.groups.store.get(key)
         parts = self._state.ledgers.by_group.get(group_text(key), {}).get(uid)
-        if parts is None or record is None or record.model is None or record.uid != uid:
+        if parts is None or record is None or record.uid != uid or self._doubled(uid, parts):
             return None
         members = self._seating.members(parts)
-        return members if _whole(members, record.model.spec.members) else None
+        size = record.model.spec.members if record.model else len(members)  # whose spec cannot be read keeps its cards
+        return members if _whole(members, size) else None
 
     # Looking at groups.
 
-    def draft(self) -> Draft:
+    async def draft(self) -> Draft:
         """Decide for every touched group what can be decided without a place for it; the others wait."""
-        draft = Draft(self._state.fleet)
+        draft, slices = Draft(self._state.fleet), Slices()
         touched = self._touched | self._state.ledgers.touched
         self._touched, self._state.ledgers.touched = set(), set()
         for key in touched:
             if not self._looked_at(key, draft):
                 self._waiting.forget(key)
+            await slices.turn()
         for name, ledger in self._state.ledgers.items():
             if ledger.error is not None:
                 draft.changed.setdefault(name, set())
                 draft.repair("unreadable", [name], f"written anew from pods and groups; it said: {ledger.error}")
+        await self._tell_places(draft)
         return draft
 
     def _looked_at(self, key: Key, draft: Draft) -> bool:
-        """Look at a group; one that brings a mistake of ours to light holds up no other and is tried again later."""
-        try:
+        self._untold.discard(key)
+        with self._held_apart(key, draft):
             return self._look_at(key, draft)
+        return False
+
+    @contextlib.contextmanager
+    def _held_apart(self, key: Key, draft: Draft) -> Iterator[None]:
+        """A group that brings a mistake of ours to light holds up no other and is tried again later."""
+        try:
+            yield
         except Exception:
             _log.exception("CardGroup %s cannot be looked at", group_text(key))
             self._touched.add(key)
             draft.retry = True
-            return False
 
     def _look_at(self, key: Key, draft: Draft) -> bool:
         """Whether the group waits for cards."""
@@ -216,8 +237,12 @@ class Groups:
             self._let_go(group, parts, draft)
         elif names.FINALIZER_CARDS not in group.finalizers:
             draft.unprotected.append(group)
+        elif doubled := self._doubled(group.uid, parts):
+            self._give_up(group, parts, doubled, draft)
         elif group.model is None:
-            draft.confirmed.append((group, status.invalid_group(group, now())))
+            holds = bool(parts) or is_true(group.status, ConditionType.ALLOCATED)
+            invalid = status.unreadable_group if holds else status.invalid_group
+            draft.confirmed.append((group, invalid(group, now())))
         elif not self._settled(group, parts, draft):
             self._waiting.put(group, now(), time.monotonic())
             return True
@@ -226,28 +251,40 @@ class Groups:
     def _settled(self, group: Group, parts: dict[str, LedgerEntry], draft: Draft) -> bool:
         """Whether the group has its cards, or will have them once its ledgers are mended."""
         assert group.model is not None
-        doubled = [name for name in parts if group.uid in self._state.ledgers[name].doubled]
         members = self._seating.members(parts) if parts else ()
-        if _whole(members, group.model.spec.members) and not doubled:
-            self._confirm(group, members, self._seating.spares(parts), draft)
+        if _whole(members, group.model.spec.members):
+            self._confirm(group, members, parts, draft)
             return True
-        if not doubled and self._recover(group, parts, draft):
+        if self._recover(group, parts, draft):
             return True
         if not parts:
             return False
-        if not doubled and group.uid in self.arriving:
+        if group.uid in self.arriving:
             return True  # it is looked at again when its pods are there, and tell what it holds
+        self._take_back(group, parts, draft)
+        wanted = group.model.spec.members
+        text = f"{group_text(group.key)} has {len(members)} members, not each of {wanted} once; taken back"
+        draft.repair("incomplete", parts, text)
+        return True
+
+    def _doubled(self, uid: str, parts: Iterable[str]) -> list[str]:
+        """The supernodes, of these whose ledgers name the group, in which another group had cards of it before."""
+        return [name for name in parts if uid in self._state.ledgers[name].doubled]
+
+    def _give_up(self, group: Group, parts: Mapping[str, LedgerEntry], doubled: Iterable[str], draft: Draft) -> None:
+        """Take back what was given to two groups from the one that came later, once no pod of it runs any more."""
+        if self._in_use(group.key, group.uid):
+            draft.confirmed.append((group, status.doubled_group(group, self._stranded(group.key), now())))
+            return
+        self._take_back(group, parts, draft)
+        text = f"cards of {group_text(group.key)} were given to another group before; it gets others"
+        draft.repair("doubled", doubled, text)
+
+    def _take_back(self, group: Group, parts: Mapping[str, LedgerEntry], draft: Draft) -> None:
+        """Release what a group cannot keep; it asks again in the next pass."""
         draft.release(group.key, parts)
         draft.unfinished = True
         self.touch(group.key)
-        if doubled:
-            text = f"cards of {group_text(group.key)} were given to another group before; it gets others"
-            draft.repair("doubled", doubled, text)
-        else:
-            wanted = group.model.spec.members
-            text = f"{group_text(group.key)} has {len(members)} members, not each of {wanted} once; taken back"
-            draft.repair("incomplete", parts, text)
-        return True
 
     def _recover(self, group: Group, parts: dict[str, LedgerEntry], draft: Draft) -> bool:
         """Book what a group holds by its pods or its status, and nothing else; whether it holds anything."""
@@ -276,26 +313,59 @@ class Groups:
         pods = self._caches.pods.store.by_index("group", key)
         return any(not pod.finished and pod.group_uid in (None, uid) for pod in pods)
 
+    def _stranded(self, key: Key) -> tuple[PodRecord, ...]:
+        return self._state.stranded(self._caches.pods.store.by_index("group", key))
+
     def _let_go(self, group: Group, parts: dict[str, LedgerEntry], draft: Draft) -> None:
         if self._in_use(group.key, group.uid):
-            stranded = self._state.stranded(self._caches.pods.store.by_index("group", group.key))
-            draft.confirmed.append((group, status.releasing_group(group, stranded, now())))
+            draft.confirmed.append((group, status.releasing_group(group, self._stranded(group.key), now())))
             return
         draft.release(group.key, parts)
         if names.FINALIZER_CARDS in group.finalizers:
             draft.finalized.append(group)
 
-    def _confirm(self, group: Group, members: tuple[Member, ...], spares: tuple[Member, ...], draft: Draft) -> None:
-        """A group whose members are all in the ledgers: its status must say so."""
-        if is_true(group.status, ConditionType.ALLOCATED):
-            if group.status.get("observedGeneration") != group.generation:
-                draft.confirmed.append((group, status.confirmed_group(group)))
+    def _confirm(self, group: Group, members: Sequence[Member], parts: Mapping[str, LedgerEntry], draft: Draft) -> None:
+        """A group whose members are all in the ledgers: its status must say so, and where they are."""
+        said, spares = group.status, self._seating.spares(parts)
+        if not is_true(said, ConditionType.ALLOCATED) or not told(group, parts, members, spares):
+            self._untold.add(group.key)
+        elif said.get("observedGeneration") != group.generation or not is_true(said, ConditionType.READY):
+            draft.confirmed.append((group, status.confirmed_group(group, now())))
+
+    async def _tell_places(self, draft: Draft) -> None:
+        """Make the statuses anew that were lost or name other places, as many as one pass has time for."""
+        ends = time.perf_counter() + PASS_SECONDS
+        while self._untold:
+            key = self._untold.pop()
+            with self._held_apart(key, draft):
+                await self._tell_place(key, draft)
+            if time.perf_counter() > ends:
+                break
+        draft.unfinished |= bool(self._untold)
+
+    async def _tell_place(self, key: Key, draft: Draft) -> None:
+        group = self._caches.groups.store.get(key)
+        if group is None or group.deleting or group.model is None:
             return
-        placement = status.reconstruct(draft.fleet, group, members, spares)
-        draft.confirmed.append(
-            (group, status.allocated_group(group, placement, draft.fleet.profiles.get(placement.profile), now()))
-        )
-        self._on_change(group.key)
+        members = self.members_of(key, group.uid)
+        if members is None:
+            return
+        spares = self._seating.spares(self._state.ledgers.by_group[group_text(key)][group.uid])
+        placement = await self._reconstructed(group, members, spares, draft.fleet)
+        profile = draft.fleet.profiles.get(placement.profile)
+        draft.confirmed.append((group, status.allocated_group(group, placement, profile, now())))
+        self._on_change(key)
+
+    async def _reconstructed(
+        self, group: Group, members: tuple[Member, ...], spares: tuple[Member, ...], fleet: Fleet
+    ) -> Placement:
+        homes = {member.supernode for member in (*members, *spares)}
+        profile = next((fleet.supernodes[name].profile.name for name in sorted(homes) if name in fleet.supernodes), "")
+        answer = None
+        if homes <= fleet.supernodes.keys():
+            without = fleet.release((*members, *spares))
+            answer = await self._planner.would_place(without, status.request_of(group))
+        return status.reconstruct(profile, members, spares, answer)
 
     # Placing.
 
@@ -308,13 +378,17 @@ class Groups:
         while queue:
             if time.perf_counter() > ends:
                 draft.unfinished = True
-                return
+                break
             _, line = heapq.heappop(queue)
             await self._decide(line, draft)
             if (turn := self._waiting.turn(line)) is not None:
                 heapq.heappush(queue, (turn, line))
-        await self._review_holds(draft)
-        await self._retell(draft)
+        else:
+            await self._review_holds(draft)
+            await self._retell(draft)
+        for group, answer in self._waiting.to_tell(TOLD_AT_ONCE, time.monotonic()):
+            self._tell(group, answer, draft)
+        draft.unfinished |= self._waiting.untold
 
     async def _review_holds(self, draft: Draft) -> None:
         wall, moment = now(), time.monotonic()
@@ -359,8 +433,7 @@ class Groups:
                 self._holds.started(turn)
                 return seconds
             answer = found
-        for group in self._waiting.refused(line, answer, self._state.fleet, self._version, time.monotonic()):
-            self._tell(group, answer, draft)
+        self._waiting.refused(line, answer, self._state.fleet, self._version)
         return seconds
 
     def _tell(self, group: Group, answer: Refusal, draft: Draft) -> None:

@@ -50,7 +50,7 @@ class Holds:
     def __init__(self, hold_after: float) -> None:
         self._after = timedelta(seconds=hold_after)
         self._held: list[Held] = []
-        self._views: dict[str, tuple[SuperNodeView, frozenset[str], SuperNodeView]] = {}
+        self._views: dict[tuple[str, frozenset[str]], tuple[SuperNodeView, SuperNodeView]] = {}
         self._nowhere: dict[Turn, float] = {}
         self.version = 0
         self.released = False
@@ -67,11 +67,11 @@ class Holds:
 
     def _closed(self, view: SuperNodeView, names: frozenset[str]) -> SuperNodeView:
         """The same object for the same question: decisions remember what they computed of it."""
-        known = self._views.get(view.name)
-        if known is None or known[0] is not view or known[1] != names:
-            known = (view, names, view.holding(name for name in names if name in view.layout.index))
-            self._views[view.name] = known
-        return known[2]
+        known = self._views.get((view.name, names))
+        if known is None or known[0] is not view:
+            known = (view, view.holding(name for name in names if name in view.layout.index))
+            self._views[view.name, names] = known
+        return known[1]
 
     def started(self, turn: Turn) -> None:
         """A group has its cards: what was held for it is given free."""
@@ -144,6 +144,7 @@ class Holds:
     def _replace(self, held: list[Held]) -> None:
         self.released |= bool(self._held)
         self._held = held
+        self._views.clear()
         self.version += 1
 
     def explained(self, answer: Refusal, turn: Turn, fleet: Fleet) -> Refusal:

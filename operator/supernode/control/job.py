@@ -52,6 +52,9 @@ def decide(view: JobView) -> Step:
     group = view.group
     if group is None:
         return _ask_for_cards(view)
+    if group.owner_uid != job.uid and (group.deleting or group.owner_uid is not None):
+        text = f"CardGroup {job.key[1]} of an earlier job of this name has yet to go{stranded_text(view.stranded)}"
+        return Step(status=pending(view, Reason.RELEASED, text))
     if group.owner_uid != job.uid:
         message = f"CardGroup {job.key[1]} exists and is not this job's; rename the job or delete the group"
         return stall(view, Reason.NAME_CONFLICT, message)
@@ -69,6 +72,8 @@ def _ask_for_cards(view: JobView) -> Step:
 
 
 def _wait(view: JobView, spec: TrainingJobSpec, group: GroupView) -> Step:
+    if view.outdated:
+        return tear_down(view, Reason.RELEASED, "asks for cards anew: its profile makes other workers of them now")
     condition = find(group.status, ConditionType.ALLOCATED)
     reason = _reason(condition.get("reason"), Reason.WAITING_FOR_CARDS)
     message = condition.get("message") or "waits for its card group to be decided"

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from supernode.api.conditions import Reason
+from supernode.api.conditions import ConditionType, Reason
 from supernode.api.trainingjob import TrainingJob
 from supernode.cluster import resources
 from supernode.cluster.errors import (
@@ -26,8 +26,9 @@ from supernode.cluster.session import Session
 from supernode.cluster.writer import Writer
 from supernode.control.allocator import Allocator
 from supernode.control.caches import Caches
+from supernode.control.conditions import is_true
 from supernode.control.fleet import FleetState
-from supernode.control.grouping import group_for
+from supernode.control.grouping import claim_for, group_for
 from supernode.control.job import decide, finished
 from supernode.control.jobview import OBSTACLE_INTERVAL, GroupView, JobView, Notice, Obstacle, Step
 from supernode.control.launch import Launch, NameTaken
@@ -77,6 +78,7 @@ class JobController:
         self._launch = Launch(writer, caches.nodes.store, state.devices)
         self._obstacles: dict[str, tuple[Obstacle, float]] = {}
         self._interim: dict[str, float] = {}
+        self._lost_since: dict[str, float] = {}
         self._behind = Pauses()
         self._turns = Turns(partial(caches.pods.store.by_index, "arriving"))
 
@@ -130,12 +132,16 @@ class JobController:
         pods = self._caches.pods.store.by_index("job", job.key)
         group = self._group_view(job.key)
         members = (group.members if group else None) or ()
+        lost = frozenset(m.node for m in members if ("", m.node) not in self._caches.nodes.store)
         return JobView(
             job=job,
             group=group,
             pods=tuple(pod for pod in pods if pod.owner_uid == job.uid),
+            former=tuple(pod for pod in pods if pod.owner_uid not in (job.uid, None)),
             has_service=job.key in self._caches.services.store,
-            lost=frozenset(m.node for m in members if ("", m.node) not in self._caches.nodes.store),
+            outdated=group is not None and group.members is None and self._outdated(job),
+            lost=lost,
+            lost_for=self._lost_for(job, lost),
             obstacle=self._obstacle(job) or (self._claim_obstacle(job) if group is None else None),
             now=datetime.now(UTC),
             crowded=frozenset(p.pinned for p in pods if p.blocked and p.pinned and self._state.crowded(p.pinned)),
@@ -144,6 +150,13 @@ class JobController:
             away=frozenset(p.pinned for p in pods if p.blocked and p.pinned and self._state.offers_none(p.pinned)),
             stranded=self._state.stranded(pod for pod in pods if pod.owner_uid == job.uid),
         )
+
+    def _lost_for(self, job: Job, lost: frozenset[str]) -> float:
+        """Seconds since nodes of its members were first found to be gone, by this process."""
+        if not lost:
+            self._lost_since.pop(job.uid, None)
+            return 0.0
+        return time.monotonic() - self._lost_since.setdefault(job.uid, time.monotonic())
 
     def _later(self, job: Job, members: Sequence[Member], pods: Sequence[PodRecord]) -> frozenset[int]:
         """Ranks without a pod that have to wait for pods on their way, where a device plugin could confuse the two."""
@@ -199,6 +212,22 @@ class JobController:
             return Obstacle(problem.reason, str(problem))
         return None
 
+    def _outdated(self, job: Job) -> bool:
+        """Whether the job's group is stalled as it is, and its profile, edited since, makes another one of the job."""
+        group = self._caches.groups.store.get(job.key)
+        if (
+            group is None
+            or not is_true(group.status, ConditionType.STALLED)
+            or group.model is None
+            or job.model is None
+        ):
+            return False
+        try:
+            claim = claim_for(job.model, self._state.fleet)
+        except InvalidSpec:
+            return False
+        return claim.model_copy(update={"priority": group.model.spec.priority}) != group.model.spec
+
     def _claim(self, job: TrainingJob) -> dict[str, Any]:
         """The CardGroup the job asks for."""
         return group_for(job, self._state.fleet)
@@ -207,22 +236,23 @@ class JobController:
         """A job is gone: forget what was learnt of it."""
         self._obstacles.pop(uid, None)
         self._interim.pop(uid, None)
+        self._lost_since.pop(uid, None)
         self._behind.succeeded(uid)
 
     def _group_view(self, key: Key) -> GroupView | None:
         group = self._caches.groups.store.get(key)
         if group is None:
             return None
-        spec = group.model.spec if group.model else None
+        spec, members = group.model.spec if group.model else None, self._allocator.members_of(key, group.uid)
         return GroupView(
             uid=group.uid,
             owner_uid=group.owner_uid,
             deleting=group.deleting,
-            priority=spec.priority if spec else 0,
-            size=spec.members if spec else 0,
-            cards=spec.cards if spec else 0,
+            priority=spec.priority if spec else None,
+            size=spec.members if spec else len(members or ()),
+            cards=spec.cards if spec else sum(member.cards.bit_count() for member in members or ()),
             status=group.status,
-            members=self._allocator.members_of(key, group.uid),
+            members=members,
             created=group.created,
         )
 
@@ -377,6 +407,8 @@ class JobController:
             return
         self._caches.pods.put(found)
         record: PodRecord = convert_pod(found)
+        if record.owner_uid not in (job.uid, None) and record.job == job.key[1]:
+            return  # an earlier job's: it goes, and this key comes then
         if record.owner_uid != job.uid:
             message = f"pod {name} exists and is not this job's; delete it or rename the job"
             self._met(job, Reason.NAME_CONFLICT, message)

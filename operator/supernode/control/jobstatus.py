@@ -23,8 +23,8 @@ class Draft:
     states: dict[ConditionType, State] = field(default_factory=dict)
 
     def forget_placement(self) -> None:
-        """Say no more where the job runs, how well it was placed and since when."""
-        for name in ("superNodes", "spans", "minimal", "proven", "estimate", "startTime"):
+        """Say no more where the job runs, how well it was placed, since when and how its pods fared."""
+        for name in ("superNodes", "spans", "minimal", "proven", "estimate", "startTime", "containerRestarts"):
             self.status.pop(name, None)
 
     def finish(self, phase: str) -> Json:
@@ -108,8 +108,8 @@ def size_of(group: GroupView | None) -> Json:
 
 
 def priority_change(spec: TrainingJobSpec, group: GroupView) -> int | None:
-    """The priority that the group should have, ``None`` when it has it."""
-    return spec.priority if spec.priority != group.priority else None
+    """The priority that the group should have, ``None`` when it has it or cannot be read."""
+    return spec.priority if group.priority not in (None, spec.priority) else None
 
 
 def remaining_of(since: datetime, seconds: int | None, now: datetime) -> float | None:

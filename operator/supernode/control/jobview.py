@@ -19,14 +19,15 @@ OBSTACLE_INTERVAL = 10.0
 class GroupView:
     """What a job needs to know of its CardGroup.
 
-    ``size`` is the members it asks for and ``cards`` their cards in all. ``members`` is ``None`` until the ledger holds
-    the cards. It waits since it was ``created`` where its status does not tell.
+    ``size`` is the members it asks for and ``cards`` their cards in all; of one whose spec cannot be read those that it
+    has, and its ``priority`` is ``None``. ``members`` is ``None`` until the ledger holds the cards. It waits since it
+    was ``created`` where its status does not tell.
     """
 
     uid: str
     owner_uid: str | None
     deleting: bool
-    priority: int
+    priority: int | None
     size: int
     cards: int
     status: Json
@@ -53,6 +54,9 @@ class JobView:
     ``later`` are ranks whose pods have to wait until others have been admitted on their nodes. ``stranded`` are pods
     that are being deleted on nodes that are not ready: they stay until somebody does something about the node. ``away``
     are nodes, of those that blocked pods wait for, that offer no card at all because their device plugin is away.
+    ``lost_for`` is for how many seconds some of ``lost`` have been known to be gone. ``former`` are pods that an
+    earlier job of the same name has left, and that go by themselves. ``outdated`` says that no waiting can help the
+    group, and that the job would ask for another one now.
     """
 
     job: Custom[TrainingJob]
@@ -67,6 +71,9 @@ class JobView:
     later: frozenset[int] = frozenset()
     stranded: tuple[PodRecord, ...] = ()
     away: frozenset[str] = frozenset()
+    lost_for: float = 0.0
+    former: tuple[PodRecord, ...] = ()
+    outdated: bool = False
 
     @property
     def staying(self) -> tuple[PodRecord, ...]:

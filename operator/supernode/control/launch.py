@@ -34,6 +34,7 @@ from supernode.workload import (
     GroupFiles,
     PlacedGroup,
     contradicted,
+    has_rank_table,
     render_claims,
     render_files,
     render_pod,
@@ -101,7 +102,7 @@ class Launch:
                 raise result
 
     async def _files(self, group: PlacedGroup) -> tuple[GroupFiles, list[Notice]]:
-        if group.profile.rank_table is None or len(group.members) == 1:
+        if not has_rank_table(group):
             return render_files(group), []
         try:
             nodes = await self._read(group)

@@ -5,6 +5,7 @@ import logging
 import time
 from typing import Any
 
+from supernode.api.conditions import ConditionType
 from supernode.api.errors import SupernodeError
 from supernode.cluster.errors import NamespaceTerminating
 from supernode.cluster.events import EventRecorder
@@ -12,6 +13,7 @@ from supernode.cluster.session import Session
 from supernode.cluster.writer import Writer
 from supernode.control.allocator import Allocator
 from supernode.control.caches import Caches
+from supernode.control.conditions import is_true
 from supernode.control.fleet import FleetState
 from supernode.control.jobs import JobController
 from supernode.control.observer import Observer
@@ -155,9 +157,10 @@ class Leader:
         self.allocator.wake()
 
     def _wake_unclaimed(self) -> None:
-        """Jobs that could not even ask for cards look again: they may have waited for a profile."""
+        """Jobs that could not ask for cards, or not for the right ones, look again: it may have been the profile."""
         for key in list(self._caches.jobs.store.keys()):
-            if key not in self._caches.groups.store:
+            group = self._caches.groups.store.get(key)
+            if group is None or is_true(group.status, ConditionType.STALLED):
                 self._queue.add(key)
 
     # Life.
@@ -203,4 +206,4 @@ class Leader:
 
 def _is_progress(new: PodRecord | None) -> bool:
     """Whether a pod merely went on its way, which asks for nothing to be done but telling it."""
-    return new is not None and not new.finished and not new.deleting and not new.reason
+    return new is not None and not new.finished and not new.deleting and not new.blocked

@@ -11,7 +11,9 @@ from supernode.api.conditions import Reason
 from supernode.control.observer import Observer
 from supernode.control.slices import Slices
 from supernode.placement import Placement, Refusal, Request, plan
+from supernode.placement.plan import eligible
 from supernode.topology.fleet import Fleet
+from supernode.topology.profile import UnknownLevel
 
 _log = logging.getLogger(__name__)
 
@@ -67,7 +69,11 @@ class Ask:
 def decide(fleet: Fleet, ask: Ask) -> Placement | Refusal:
     """Place now, or refuse. Pure: the same fleet and ask give the same answer in any thread."""
     wide = plan(fleet, ask.request)
-    if ask.preferred is None or isinstance(wide, Refusal):
+    if ask.preferred is None or (isinstance(wide, Refusal) and wide.stalled):
+        return wide
+    if (misspelt := _unknown_level(fleet, ask)) is not None:
+        return misspelt
+    if isinstance(wide, Refusal):
         return wide
     narrow = plan(fleet, ask.narrow)
     if isinstance(narrow, Placement):
@@ -77,6 +83,24 @@ def decide(fleet: Fleet, ask: Ask) -> Placement | Refusal:
     level, wait = ask.preferred
     message = f"waits for one domain of level {level}, at most {wait}: {narrow.message}"
     return replace(narrow, reason=Reason.PREFERRED_LEVEL_WAIT, message=message, level=level)
+
+
+def _unknown_level(fleet: Fleet, ask: Ask) -> Refusal | None:
+    """The refusal where no profile that the request may use has its preferred level."""
+    assert ask.preferred is not None
+    profiles = eligible(fleet, ask.request)
+    problem = None
+    for profile in () if isinstance(profiles, Refusal) else profiles:
+        try:
+            profile.level_index(ask.preferred[0])
+        except UnknownLevel as unknown:
+            problem = problem or unknown
+        else:
+            return None
+    if problem is None:
+        return None
+    text = f"topology.preferred: {problem}; name one of them"
+    return Refusal(Reason.UNKNOWN_LEVEL, text, level=problem.level, stalled=True)
 
 
 class Planner:
@@ -89,13 +113,22 @@ class Planner:
 
     async def decide(self, fleet: Fleet, ask: Ask) -> tuple[Placement | Refusal, float]:
         """The answer, and the processor seconds it took."""
+        answer, seconds = await self._answer(fleet, ask)
+        self._observer.decided("placed" if isinstance(answer, Placement) else str(answer.reason), seconds)
+        return answer, seconds
+
+    async def would_place(self, fleet: Fleet, request: Request) -> Placement | Refusal:
+        """The answer to a question that decides nothing, and is not counted."""
+        answer, _ = await self._answer(fleet, Ask(request))
+        return answer
+
+    async def _answer(self, fleet: Fleet, ask: Ask) -> tuple[Placement | Refusal, float]:
         kind = ask.kind
         inline = not ask.bounded and self._expected.get(kind, INLINE_SECONDS) < INLINE_SECONDS
         answer, seconds = _timed(fleet, ask) if inline else await asyncio.to_thread(_timed, fleet, ask)
         if len(self._expected) >= _KINDS:
             self._expected.clear()
         self._expected[kind] = max(seconds, self._expected.get(kind, 0.0) / 2)
-        self._observer.decided("placed" if isinstance(answer, Placement) else str(answer.reason), seconds)
         await self._slices.turn()
         return answer, seconds
 

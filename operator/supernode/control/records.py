@@ -1,13 +1,15 @@
 """Slim records of what the reflectors keep: only the fields that a decision reads."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 from supernode.api import names
 from supernode.api.errors import SupernodeError
+from supernode.control import podstatus
 from supernode.topology.discovery import NodeFacts
+from supernode.topology.podcards import extended_requests, named_devices
 from supernode.topology.ranges import RangeError, parse_cards
 from supernode.topology.taints import Taint
 from supernode.topology.views import ForeignPod
@@ -87,10 +89,12 @@ class PodRecord:
     """A pod as the engine sees it.
 
     ``cards`` is the bitmask of node-local card indices its annotation names, ``None`` without one. ``files`` says which
-    files of its group it has mounted. ``requests`` are its extended resources, summed over containers. ``rank`` is
-    ``None`` for pods that are not a member of a group. ``pinned`` is the one node a member's affinity allows.
+    files of its group it has mounted. ``requests`` are its extended resources, summed over containers; ``devices``, of
+    a pod of no group, the cards (bitmask) that another scheduler chose for it, by resource. ``rank`` is ``None`` for
+    pods that are not a member of a group. ``pinned`` is the one node a member's affinity allows.
     ``admitted`` says that a kubelet has taken it, and that it has got its cards. ``unbound_since`` is since when the
-    scheduler has found that it cannot bind it.
+    scheduler has found that it cannot bind it. ``restarts`` is how often its containers were restarted in their place.
+    ``reason`` and ``message`` say why it does not run. Of pods of no group neither is read.
     """
 
     key: Key
@@ -99,7 +103,6 @@ class PodRecord:
     node: str | None
     phase: str
     deleting: bool
-    ready: bool
     group: str | None
     group_uid: str | None
     job: str | None
@@ -113,6 +116,8 @@ class PodRecord:
     admitted: bool = True
     created: datetime | None = None
     unbound_since: datetime | None = None
+    devices: tuple[tuple[str, int], ...] = ()
+    restarts: int = 0
 
     @property
     def place(self) -> str | None:
@@ -145,7 +150,8 @@ def foreign_pod(pod: PodRecord, resource: str, holders: Collection[str]) -> Fore
     cards = dict(pod.requests).get(resource)
     if not cards or pod.node is None or pod.finished or in_ledger(pod, holders):
         return None
-    return ForeignPod(*pod.key, pod.node, cards, pod.cards)
+    indices = pod.cards if pod.cards is not None else dict(pod.devices).get(resource)
+    return ForeignPod(*pod.key, pod.node, cards, indices)
 
 
 def convert_node(obj: Json) -> NodeFacts:
@@ -175,7 +181,8 @@ def convert_pod(obj: Json) -> PodRecord:
     meta, spec, status = obj["metadata"], obj.get("spec", {}), obj.get("status", {})
     labels, annotations = meta.get("labels", {}), meta.get("annotations", {})
     rank = labels.get(names.LABEL_RANK, "")
-    reason, message = _reason(status)
+    group, requests = labels.get(names.LABEL_GROUP), extended_requests(spec)
+    reason, message = podstatus.why(status) if group else ("", "")
     return PodRecord(
         key=(meta["namespace"], meta["name"]),
         uid=meta["uid"],
@@ -183,20 +190,21 @@ def convert_pod(obj: Json) -> PodRecord:
         node=spec.get("nodeName"),
         phase=status.get("phase", "Pending"),
         deleting="deletionTimestamp" in meta,
-        ready=any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions", ())),
-        group=labels.get(names.LABEL_GROUP),
+        group=group,
         group_uid=annotations.get(names.ANNOTATION_GROUP_UID),
         job=labels.get(names.LABEL_JOB),
         rank=int(rank) if rank.isdigit() else None,
         cards=_cards(annotations.get(names.ANNOTATION_CARDS)),
         files=annotations.get(names.ANNOTATION_FILES),
-        requests=tuple(sorted(_extended_requests(spec).items())),
+        requests=tuple(sorted(requests.items())),
         reason=reason,
         message=message,
-        pinned=_pinned(spec) if names.LABEL_GROUP in labels else None,
+        pinned=_pinned(spec) if group else None,
         admitted=status.get("phase", "Pending") != "Pending" or "startTime" in status,
         created=parse_time(meta.get("creationTimestamp")),
-        unbound_since=parse_time(_not_scheduled(status).get("lastTransitionTime")),
+        unbound_since=parse_time(podstatus.not_scheduled(status).get("lastTransitionTime")),
+        devices=() if group else tuple(named_devices(annotations, requests).items()),
+        restarts=podstatus.restarts(spec, status) if group else 0,
     )
 
 
@@ -210,12 +218,6 @@ def _pinned(spec: Json) -> str | None:
     return named.pop() if len(named) == 1 else None
 
 
-def _not_scheduled(status: Json) -> Json:
-    """The condition by which the scheduler says that it cannot bind the pod; empty where it does not."""
-    said = (c for c in status.get("conditions", ()) if c["type"] == "PodScheduled" and c["status"] == "False")
-    return next(said, {})
-
-
 def _controller(meta: Json) -> str | None:
     return next((ref["uid"] for ref in meta.get("ownerReferences", ()) if ref.get("controller")), None)
 
@@ -225,36 +227,3 @@ def _cards(text: str | None) -> int | None:
         return parse_cards(text) if text else None
     except RangeError:
         return None
-
-
-def _extended_requests(spec: Json) -> dict[str, int]:
-    """Extended resources the kubelet sets aside: the sum over containers, or the largest init container if greater."""
-    together: dict[str, int] = {}
-    for container in spec.get("containers", ()):
-        for name, amount in _extended(container):
-            together[name] = together.get(name, 0) + amount
-    for container in spec.get("initContainers", ()):
-        for name, amount in _extended(container):
-            together[name] = max(together.get(name, 0), amount)
-    return together
-
-
-def _extended(container: Json) -> Iterator[tuple[str, int]]:
-    resources = container.get("resources", {})
-    for name, amount in {**resources.get("limits", {}), **resources.get("requests", {})}.items():
-        if "/" in name and str(amount).isdigit():
-            yield name, int(amount)
-
-
-def _reason(status: Json) -> tuple[str, str]:
-    """Why a pod failed or cannot be scheduled: the pod's own reason, else that of the container that ended badly."""
-    if status.get("reason"):
-        return status["reason"], status.get("message", "")
-    for container in status.get("containerStatuses", ()):
-        ended = container.get("state", {}).get("terminated")
-        if ended and ended.get("exitCode"):
-            return ended.get(
-                "reason", "Error"
-            ), f"container {container['name']} ended with exit code {ended['exitCode']}"
-    waits = _not_scheduled(status)
-    return waits.get("reason", ""), waits.get("message", "")

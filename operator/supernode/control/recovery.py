@@ -8,7 +8,7 @@ Ledgers may also name more than the group holds: a swap that was given up for lo
 elsewhere. Of two places of a rank the one counts where its pod is, or its status says; nobody ever used the other.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -17,7 +17,7 @@ from supernode.api.errors import SupernodeError
 from supernode.control.fleet import FleetState
 from supernode.control.records import Custom, PodRecord
 from supernode.topology.fleet import Member
-from supernode.topology.ledger import LedgerEntry, Seat, decode_placement
+from supernode.topology.ledger import LedgerEntry, Seat, decode_placement, encode_placement
 from supernode.topology.views import held_cards
 
 Place = tuple[str, str, int]
@@ -100,6 +100,25 @@ def recover(
     told = [place for _, place in _from_status(group, "spares") if place[0] not in parts]
     claims = (cards.claim(number, place) for number, place in enumerate((*left, *told)))
     return Recovered(tuple(members), tuple(found for found in claims if isinstance(found, Member)))
+
+
+def told(
+    group: Custom[CardGroup],
+    parts: Mapping[str, LedgerEntry],
+    members: Sequence[Member],
+    spares: Iterable[Member],
+) -> bool:
+    """Whether the group's status names the places that ledgers have for its members and spares, made of ``parts``.
+
+    Status and ledgers write the same runs, unless supernodes alternate from rank to rank: only then is all of it
+    encoded. How spares are numbered does not matter.
+    """
+    first = sorted((entry.seats()[0].rank, name) for name, entry in parts.items() if entry.runs)
+    runs = [{"supernode": name, **run.to_dict()} for _, name in first for run in parts[name].runs]
+    placement = group.status.get("placement")
+    if placement != runs and placement != encode_placement(members):
+        return False
+    return {place for _, place in _from_status(group, "spares")} == {(m.supernode, m.node, m.cards) for m in spares}
 
 
 def _booked(parts: Mapping[str, LedgerEntry], told: Mapping[int, Place]) -> dict[int, Place]:

@@ -78,7 +78,8 @@ class Refusals:
         if self.last is None:
             return 0.0
         delay = min(LONGEST_DELAY, float(2 ** min(self.count - 1, 30)))
-        return max(0.0, (self.last + timedelta(seconds=delay) - now).total_seconds())
+        left = (self.last + timedelta(seconds=delay) - now).total_seconds()
+        return max(0.0, min(delay, left))  # who wrote `last` may have had a clock that was ahead
 
     def fields(self) -> dict[str, Any]:
         """As a job's status has it."""

@@ -1,12 +1,12 @@
 """A training job that has its cards: which pods are to come and to go, and what its status says."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from supernode.api.conditions import ConditionType, Reason
 from supernode.api.trainingjob import TrainingJobSpec
-from supernode.control.conditions import State, timestamp
+from supernode.control.conditions import State, find, timestamp
 from supernode.control.jobstatus import Draft, draft_of, end, priority_change, remaining_of, size_of, tally, tear_down
 from supernode.control.jobview import OBSTACLE_INTERVAL, GroupView, JobView, Notice, Step
 from supernode.control.records import PodRecord, parse_time
@@ -20,13 +20,20 @@ from supernode.workload import LAUNCHERS
 Json = dict[str, Any]
 
 
+LOST_SECONDS = 60.0
+"""So long a group waits for a node that does not exist any more: a kubelet that registers anew makes it again."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Losses:
     """What became of pods in their places.
 
     ``failed`` are to be replaced, ``refused`` are those of them, not counted before, that a kubelet would not take, and
     ``own`` those that the job's failure policy counts. ``counts`` says whether they are one more restart, ``restarts``
-    how many there were with it.
+    how many there were with it. ``torn`` says that others took a member away, as a drain does: its peers fail with it,
+    and it is not the job's failure; ``halted`` that it is not gone yet or cannot come again, so that no gang can form.
+    ``crashes`` is how often containers of one pod were restarted in their place, of the pod where it was most often;
+    ``crashed`` is that pod, where this is more often than was counted before.
     """
 
     failed: tuple[PodRecord, ...]
@@ -35,19 +42,35 @@ class _Losses:
     refusals: Refusals
     counts: bool
     restarts: int
+    torn: bool
+    halted: bool
+    crashes: int
+    crashed: PodRecord | None
 
     @classmethod
-    def of(cls, view: JobView, pods: Iterable[PodRecord]) -> Self:
-        """Count the failures among these pods."""
+    def of(cls, view: JobView, pods: Collection[PodRecord], members: int) -> Self:
+        """Count the failures among these pods, of a gang of so many members."""
         failed = tuple(p for p in pods if p.phase == "Failed" and not p.deleting)
         counted = set(view.job.status.get("replacing", ()))
+        halted = bool(view.lost) or any(p.deleting and p.uid not in counted for p in pods)
+        torn = halted or (view.job.status.get("phase") == "Running" and len(pods) < members)
         fresh = [p for p in failed if p.uid not in counted]
         refused = tuple(p for p in fresh if is_refused(p))
         refusals = Refusals.of(view.job.status)
         refusals = refusals.once_more(view.now) if refused else refusals
         own = tuple(p for p in fresh if not (refusals.forgiven and is_refused(p)))
-        counts = bool(_newly_failed(view, own)) and not view.unfit  # hardware's failure is not the job's
-        return cls(failed, refused, own, refusals, counts, view.job.status.get("restarts", 0) + counts)
+        # What hardware does is not the job's failure.
+        counts = not torn and not view.unfit and bool(_newly_failed(view, own))
+        restarts = view.job.status.get("restarts", 0) + counts
+        worst = max(pods, key=lambda p: p.restarts, default=None)
+        crashes = worst.restarts if worst else 0
+        crashed = worst if crashes > view.job.status.get("containerRestarts", 0) else None
+        return cls(failed, refused, own, refusals, counts, restarts, torn, halted, crashes, crashed)
+
+    def beyond(self, limit: int) -> PodRecord | None:
+        """The pod whose failure is one more than the job may have; no edit of the limit ends a healthy job."""
+        last = self.own[0] if self.counts else self.crashed
+        return last if self.restarts + self.crashes > limit else None
 
 
 def run(view: JobView, spec: TrainingJobSpec, group: GroupView, members: tuple[Member, ...]) -> Step:
@@ -61,9 +84,9 @@ def run(view: JobView, spec: TrainingJobSpec, group: GroupView, members: tuple[M
     if remaining is not None and remaining <= 0:
         text = f"had not ended after activeDeadlineSeconds={spec.active_deadline_seconds}"
         return end(view, Reason.DEADLINE_EXCEEDED, text)
-    losses = _Losses.of(view, current.values())
-    if losses.counts and losses.restarts > spec.fault_policy.max_restarts:  # no edit of the limit ends a healthy job
-        return end(view, Reason.MAX_RESTARTS_EXCEEDED, _why_given_up(spec, losses.own))
+    losses = _Losses.of(view, current.values(), len(members))
+    if (last := losses.beyond(spec.fault_policy.max_restarts)) is not None:
+        return end(view, Reason.MAX_RESTARTS_EXCEEDED, _why_given_up(spec, last))
     blocked = [p for p in current.values() if p.blocked]
     if (elsewhere := _elsewhere(view, losses, blocked, seats)) is not None:
         return elsewhere
@@ -78,10 +101,11 @@ def run(view: JobView, spec: TrainingJobSpec, group: GroupView, members: tuple[M
     wait = refusals.wait(view.now)
     due, later = _missing(view, members, wait, held=held)
     stale = tuple(p for p in view.staying if current.get(p.rank) is not p)
+    going = stale if losses.halted else losses.failed + stale
     return Step(
         status=draft.finish(phase),
         interim=phase == "Starting" and not losses.failed and not stale and not view.lost,
-        delete_pods=losses.failed + stale,
+        delete_pods=going,
         set_priority=priority_change(spec, group),
         create_service=not view.has_service and len(members) > 1 and not due and _settled(current.values()),
         create_ranks=due,
@@ -91,6 +115,7 @@ def run(view: JobView, spec: TrainingJobSpec, group: GroupView, members: tuple[M
             wait or None,
             OBSTACLE_INTERVAL if blocked or (held and not view.has_service) else None,
             TURN_SECONDS if later else None,
+            LOST_SECONDS - view.lost_for if view.lost else None,
         ),
     )
 
@@ -108,6 +133,8 @@ def _elsewhere(
         places = format_nodes(list(dict.fromkeys(seats[rank].node for rank in unfit)))
         text = f"cards of {places} do not work or were claimed by others before pods could use them"
         return _place_again(view, Reason.CARDS_FAILED, text)
+    if view.lost and view.lost_for >= LOST_SECONDS:
+        return _place_again(view, Reason.NODES_LOST, f"{_lost_nodes(view)} did not come back within a minute")
     waits = (p for p in blocked if p.place not in view.lost | view.away)
     if (unbound := next((p for p in waits if losses.refusals.unbound_too_long(p, view.now)), None)) is not None:
         text = f"pod {unbound.key[1]} cannot be bound to {unbound.place}, asks for other cards: {unbound.message}"
@@ -120,12 +147,15 @@ def _tell_losses(draft: Draft, losses: _Losses, refusals: Refusals, pods: Iterab
     """What the status remembers, so that nothing is counted twice."""
     status = draft.status
     status["restarts"] = losses.restarts
-    if losses.counts and (times := [p.created for p in pods if p.created is not None]):
+    before = set(status.get("replacing", ()))
+    if (losses.counts or losses.torn) and (times := [p.created for p in pods if p.created is not None]):
         status["restartOf"] = timestamp(max(times))
-    for name in ("replacing", "refusals", "refusedAt"):
+    for name in ("replacing", "refusals", "refusedAt", "containerRestarts"):
         status.pop(name, None)
-    if losses.failed:
-        status["replacing"] = sorted(p.uid for p in losses.failed)
+    if losses.crashes:
+        status["containerRestarts"] = losses.crashes
+    if replacing := {p.uid for p in losses.failed} | {p.uid for p in pods if p.uid in before}:
+        status["replacing"] = sorted(replacing)
     status |= refusals.fields()
 
 
@@ -139,9 +169,9 @@ def _first_waits(view: JobView, spec: TrainingJobSpec, pods: Mapping[int | None,
 
 def _missing(view: JobView, members: tuple[Member, ...], wait: float, *, held: bool) -> tuple[tuple[int, ...], bool]:
     """(the ranks whose pods are to be created now, whether others have to wait for their turn). held: not rank 0."""
-    there = {p.rank for p in view.pods} | ({0} if held else set())
-    missing = [m.rank for m in members if m.rank not in there and m.node not in view.lost]
-    if wait:
+    there = {p.rank for p in (*view.pods, *view.former)} | ({0} if held else set())
+    missing = [m.rank for m in members if m.rank not in there]
+    if wait or view.lost:
         return (), False
     due = tuple(rank for rank in missing if rank not in view.later)
     return due, len(due) < len(missing)
@@ -220,19 +250,19 @@ def _running_states(draft: Draft, pods: list[PodRecord], wanted: int, *, held: b
     alive = [pod for pod in pods if _alive(pod)]
     running = len(alive) == wanted
     draft.status["pods"] = tally(draft.view.pods)
-    blocked = next((p for p in pods if p.phase == "Pending" and p.reason), None)
     message = f"{len(alive)} of {wanted} pods run"
     if held:
         message += "; rank 0 comes once the others run and have names"
-    if blocked is not None and not running:
-        message += f"; {blocked.key[1]}: {blocked.reason}: {blocked.message}"
+    if former := draft.view.former:
+        more = f" and {len(former) - 1} more" if len(former) > 1 else ""
+        message += f"; {former[0].key[1]}{more} of an earlier job of this name {'have' if more else 'has'} yet to go"
     message += stranded_text(draft.view.stranded)
     reason = Reason.PODS_RUNNING if running else Reason.PODS_PENDING
-    if lost := draft.view.lost:
+    if draft.view.lost:
         reason = Reason.NODES_LOST
-        message += (
-            f"; gone: {format_nodes(sorted(lost, key=natural_key))}; bring them back, or suspend and resume the job"
-        )
+        message += f"; gone: {_lost_nodes(draft.view)}; the group is placed again unless they are back within a minute"
+    if not running:
+        message = _with_trouble(message, pods, find(draft.view.job.status, ConditionType.READY).get("message", ""))
     draft.states = {
         ConditionType.READY: State(running, reason, message),
         ConditionType.RECONCILING: State(not running, reason, "" if running else message),
@@ -241,6 +271,15 @@ def _running_states(draft: Draft, pods: list[PodRecord], wanted: int, *, held: b
         ConditionType.RUNNING: State(running, reason, message),
     }
     return "Running" if running else "Starting"
+
+
+def _with_trouble(message: str, pods: Iterable[PodRecord], told: str) -> str:
+    """With why a pod does not start. A kubelet has new words for that at each attempt; the first ones stay."""
+    troubled = min((p for p in pods if p.phase == "Pending" and p.reason), key=lambda p: p.rank or 0, default=None)
+    if troubled is None:
+        return message
+    start = f"{message}; {troubled.key[1]}: {troubled.reason}: "
+    return told if told.startswith(start) and not troubled.blocked else start + troubled.message
 
 
 def _placement_summary(view: JobView, group: GroupView, members: tuple[Member, ...]) -> Json:
@@ -255,10 +294,14 @@ def _placement_summary(view: JobView, group: GroupView, members: tuple[Member, .
     return summary
 
 
+def _lost_nodes(view: JobView) -> str:
+    return format_nodes(sorted(view.lost, key=natural_key))
+
+
 def _failure(pod: PodRecord) -> str:
     where = f" on {pod.node}" if pod.node else ""
     return f"pod {pod.key[1]}{where}: {pod.reason or 'Failed'}{': ' + pod.message if pod.message else ''}"
 
 
-def _why_given_up(spec: TrainingJobSpec, failed: Sequence[PodRecord]) -> str:
-    return f"faultPolicy.maxRestarts={spec.fault_policy.max_restarts} is used up; last: {_failure(failed[0])}"
+def _why_given_up(spec: TrainingJobSpec, last: PodRecord) -> str:
+    return f"faultPolicy.maxRestarts={spec.fault_policy.max_restarts} is used up; last: {_failure(last)}"

@@ -9,15 +9,15 @@ from supernode.api.cardgroup import CardGroup
 from supernode.api.conditions import ConditionType, Reason
 from supernode.api.profile import SuperNodeProfile
 from supernode.api.supernode import SuperNode
-from supernode.control.conditions import State, timestamp, updated
+from supernode.control.conditions import State, find, is_true, timestamp, updated
 from supernode.control.fleet import FleetState
 from supernode.control.grouping import request_for
 from supernode.control.records import Custom, PodRecord
 from supernode.control.supernodes import Standing, counts, shape_of, standing
 from supernode.control.wording import spans_text, stranded_text
-from supernode.placement import Placement, Refusal, Request, estimate, plan
+from supernode.placement import Placement, Refusal, Request, estimate
 from supernode.topology.discovery import Found, ProblemKind
-from supernode.topology.fleet import Fleet, Member, SuperNodeView
+from supernode.topology.fleet import Member, SuperNodeView
 from supernode.topology.ledger import LedgerEntry, encode_placement
 from supernode.topology.profile import Profile
 
@@ -68,16 +68,10 @@ def allocated_group(group: Group, placement: Placement, profile: Profile | None,
     spans = spans_text(placement.spans, placement.minimal, proven=placement.proven)
     spares = f" and {len(placement.spares)} spares" if placement.spares else ""
     message = f"{members} members{spares} hold {cards} cards; {spans}"
-    states = {
-        ConditionType.READY: State(True, Reason.ALLOCATED, message),
-        ConditionType.RECONCILING: State(False, Reason.ALLOCATED),
-        ConditionType.STALLED: State(False, Reason.ALLOCATED),
-        ConditionType.ALLOCATED: State(True, Reason.ALLOCATED, message),
-    }
     return _group(
         group,
         "Allocated",
-        states,
+        _allocated(message),
         now,
         profile=placement.profile,
         placement=encode_placement(placement.members),
@@ -91,17 +85,25 @@ def allocated_group(group: Group, placement: Placement, profile: Profile | None,
     )
 
 
+def _allocated(message: str) -> dict[ConditionType, State]:
+    return {
+        ConditionType.READY: State(True, Reason.ALLOCATED, message),
+        ConditionType.RECONCILING: State(False, Reason.ALLOCATED),
+        ConditionType.STALLED: State(False, Reason.ALLOCATED),
+        ConditionType.ALLOCATED: State(True, Reason.ALLOCATED, message),
+    }
+
+
 def _estimate(placement: Placement, profile: Profile | None) -> Json:
     known = all(member.domains for member in placement.members)
     found = estimate(profile, placement.members) if profile is not None and known else None
     return {} if found is None else {"estimate": found.to_dict()}
 
 
-def confirmed_group(group: Group) -> Json:
-    """The status of an allocated group whose spec changed in a field that moves no card."""
-    conditions = group.status.get("conditions", [])
-    moved = [{**condition, "observedGeneration": group.generation} for condition in conditions]
-    return {**group.status, "observedGeneration": group.generation, "conditions": moved}
+def confirmed_group(group: Group, now: datetime) -> Json:
+    """The status of an allocated group whose spec changed in a field that moves no card, or can be read again."""
+    message = find(group.status, ConditionType.ALLOCATED).get("message", "")
+    return {**group.status, **_group(group, "Allocated", _allocated(message), now)}
 
 
 def releasing_group(group: Group, stranded: Sequence[PodRecord], now: datetime) -> Json:
@@ -114,25 +116,53 @@ def releasing_group(group: Group, stranded: Sequence[PodRecord], now: datetime) 
     return {**group.status, **_group(group, "Releasing", states, now)}
 
 
+def doubled_group(group: Group, stranded: Sequence[PodRecord], now: datetime) -> Json:
+    """The status of a group that was given another's cards, while pods of it still run, which its job ends for that."""
+    message = "another group had cards of it before; it gets others once no pod of it runs any more"
+    message += stranded_text(stranded)
+    states = {
+        ConditionType.READY: State(False, Reason.RELEASED, message),
+        ConditionType.RECONCILING: State(True, Reason.RELEASED, message),
+        ConditionType.STALLED: State(False, Reason.RELEASED),
+        ConditionType.ALLOCATED: State(False, Reason.RELEASED, message),
+    }
+    waited = None if is_true(group.status, ConditionType.ALLOCATED) else group.status.get("waitingSince")
+    return {**group.status, **_group(group, "Releasing", states, now, waitingSince=waited or timestamp(now))}
+
+
 def invalid_group(group: Group, now: datetime) -> Json:
-    """The status of a group whose spec cannot be read."""
-    refusal = Refusal(Reason.INVALID_SPEC, group.error or "the spec cannot be read", stalled=True)
-    return waiting_group(group, refusal, now)
+    """The status of a group without cards whose spec cannot be read."""
+    return waiting_group(group, Refusal(Reason.INVALID_SPEC, _invalid(group), stalled=True), now)
 
 
-def reconstruct(fleet: Fleet, group: Group, members: tuple[Member, ...], spares: tuple[Member, ...] = ()) -> Placement:
+def unreadable_group(group: Group, now: datetime) -> Json:
+    """The status of a group that has its cards, and whose spec cannot be read any more; it keeps them."""
+    message = _invalid(group)
+    states = {
+        ConditionType.READY: State(False, Reason.INVALID_SPEC, message),
+        ConditionType.RECONCILING: State(False, Reason.INVALID_SPEC),
+        ConditionType.STALLED: State(True, Reason.INVALID_SPEC, message),
+    }
+    return {**group.status, **_group(group, "Stalled", states, now)}
+
+
+def _invalid(group: Group) -> str:
+    return group.error or "the spec cannot be read"
+
+
+def reconstruct(
+    profile: str, members: tuple[Member, ...], spares: tuple[Member, ...], answer: Placement | Refusal | None
+) -> Placement:
     """The placement behind a committed ledger, after a crash lost the decision itself.
 
-    The minimal spans are those of today's fleet without the group, the question its decision would answer now.
+    ``answer`` is what the group would be given in today's fleet without it, ``None`` where that is not known: its
+    minimal spans are the placement's if it is on the same profile.
     """
-    known = [member for member in (*members, *spares) if member.supernode in fleet.supernodes]
     spans: dict[str, set[str]] = {}
     for member in members:
         for level, domain in member.domains.items():
             spans.setdefault(level, set()).add(domain)
     counts = {level: len(domains) for level, domains in spans.items()}
-    profile = fleet.supernodes[known[0].supernode].profile.name if known else ""
-    answer = plan(fleet.release(known), request_of(group)) if len(known) == len(members) + len(spares) else None
     if isinstance(answer, Placement) and answer.profile == profile:
         return Placement(profile, members, counts, answer.minimal, answer.proven, spares=spares)
     return Placement(profile, members, counts, counts, proven=False, spares=spares)
@@ -156,10 +186,15 @@ def profile_status(record: Custom[SuperNodeProfile], state: FleetState, now: dat
     name, discovery = record.key[1], state.discovery
     problems = [p.message for p in discovery.problems if p.subject == name and p.kind in _PROFILE_PROBLEMS]
     message = "; ".join(problems)
+    uncreated = {n: words for n, words in state.uncreated.items() if discovery.supernodes[n].profile == name}
     if record.model is None:
         ready = State(False, Reason.INVALID_SPEC, record.error or "the spec cannot be read")
     elif name not in discovery.matching:
         ready = State(True, Reason.NO_NODES, "no node matches it here")
+    elif uncreated:
+        first, words = min(uncreated.items())
+        text = f"{len(uncreated)} of its SuperNodes cannot be created, so their nodes give no cards; {first}: {words}"
+        ready = State(False, Reason.CREATION_FORBIDDEN, "; ".join((text, *problems)))
     else:
         ready = State(True, Reason.DISCOVERED, message)
     stalled = State(not ready.status, ready.reason, "" if ready.status else ready.message)
@@ -171,7 +206,7 @@ def profile_status(record: Custom[SuperNodeProfile], state: FleetState, now: dat
     unassigned = len(discovery.unassigned.get(name, ()))
     return {
         "observedGeneration": record.generation,
-        "superNodes": discovery.formed.get(name, 0),
+        "superNodes": discovery.formed.get(name, 0) - len(uncreated),
         "nodes": discovery.matching.get(name, 0) - unassigned,
         "unassignedNodes": unassigned,
         "conditions": updated(record.status.get("conditions", []), states, generation=record.generation, now=now),

@@ -55,8 +55,7 @@ class Ledger:
         known = {entry.text: entry for entry in before.entries} if before is not None else {}
         term = record.status.get("term", 0)
         try:
-            texts = record.status.get("ledger", ())
-            entries = tuple(known.get(str(text)) or LedgerEntry.from_text(text) for text in texts)
+            entries = tuple(known.get(text) or LedgerEntry.from_text(text) for text in _lines(record.status))
             booked, doubled = before._rebooked(entries) if before is not None else _book(entries, {})
             spare_cards = sum(seat.cards.bit_count() for entry in entries for seat in entry.spare_seats())
         except RangeError as problem:
@@ -74,6 +73,14 @@ class Ledger:
             if not doubled:
                 return booked, doubled
         return _book(entries, {})
+
+
+def _lines(status: Mapping[str, Any]) -> Iterable[str]:
+    """The lines of the ledger. Raises RangeError where another version of the operator has written it otherwise."""
+    lines = status.get("ledger", ())
+    if not isinstance(lines, list | tuple) or not all(isinstance(line, str) for line in lines):
+        raise RangeError("it is no list of lines; another version of the operator may have written it")
+    return lines
 
 
 def _book(entries: Iterable[LedgerEntry], booked: dict[str, int]) -> tuple[dict[str, int], frozenset[str]]:

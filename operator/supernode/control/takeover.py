@@ -5,7 +5,8 @@
    arrives; and the answers are the ledgers as the last leader left them. A SuperNode whose status is refused again and
    again, as by an admission policy, holds up no other: it gives no cards until its status can be written.
 2. It reads every cache anew. A standby's watch may have been silent for a minute without its knowing: a group or a
-   node that a ledger names and the cache does not would look as if it were gone.
+   node that a ledger names and the cache does not would look as if it were gone. What not every cluster serves, as
+   devices, is left as it was where it cannot be read any more.
 """
 
 import asyncio
@@ -19,7 +20,7 @@ from supernode.api.errors import SupernodeError
 from supernode.api.supernode import SuperNode
 from supernode.cluster import resources
 from supernode.cluster.backoff import Backoff
-from supernode.cluster.errors import ApiError, BadRequest, Forbidden, Invalid
+from supernode.cluster.errors import ApiError, BadRequest, Forbidden, Invalid, NotFound
 from supernode.cluster.reflector import Reflector
 from supernode.cluster.writer import Writer
 from supernode.control.caches import Caches
@@ -27,8 +28,8 @@ from supernode.control.records import Custom, Key
 from supernode.control.supernodes import Ledger
 from supernode.control.writes import status_patch
 
-REFUSALS = 5
-"""So often a ledger is refused, within seconds, before its supernode is left out."""
+_REFUSALS = 5
+"""So often a ledger is refused, within a second or so, before a term begins without it."""
 
 _log = logging.getLogger(__name__)
 
@@ -56,12 +57,10 @@ async def take_over(writer: Writer, caches: Caches) -> TakeOver:
     """Take every ledger that can be taken and read every cache anew. Tries until it succeeds."""
     await _repeated("SuperNodes", caches.supernodes.read_again)
     taken = await _take_ledgers(writer, caches.supernodes)
+    always = caches.always()
     others = [reflector for reflector in caches.filled() if reflector is not caches.supernodes]
     await asyncio.gather(
-        *(
-            _repeated(reflector.resource.kind, reflector.read_again, or_not=reflector is caches.reports)
-            for reflector in others
-        )
+        *(_repeated(each.resource.kind, each.read_again, needed=each in always) for each in others),
     )
     return taken
 
@@ -83,8 +82,8 @@ async def _take_ledgers(writer: Writer, supernodes: Reflector[Custom[SuperNode]]
                 ours.add(record.key)
         if failed := {r.key: result for r, result in zip(others, results, strict=True) if isinstance(result, ApiError)}:
             problem = next(iter(failed.values()))
-            refusals.update(key for key, result in failed.items() if is_refusal(result))
-            if ours and all(refusals[key] >= REFUSALS for key in failed):
+            refusals.update(key for key, result in failed.items() if _is_refusal(result))
+            if ours and all(refusals[key] >= _REFUSALS for key in failed):
                 _log.error("begins without %d ledgers, whose supernodes give no cards: %s", len(failed), problem)
                 return TakeOver(term, {name: str(result) for (_, name), result in failed.items()})
             _log.warning("%d ledgers are not taken over yet, tries again: %s", len(failed), problem)
@@ -93,22 +92,20 @@ async def _take_ledgers(writer: Writer, supernodes: Reflector[Custom[SuperNode]]
     return TakeOver(max(term, 1))
 
 
-def is_refusal(problem: ApiError) -> bool:
+def _is_refusal(problem: ApiError) -> bool:
     """Whether the server takes no such write of this object; trying again at once, or reading it, does not help."""
     return isinstance(problem, BadRequest | Forbidden | Invalid)
 
 
-async def _repeated(what: str, read: Callable[[], Awaitable[None]], *, or_not: bool = False) -> None:
-    """Read until it succeeds; or_not: or until the server refuses, and what was read before has to do."""
+async def _repeated(what: str, read: Callable[[], Awaitable[None]], *, needed: bool = True) -> None:
+    """Read until it succeeds, or until the server does not serve or give what is not `needed`."""
     pauses = Backoff(0.1, 5.0, random.random)
     while True:
         try:
-            await read()
+            return await read()
         except ApiError as problem:
-            if or_not and isinstance(problem, Forbidden):
-                _log.error("may not read %s any more: %s", what, problem)
-                return
+            if not needed and isinstance(problem, NotFound | Forbidden):
+                _log.warning("begins with %s as they were: %s", what, problem)
+                return None
             _log.warning("cannot read %s, tries again: %s", what, problem)
             await asyncio.sleep(pauses.delay())
-        else:
-            return

@@ -7,7 +7,7 @@ from typing import Any
 from supernode.api import names
 from supernode.api.supernode import SuperNode
 from supernode.cluster import resources
-from supernode.cluster.errors import ApiError
+from supernode.cluster.errors import AlreadyExists, ApiError, NotFound
 from supernode.cluster.writer import Writer
 from supernode.control import status
 from supernode.control.caches import Caches
@@ -20,6 +20,9 @@ from supernode.control.writes import deletion, status_patch
 from supernode.topology.discovery import Discovery, Found
 
 _log = logging.getLogger(__name__)
+
+AT_ONCE = 200
+"""SuperNodes that one pass creates, and statuses that it writes: for a second or so, in which nobody gets cards."""
 
 STATUS_INTERVAL = 1.0
 """Seconds between two writes of one SuperNode's counts when its ledger did not change: nodes flap together."""
@@ -38,28 +41,44 @@ class Upkeep:
         self._missing: list[Found] = []
         self._nodeless: list[Key] = []
 
-    async def sync(self) -> None:
+    async def sync(self) -> bool:
         """Create the SuperNodes that node labels tell of; delete discovered ones that have neither nodes nor groups.
+        Whether there are more to be created at once.
 
         What a person has set on one is kept, and the SuperNode with it: its nodes may be gone for a moment only.
         """
         store = self._caches.supernodes.store
         self._review()
         missing = [found for found in self._missing if ("", found.name) not in store]
-        objects = [status.discovered_supernode(found) for found in missing]
-        for result in await self._writer.create_many("discovery", resources.SUPERNODES, objects):
-            if not isinstance(result, ApiError):
-                self._caches.supernodes.put(result)
-        empty = [
-            deletion(resources.SUPERNODES, record.key, record.uid, record.resource_version)
-            for record in filter(None, map(store.get, self._nodeless))
-            if _as_discovered(record) and not record.deleting and self._is_empty(record.key[1])
-        ]
-        await self._writer.run("discovery", empty)
+        due = [found for found in missing if not self._pauses.left(found.name)]
+        await self._create(due[:AT_ONCE])
+        empty = filter(None, map(store.get, self._nodeless))
+        await self._remove([r for r in empty if self._is_left_over(r) and not self._pauses.left(r.key[1])])
         if self._state.discovered:
             self._state.discovered = not await self._write_profiles()
         if missing:
             await self._state.refresh()
+        return len(due) > AT_ONCE
+
+    async def _create(self, missing: list[Found]) -> None:
+        calls = [status.discovered_supernode(found) for found in missing]
+        results = await self._writer.create_many("discovery", resources.SUPERNODES, calls)
+        before = dict(self._state.uncreated)
+        for found, result in zip(missing, results, strict=True):
+            self._state.uncreated.pop(found.name, None)
+            if not isinstance(result, ApiError):
+                self._pauses.succeeded(found.name)
+                self._caches.supernodes.put(result)
+            elif not isinstance(result, AlreadyExists):
+                self._state.uncreated[found.name] = str(result)
+                self._failed(f"SuperNode {found.name}", found.name, result)
+        self._state.discovered |= self._state.uncreated != before
+
+    async def _remove(self, empty: list[Custom[SuperNode]]) -> None:
+        calls = [deletion(resources.SUPERNODES, r.key, r.uid, r.resource_version) for r in empty]
+        for record, result in zip(empty, await self._writer.run("discovery", calls), strict=True):
+            if isinstance(result, ApiError) and not isinstance(result, NotFound):
+                self._failed(f"SuperNode {record.key[1]}", record.key[1], result)
 
     def _review(self) -> None:
         """Find what a new discovery misses, and what it has no nodes for: a pass cannot look at every supernode."""
@@ -69,6 +88,11 @@ class Upkeep:
             self._missing = [found for found in discovery.supernodes.values() if ("", found.name) not in store]
             having_nodes = {name for name, found in discovery.supernodes.items() if found.nodes}
             self._nodeless = [key for key in store if key[1] not in having_nodes]
+            still = {found.name for found in self._missing}
+            self._state.uncreated = {n: words for n, words in self._state.uncreated.items() if n in still}
+
+    def _is_left_over(self, record: Custom[SuperNode]) -> bool:
+        return _as_discovered(record) and not record.deleting and self._is_empty(record.key[1])
 
     def _is_empty(self, name: str) -> bool:
         found = self._state.discovery.supernodes.get(name)
@@ -101,11 +125,14 @@ class Upkeep:
         writes: list[tuple[str, Any]] = []
         later = []
         moment, slices = time.monotonic(), Slices()
-        for name in sorted(self._state.changed):
+        for name in sorted(self._state.changed, key=lambda name: (self._due.get(name, 0.0), name)):
             await slices.turn()
             if (due := self._due.get(name, 0.0)) > moment:
                 later.append(due - moment)
                 continue
+            if len(writes) == AT_ONCE:
+                later.append(0.0)
+                break
             self._state.changed.discard(name)
             if (call := self._counts_of(name)) is not None:
                 self._due[name] = moment + STATUS_INTERVAL
@@ -125,7 +152,7 @@ class Upkeep:
 
     def _failed(self, what: str, name: str, problem: ApiError) -> float:
         pause = self._pauses.failed(name)
-        _log.warning("status of %s was not written, tries again in %.1f s: %s", what, pause, problem)
+        _log.warning("%s was not written, tries again in %.1f s: %s", what, pause, problem)
         return pause
 
     def _counts_of(self, name: str) -> Any:

@@ -7,15 +7,15 @@ sleeps until supernodes offer what it needs. No clock here: times are given in s
 import heapq
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from operator import itemgetter
 from typing import NamedTuple
 
 from supernode.api.cardgroup import CardGroup
 from supernode.api.conditions import ConditionType, Reason
-from supernode.control import status
 from supernode.control.conditions import find
+from supernode.control.grouping import request_for
 from supernode.control.planner import Ask
 from supernode.control.records import Custom, Key, parse_time
 from supernode.control.sleepers import Sleepers
@@ -130,6 +130,7 @@ class Waiting:
         self._sleepers: Sleepers[Ask] = Sleepers()
         self._until: dict[Key, float] = {}
         self._told: dict[Key, float] = {}
+        self._mute: dict[Ask, Line] = {}
         self._round: deque[Key] = deque()
         self._round_version: Version = (-1, -1)
         self._retell_at = 0.0
@@ -223,8 +224,8 @@ class Waiting:
         head = line.head if line.ask in self._awake else None
         return turn_of(head) if head is not None else None
 
-    def refused(self, line: Line, answer: Refusal, fleet: Fleet, version: Version, moment: float) -> list[Group]:
-        """All of the line sleep with this answer; those that have to be told it at once."""
+    def refused(self, line: Line, answer: Refusal, fleet: Fleet, version: Version) -> None:
+        """All of the line sleep with this answer; who has not been told any yet is to be told this one."""
         line.answer, line.version = answer, version
         line.turn = turn_of(line.head) if line.head is not None else None
         self._awake.pop(line.ask, None)
@@ -232,10 +233,8 @@ class Waiting:
         needed = needs(fleet, request)
         line.profiles = frozenset(need.measure.profile for need in needed)
         self._sleepers.add(line.ask, needed, fleet)
-        untold = list(line.untold.values())
-        self._told.update((group.key, moment) for group in untold)
-        line.untold.clear()
-        return untold
+        if line.untold:
+            self._mute[line.ask] = line
 
     def heads(self) -> list[Head]:
         """The first of each priority of all lines that cards held back could help, by turn."""
@@ -244,6 +243,25 @@ class Waiting:
         return [Head(turn, line.groups[turn[2]], line.ask.request, line.profiles) for turn, line in first]
 
     # Telling.
+
+    def to_tell(self, most: int, moment: float) -> list[tuple[Group, Refusal]]:
+        """Some of those that sleep and know no answer, with it. They count as told now."""
+        found: list[tuple[Group, Refusal]] = []
+        while self._mute and len(found) < most:
+            ask, line = next(iter(self._mute.items()))
+            if line.answer is None or not line.untold:
+                del self._mute[ask]  # awake again, or gone
+                continue
+            key, group = next(iter(line.untold.items()))
+            del line.untold[key]
+            self._told[key] = moment
+            found.append((group, line.answer))
+        return found
+
+    @property
+    def untold(self) -> bool:
+        """Whether there may be more of them."""
+        return bool(self._mute)
 
     def follow(self, version: Version) -> None:
         """A new snapshot: all messages are to be looked at, one after the other, once the last round has ended."""
@@ -280,7 +298,7 @@ def _helpless(answer: Refusal | None) -> bool:
 def _ask_of(group: Group, wall: datetime) -> tuple[Ask, float | None]:
     """What the group asks for now, and the seconds until it asks for something else."""
     assert group.model is not None
-    request = replace(status.request_of(group), name="")
+    request = request_for("", group.model.spec)
     topology = group.model.spec.topology
     preferred = topology.preferred if topology else None
     if preferred is None:

@@ -76,7 +76,8 @@ class NodeDevices:
 def read_slice(obj: Json) -> Slice | None:
     """From a ResourceSlice; None where its devices are not those of one node.
 
-    Of attributes only those are kept that tell its devices apart: a fleet has a hundred thousand devices.
+    Of attributes only those are kept that tell devices which have them apart: a fleet has a hundred thousand devices.
+    Beside a card a driver may list its possible partitions, without what the cards have.
     """
     spec = obj["spec"]
     node, driver, pool = spec.get("nodeName"), spec["driver"], spec["pool"]
@@ -84,11 +85,7 @@ def read_slice(obj: Json) -> Slice | None:
         return None
     devices = spec.get("devices") or ()
     read = [_attributes(device, driver) for device in devices]
-    telling = {
-        name
-        for name in (read[0] if read else ())
-        if all(name in each for each in read) and len({each[name] for each in read}) == len(read)
-    }
+    telling = {name for name, values in _by_attribute(read).items() if len(set(values)) == len(values)}
     return Slice(
         node,
         intern(driver),
@@ -104,6 +101,14 @@ def read_slice(obj: Json) -> Slice | None:
             for device, each in zip(devices, read, strict=True)
         ),
     )
+
+
+def _by_attribute(devices: Iterable[Mapping[str, Value]]) -> dict[str, list[Value]]:
+    found: dict[str, list[Value]] = {}
+    for device in devices:
+        for name, value in device.items():
+            found.setdefault(name, []).append(value)
+    return found
 
 
 def _attributes(device: Json, driver: str) -> dict[str, Value]:

@@ -13,7 +13,7 @@ from supernode.workload.errors import InvalidSpec
 from supernode.workload.files import GroupFiles
 from supernode.workload.identity import pod_name
 from supernode.workload.placed import PlacedGroup
-from supernode.workload.pod import render_files, render_pod
+from supernode.workload.pod import has_rank_table, render_files, render_pod
 from supernode.workload.ranktable import AddressesMissing, Server, published, server_of
 from supernode.workload.runtimes import LAUNCHERS
 from supernode.workload.service import render_service
@@ -34,6 +34,7 @@ __all__ = [
     "contradicted",
     "derive_blocks",
     "explain_blocks",
+    "has_rank_table",
     "natural_worker",
     "pod_name",
     "published",

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from supernode.workload.template import all_containers
+from supernode.workload.template import all_containers, amounts
 
 Json = dict[str, Any]
 
@@ -31,15 +31,14 @@ def prepare(spec: Json, container: Json, name: str, script: str, mounts: Iterabl
     and a quota wants limits of every container. Cards stay the other's, so only what every node has is asked for.
     """
     same: Json = {key: container[key] for key in ("image", "imagePullPolicy", "securityContext") if key in container}
-    resources = container.get("resources") or {}
-    amounts = {
-        part: {key: amount for key, amount in (resources.get(part) or {}).items() if key in _OF_EVERY_NODE}
-        for part in ("requests", "limits")
+    asked = {
+        part: {key: amount for key, amount in given.items() if key in _OF_EVERY_NODE}
+        for part, given in amounts(container).items()
     }
     first = {
         "name": name,
         **same,
-        "resources": {part: given for part, given in amounts.items() if given},
+        "resources": {part: given for part, given in asked.items() if given},
         "command": ["sh", "-ec", script],
         "volumeMounts": list(mounts),
     }

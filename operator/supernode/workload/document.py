@@ -26,7 +26,6 @@ def group_document(group: PlacedGroup) -> str:
     levels = profile.levels[profile.node_index :]
     document: dict[str, Any] = {
         "format": FORMAT,
-        "revision": group.revision,
         "job": job.metadata.name,
         "namespace": job.metadata.namespace,
         "profile": profile.name,

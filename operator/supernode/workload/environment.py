@@ -12,17 +12,20 @@ SUPERNODE_CARDS, SUPERNODE_CARDS_PER_MEMBER
     this member's cards as indices within the node (`0-7`), and how many they are; only the number where it is not
     sure which ones the member gets (`supernode.workload.pinning`)
 SUPERNODE_MASTER_ADDR
-    DNS name of rank 0, from when all members have nodes; `localhost` in a group of one, which needs no Service
+    DNS name of rank 0; `localhost` in a group of one, which needs no Service. It resolves from when the Service is
+    there, which comes once all members have nodes, and rank 0 has an address, which may be after others have started
 SUPERNODE_DOMAIN_<LEVEL>
     the domain of that level this member lies in: SUPERNODE_DOMAIN_RACK, SUPERNODE_DOMAIN_SUPERNODE
 
+SUPERNODE_HOSTNAMES
+    DNS names of all members in rank order, separated by commas (`supernode.workload.hostnames`)
 SUPERNODE_GROUP_FILE
     where the group's document is mounted, in groups of more than one member (`supernode.workload.document`)
 RANK_TABLE_FILE
     where HCCL's rank table is mounted, if the profile names its format and the nodes publish the addresses
 
-What each runtime adds is in `supernode.workload.runtimes`. A profile may add variables of its machine, which stand back
-behind all of these.
+What each runtime adds is in `supernode.workload.runtimes`. A profile may add variables of its machine: they may refer
+to all of these, behind which they stand, and have none of their names.
 
 What the user sets through `envFrom` cannot be seen here, and Kubernetes lets `env` win over it.
 """
@@ -34,19 +37,20 @@ from typing import Any
 from supernode.topology.ranges import format_cards
 from supernode.workload.document import DOCUMENT
 from supernode.workload.files import GroupFiles
+from supernode.workload.hostnames import HOSTNAMES
 from supernode.workload.pinning import cards_are_sure
 from supernode.workload.placed import PlacedGroup
 from supernode.workload.ranktable import RANK_TABLE
-from supernode.workload.runtimes import LAUNCHERS
+from supernode.workload.runtimes import LAUNCHERS, Value
 from supernode.workload.template import all_containers, pod_template
 
 Json = dict[str, Any]
 
 
-def worker_env(group: PlacedGroup, rank: int, files: GroupFiles) -> tuple[dict[str, str], dict[str, str]]:
+def worker_env(group: PlacedGroup, rank: int, files: GroupFiles) -> tuple[dict[str, Value], dict[str, Value]]:
     """(the variables of a rank that stand before the user's own, those that refer to others and stand after)."""
     member, launcher = group.members[rank], LAUNCHERS[group.job.spec.runtime]
-    env = {
+    env: dict[str, Value] = {
         "SUPERNODE_JOB": group.job.metadata.name,
         "SUPERNODE_RANK": str(rank),
         "SUPERNODE_WORLD_SIZE": str(len(group.members)),
@@ -58,16 +62,26 @@ def worker_env(group: PlacedGroup, rank: int, files: GroupFiles) -> tuple[dict[s
     for variable, name in (("SUPERNODE_GROUP_FILE", DOCUMENT), ("RANK_TABLE_FILE", RANK_TABLE)):
         if name in files.names:
             env[variable] = files.path(name)
-    return env | launcher.environment(group, rank, files), dict(launcher.derived)
+    if HOSTNAMES in files.names:
+        env["SUPERNODE_HOSTNAMES"] = files.reference(HOSTNAMES)
+    elif len(group.members) == 1:
+        env["SUPERNODE_HOSTNAMES"] = group.master
+    return {**env, **launcher.environment(group, rank, files)}, dict(launcher.derived)
 
 
-def merge_env(user: Iterable[Json], *, before: Mapping[str, str], after: Mapping[str, str]) -> list[Json]:
-    """The user's variables between ours: those before may be referred to by the user's, those after refer to them."""
-    own = list(user)
+def merge_env(
+    user: Iterable[Json], *, before: Mapping[str, Value], after: Mapping[str, Value], fixed: Mapping[str, Value]
+) -> list[Json]:
+    """The user's variables between ours: those before may be referred to by the user's, those after refer to them.
+
+    The user's win over both; the fixed ones win over the user's.
+    """
+    pinned = [_entry(name, value) for name, value in fixed.items()]
+    own = [*pinned, *(variable for variable in user if variable.get("name") not in fixed)]
     taken = {variable.get("name") for variable in own}
 
-    def ours(variables: Mapping[str, str]) -> list[Json]:
-        return [{"name": name, "value": value} for name, value in variables.items() if name not in taken]
+    def ours(variables: Mapping[str, Value]) -> list[Json]:
+        return [_entry(name, value) for name, value in variables.items() if name not in taken]
 
     return [*ours(before), *own, *ours(after)]
 
@@ -82,9 +96,13 @@ def contradicted(group: PlacedGroup, files: GroupFiles) -> list[str]:
             for _, container in all_containers(pod_template(group.job)["spec"])
             for entry in container.get("env") or ()
             for env in ours
-            if entry.get("name") in env and entry.get("value") != env[entry["name"]]
+            if entry.get("name") in env and entry != _entry(entry["name"], env[entry["name"]])
         }
     )
+
+
+def _entry(name: str, value: Value) -> Json:
+    return {"name": name, "value" if isinstance(value, str) else "valueFrom": value}
 
 
 def _variable(level: str) -> str:

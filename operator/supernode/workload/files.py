@@ -65,6 +65,10 @@ class GroupFiles:
         """Where a worker finds the file."""
         return f"{UNPACKED_DIRECTORY if name in self.packed else GROUP_DIRECTORY}/{name}"
 
+    def reference(self, name: str) -> Json:
+        """By which a variable takes the text of a file, as `valueFrom`; there is none to a packed one."""
+        return {"configMapKeyRef": {"name": self.objects[0], "key": name}}
+
     def config_maps(self) -> list[Json]:
         """The objects that hold the files; they must be there before the pods."""
         contents: list[Json] = [{"data": dict(self.plain)}]

@@ -17,8 +17,6 @@ none
     smaller member gets, the kubelet and the device plugin choose.
 """
 
-from typing import Any
-
 from supernode.topology.profile import Profile
 from supernode.topology.ranges import card_indices
 
@@ -40,9 +38,9 @@ def pinning_annotations(profile: Profile, cards: int, predicate_time_ns: int) ->
     return {key: names, PREDICATE_TIME: str(predicate_time_ns)}
 
 
-def pinning_env(profile: Profile, cards: int) -> list[dict[str, Any]]:
+def pinning_env(profile: Profile, cards: int) -> dict[str, str]:
     """The variable that pins the card container to `cards`; empty in the other modes."""
     key = profile.pinning.key
     if profile.pinning.mode != "env" or key is None:
-        return []
-    return [{"name": key, "value": ",".join(map(str, card_indices(cards)))}]
+        return {}
+    return {key: ",".join(map(str, card_indices(cards)))}

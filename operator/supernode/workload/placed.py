@@ -23,8 +23,7 @@ class Placed(Homed, Protocol):
 class PlacedGroup:
     """All that is rendered for a job comes from this and the job's own spec.
 
-    uid: of the CardGroup, which bears the job's name. members: all of them, in rank order. revision: counts up
-    whenever members move.
+    uid: of the CardGroup, which bears the job's name. members: all of them, in rank order.
     """
 
     job: TrainingJob
@@ -32,7 +31,6 @@ class PlacedGroup:
     profile: Profile
     members: tuple[Placed, ...]
     blocks: tuple[Block, ...] = ()
-    revision: int = 0
 
     @cached_property
     def cards_per_member(self) -> int:

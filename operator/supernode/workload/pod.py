@@ -13,28 +13,40 @@ from supernode.workload.document import DOCUMENT, group_document
 from supernode.workload.environment import merge_env, worker_env
 from supernode.workload.errors import InvalidSpec
 from supernode.workload.files import GroupFiles
+from supernode.workload.hostnames import HOSTNAMES, hostnames
 from supernode.workload.identity import owner_reference, pod_name
 from supernode.workload.pinning import pinning_annotations, pinning_env
 from supernode.workload.placed import PlacedGroup
 from supernode.workload.ranktable import RANK_TABLE, Server, rank_table
 from supernode.workload.runtimes import LAUNCHERS
 from supernode.workload.ssh import mount_ssh
-from supernode.workload.template import PATH, all_containers, card_container, pod_template
+from supernode.workload.template import PATH, all_containers, amounts, card_container, pod_template
 from supernode.workload.tolerations import tolerations
 
 Json = dict[str, Any]
 
 
+def has_rank_table(group: PlacedGroup) -> bool:
+    """Whether a table tells the ranks of the group, if its nodes publish the addresses. Raises `InvalidSpec`."""
+    if group.profile.rank_table is None or len(group.members) == 1:
+        return False
+    container = card_container(pod_template(group.job)["spec"], group.profile.resource)
+    values = {entry["name"]: entry.get("value") or "" for entry in container.get("env") or () if "name" in entry}
+    return not LAUNCHERS[group.job.spec.runtime].numbers_itself(values)
+
+
 def render_files(group: PlacedGroup, servers: Mapping[str, Server] | None = None) -> GroupFiles:
     """What the workers of a group find as files; none where a group of one has no peers to learn of.
 
-    servers: by node, of every node of the group, for its rank table; None for no table. Raises AddressesMissing.
+    servers: by node, of every node of the group, if it has a rank table; None for no table. Raises AddressesMissing.
     """
     launcher = LAUNCHERS[group.job.spec.runtime]
     files = launcher.files(group)
     if len(group.members) > 1:
         files[DOCUMENT] = group_document(group)
-    if servers is not None:
+        if (names_of_all := hostnames(group)) is not None:
+            files[HOSTNAMES] = names_of_all
+    if servers is not None and has_rank_table(group):
         files[RANK_TABLE] = rank_table(group, servers)
     return GroupFiles.of(group.job, files)
 
@@ -68,9 +80,10 @@ def render_pod(
         container.pop("args", None)
         container["command"] = command
     before, after = worker_env(group, rank, files)
-    before = {**group.profile.environment, **before}
+    before |= {name: text for name, text in group.profile.environment.items() if name not in before | after}
     for _, each in all_containers(spec):
-        each["env"] = merge_env(each.get("env") or (), before=before, after=after)
+        fixed = pinning_env(group.profile, member.cards) if each is container else {}
+        each["env"] = merge_env(each.get("env") or (), before=before, after=after, fixed=fixed)
     if files.names:
         files.mount(spec, container)
     if launcher.ssh:
@@ -122,14 +135,10 @@ def _give_cards(container: Json, profile: Profile, cards: int) -> None:
     do so, and then a count beside them would ask for the cards twice."""
     count = {} if profile.pinning.devices else {profile.resource: str(cards.bit_count())}
     resources = dict(container.get("resources") or {})
-    for part in ("requests", "limits"):
-        others = {name: value for name, value in (resources.get(part) or {}).items() if name != profile.resource}
+    for part, given in amounts(container).items():
+        others = {name: value for name, value in given.items() if name != profile.resource}
         if others or count:
             resources[part] = others | count
         else:
             resources.pop(part, None)
     container["resources"] = resources
-    pinned = pinning_env(profile, cards)
-    if pinned:
-        keys = {variable["name"] for variable in pinned}
-        container["env"] = [*pinned, *(entry for entry in container.get("env") or () if entry.get("name") not in keys)]

@@ -3,13 +3,15 @@
 1.0 (servers), 1.2 (servers in supernodes) and 2.0 (network layers per rank), as hicann/hccl describes them in
 `docs/zh/user_guide/cluster_info_config`. Addresses come from the annotation in which the vendor's device plugin
 publishes them on its node (Ascend/mind-cluster, `NpuBaseInfo`): per device its IP, its id in the supernode and, from
-the 950 generation on, its addresses per network layer. One rank is one card; ranks follow members, and within a member
+the 950 generation on, its addresses per network layer. Format 2.0 has the layers inside the supernode, 0 and 1, and one
+beyond: devices publish several, and that operator's own tables (`ascend-operator`, `pkg/ranktable/v2dot0`) have the
+first of `_OUTER` for all ranks. One rank is one card; ranks follow members, and within a member
 the cards. In format 1.2 servers of one supernode stand together, also where a replaced member is in another one than
 its neighbours in rank. In the first two formats ranks of servers must not interleave.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, Self
 
@@ -30,8 +32,8 @@ ANNOTATIONS = ("huawei.com/npu.base-device-infos", "baseDeviceInfos")
 MAX_RANKS = 65536
 """The most ranks a table of format 2.0 may have."""
 
-_NETS = ("UB", "UBG", "UBOE", "ROCE")
-"""Kinds of network, in order of preference where a layer can be reached over several."""
+_OUTER = {"ROCE": 3, "UBOE": 2, "UBG": 2}
+"""The layer of each kind of network beyond the supernode, in order of preference."""
 
 
 class AddressesMissing(SupernodeError):  # noqa: N818 - the name of the reason it becomes
@@ -45,11 +47,16 @@ class AddressesMissing(SupernodeError):  # noqa: N818 - the name of the reason i
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """One card as its node publishes it. layers: what format 2.0 calls level_list, ascending by net_layer."""
+    """One card as its node publishes it.
+
+    layers: what format 2.0 lists of the networks inside the supernode, ascending by net_layer. outer: the same of those
+    beyond it, by kind.
+    """
 
     ip: str
     super_device_id: int | None
-    layers: tuple[Json, ...]
+    layers: tuple[Json, ...] = ()
+    outer: Mapping[str, Json] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +88,16 @@ def server_of(node: Json) -> Server:
 
 
 def _device(info: Json) -> Device:
-    layers = []
-    for level in sorted(info.get("levelList") or (), key=lambda level: int(level["level"])):
-        nets = level.get("info") or {}
-        found = next((nets[net] for net in _NETS if nets.get(net)), None)
-        if found is not None:
-            layers.append(found)
+    levels = {int(level["level"]): level.get("info") or {} for level in info.get("levelList") or ()}
+    inner = [next(iter(levels.get(layer, {}).values()), None) for layer in (0, 1)]
+    outer = {kind: levels.get(layer, {}).get(kind) for kind, layer in _OUTER.items()}
     identity = info.get("SuperDeviceID")
-    return Device(info.get("IP") or "", None if identity is None else int(identity), tuple(layers))
+    return Device(
+        ip=info.get("IP") or "",
+        super_device_id=None if identity is None else int(identity),
+        layers=tuple(layer for layer in inner if layer),
+        outer={kind: layer for kind, layer in outer.items() if layer},
+    )
 
 
 def rank_table(group: PlacedGroup, servers: Mapping[str, Server]) -> str:
@@ -127,7 +136,7 @@ def _table_1_2(group: PlacedGroup, servers: Mapping[str, Server]) -> Json:
         {
             "server_id": servers[node].address,
             "host_ip": servers[node].address,
-            "device": [_device_1_2(*entry) for entry in by_server[node]],
+            "device": [_device_1_2(*entry, needs_ip=len(homes) > 1) for entry in by_server[node]],
         }
         for nodes in homes.values()
         for node in nodes
@@ -140,23 +149,30 @@ def _table_1_2(group: PlacedGroup, servers: Mapping[str, Server]) -> Json:
     return {**head, "server_list": listed, "super_pod_list": pods}
 
 
-def _device_1_2(rank: int, index: int, device: Device, node: str) -> Json:
+def _device_1_2(rank: int, index: int, device: Device, node: str, *, needs_ip: bool) -> Json:
     if device.super_device_id is None:
         raise AddressesMissing(f"node {node}: device {index} has no SuperDeviceID")
+    if needs_ip and not device.ip:
+        raise AddressesMissing(f"node {node}: device {index} has no IP, by which other supernodes reach it")
     address = {"device_ip": device.ip} if device.ip else {}
     identity = {"device_id": str(index), "super_device_id": str(device.super_device_id)}
     return {**identity, **address, "rank_id": str(rank)}
 
 
 def _table_2(group: PlacedGroup, servers: Mapping[str, Server]) -> Json:
-    ranks = [_rank_2(*entry) for entry in _devices(group, servers)]
+    entries = list(_devices(group, servers))
+    outer = next((kind for kind in _OUTER if all(kind in device.outer for _, _, device, _ in entries)), None)
+    if outer is None and len({member.supernode for member in group.members}) > 1:
+        raise AddressesMissing(f"no network beyond the supernode ({', '.join(_OUTER)}) is published of every device")
+    ranks = [_rank_2(*entry, outer=outer) for entry in entries]
     return {"status": "completed", "version": "2.0", "rank_count": len(ranks), "rank_list": ranks}
 
 
-def _rank_2(rank: int, index: int, device: Device, node: str) -> Json:
+def _rank_2(rank: int, index: int, device: Device, node: str, *, outer: str | None) -> Json:
     if not device.layers:
         raise AddressesMissing(f"node {node}: device {index} has no levelList")
-    return {"rank_id": rank, "local_id": index, "device_id": index, "level_list": list(device.layers)}
+    layers = [*device.layers, *([device.outer[outer]] if outer else [])]
+    return {"rank_id": rank, "local_id": index, "device_id": index, "level_list": layers}
 
 
 Entry = tuple[int, int, Device, str]

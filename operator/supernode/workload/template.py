@@ -23,6 +23,12 @@ def all_containers(pod_spec: Json) -> Iterator[tuple[str, Json]]:
             yield f"{kind}[{index}]", container
 
 
+def amounts(container: Json) -> dict[str, Json]:
+    """What a container asks for, by `requests` and `limits`; each may be empty."""
+    resources = container.get("resources") or {}
+    return {part: resources.get(part) or {} for part in ("requests", "limits")}
+
+
 def named_resources(pod_spec: Json, known: Collection[str]) -> dict[str, str]:
     """Which of the known resources the template's containers name, each with the path of the first that does."""
     named: dict[str, str] = {}
@@ -54,8 +60,7 @@ def card_container(pod_spec: Json, resource: str) -> Json:
 def requested_cards(pod_spec: Json, resource: str) -> int | None:
     """How many cards the template asks for; None when it names none. Raises `InvalidSpec`, as `card_container`."""
     container = card_container(pod_spec, resource)
-    resources = container.get("resources") or {}
-    counts = {str((resources.get(part) or {}).get(resource)) for part in ("limits", "requests")} - {"None"}
+    counts = {str(given[resource]) for given in amounts(container).values() if given.get(resource) is not None}
     if not counts:
         return None
     field = f"{PATH}.spec.containers.{container['name']}.resources"
@@ -70,5 +75,4 @@ def requested_cards(pod_spec: Json, resource: str) -> int | None:
 
 
 def _asks_for(container: Json, resource: str) -> bool:
-    resources = container.get("resources") or {}
-    return any(resource in (resources.get(part) or {}) for part in ("limits", "requests"))
+    return any(resource in given for given in amounts(container).values())

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from supernode.api.trainingjob import Runtime
 from supernode.workload.runtimes import jax, mindspore, mpi, plain, pytorch
-from supernode.workload.runtimes.launcher import Launcher
+from supernode.workload.runtimes.launcher import Launcher, Value
 
 LAUNCHERS: Mapping[Runtime, Launcher] = {
     Runtime.PLAIN: plain.LAUNCHER,
@@ -14,4 +14,4 @@ LAUNCHERS: Mapping[Runtime, Launcher] = {
     Runtime.MPI: mpi.LAUNCHER,
 }
 
-__all__ = ["LAUNCHERS", "Launcher"]
+__all__ = ["LAUNCHERS", "Launcher", "Value"]

@@ -8,6 +8,8 @@ its store is said outright: torchrun would compare the endpoint with the names i
 itself by a longer one (`<name>.svc.cluster.local`), so that nobody would.
 """
 
+from collections.abc import Mapping
+
 from supernode.workload.files import GroupFiles
 from supernode.workload.placed import PlacedGroup
 from supernode.workload.runtimes.launcher import Launcher
@@ -33,7 +35,14 @@ def _environment(group: PlacedGroup, rank: int, _files: GroupFiles) -> dict[str,
     }
 
 
+def _elastic(env: Mapping[str, str]) -> bool:
+    """On Ascend, torch_npu takes the order of a rank table for that of the processes, however many there are."""
+    ranges = (":" in env.get(name, "") for name in ("NNODES", "PET_NNODES"))
+    return env.get("PET_RDZV_BACKEND", "static") != "static" or any(ranges)
+
+
 LAUNCHER = Launcher(
     _environment,
+    numbers_itself=_elastic,
     derived={f"PET_{name}": f"$({name})" for name in _OPTIONS} | {"PET_RDZV_ENDPOINT": "$(MASTER_ADDR):$(MASTER_PORT)"},
 )

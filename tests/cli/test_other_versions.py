@@ -1,0 +1,73 @@
+"""Objects that another version of the operator has written: what of them counts, and what is told."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import small_fleet as small
+from cli_command import Run
+from small_fleet import Json
+
+from supernode.api.reading import parse
+from supernode.cli.ahead import who_is_ahead
+from supernode.cli.inventory import Inventory, Snapshot, snapshot
+from supernode.cli.plan import plan_all
+from supernode.control.supernodes import Ledger
+from supernode.placement import Placement
+
+STORED = {"uid": "u", "resourceVersion": "1", "creationTimestamp": "2026-01-01T00:00:00Z"}
+HELD = [small.held("research/x", "a-n0", "0-3")]
+
+
+def cluster(supernode: Json) -> Snapshot:
+    """What is read of a cluster of four nodes and this SuperNode."""
+    inventory = Inventory()
+    inventory.add_profile(small.profile())
+    for node in small.nodes("a"):
+        inventory.add_node(node)
+    inventory.add_supernode(supernode | {"metadata": supernode["metadata"] | STORED})
+    return snapshot(inventory)
+
+
+def placed(fleet: Snapshot, members: int) -> set[str]:
+    """The nodes that a group of whole nodes gets."""
+    request = parse("CardGroup", small.group(members=members))
+    [result] = plan_all(who_is_ahead(fleet, datetime.now(UTC)), [request])
+    return {member.node for member in result.answer.members} if isinstance(result.answer, Placement) else set()
+
+
+@pytest.mark.parametrize("name", ["a", "by-hand"])
+def test_cards_stay_taken_whose_supernode_has_a_spec_that_cannot_be_read(name: str) -> None:
+    found = cluster(small.supernode(name, ledger=HELD, fromTheFuture=3))
+    assert found.discovery.assigned["a-n0"] == "a"
+    assert "fromTheFuture" in found.troubles[name].message
+    assert placed(found, 4) == set()
+    assert placed(found, 3) == (set() if name == "a" else {"a-n1", "a-n2", "a-n3"})
+
+
+@pytest.mark.parametrize("ledger", [[{"group": "research/x"}], "research/x", 7, {"a": "b"}])
+def test_a_ledger_of_another_form_closes_its_supernode(ledger: Any) -> None:
+    body = small.supernode()
+    body["status"] = {"ledger": ledger}
+    found = cluster(body)
+    assert "another version of the operator" in (Ledger.of(found.supernodes["a"]).error or "")
+    assert "status.ledger cannot be read" in found.troubles["a"].message
+    assert placed(found, 1) == set()
+
+
+def test_a_status_with_words_of_another_version_is_passed_over(run: Run, tmp_path: Path) -> None:
+    condition = {"type": "Ready", "status": "True", "reason": "NotKnownHere", "message": "", "lastTransitionTime": "x"}
+    status = {"conditions": [condition, condition | {"type": "Levitating"}], "fromTheFuture": 3, "phase": "Hovering"}
+    group = small.group("x", 1) | {"status": status}
+    group["metadata"]["namespace"] = "research"
+    supernode = small.supernode(ledger=HELD)
+    supernode["status"] |= status | {"cards": "many"}
+    fleet = [small.profile() | {"status": status}, *small.nodes("a")[1:], supernode, group]
+    (tmp_path / "fleet.yaml").write_text(small.text(*fleet))
+    job = small.job(cards=4) | {"status": status}
+    planned = run("plan", "-f", "-", "--fleet", tmp_path / "fleet.yaml", stdin=small.text(job).encode())
+    assert (planned.code, planned.err) == (0, "")
+    repaired = run("plan", "--repair", "--fleet", tmp_path / "fleet.yaml", "-o", "json")
+    assert [result["name"] for result in json.loads(repaired.out)["results"]] == ["research/x"]

@@ -1,0 +1,110 @@
+"""`plan` where groups wait already: what the operator holds for them it gives to nobody who comes later."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import small_fleet as small
+from cli_command import Run
+from small_fleet import Json
+
+from supernode.cli.ahead import HOLD_AFTER
+
+Answer = Callable[..., Json]
+
+LONG = HOLD_AFTER + 60
+
+
+@pytest.fixture
+def answer(run: Run, tmp_path: Path) -> Answer:
+    """What is answered to a request on a supernode of four nodes, the first of which is in use."""
+
+    def answer(request: Json, *others: Json, ledger: tuple[str, ...] = (), form: str = "json") -> Json:
+        held = small.held("research/runs", "a-n0", "0-3")
+        fleet = [small.profile(), *small.nodes("a"), small.supernode(ledger=[held, *ledger]), *others]
+        (tmp_path / "fleet.yaml").write_text(small.text(*fleet))
+        arguments = ("plan", "-f", "-", "--fleet", tmp_path / "fleet.yaml", "-o", form)
+        ran = run(*arguments, stdin=small.text(request).encode())
+        assert ran.out, ran.err
+        found: Json = json.loads(ran.out)["results"][0] if form == "json" else {"text": ran.out}
+        return found
+
+    return answer
+
+
+def waits(name: str, members: int, *, seconds: float = LONG, allocated: str = "False", **spec: Any) -> Json:
+    """A group of whole nodes as a cluster has it, for so long without cards."""
+    since = (datetime.now(UTC) - timedelta(seconds=seconds)).isoformat()
+    group = small.group(name, members, **spec)
+    group["metadata"] |= {"namespace": "research", "uid": f"uid-{name}", "creationTimestamp": since}
+    conditions = [{"type": "Allocated", "status": allocated, "reason": "InsufficientCards", "observedGeneration": 0}]
+    return group | {"status": {"conditions": conditions, "waitingSince": since, "phase": "Pending"}}
+
+
+NEXT = small.group("next", 2)
+
+
+def test_nodes_held_for_a_group_are_not_given_to_those_who_come_later(answer: Answer) -> None:
+    assert answer(NEXT)["feasible"]
+    refused = answer(NEXT, waits("big", 4))
+    assert (refused["feasible"], refused["reason"]) == (False, "InsufficientCards")
+    assert "4 nodes of a held for research/big since" in refused["message"]
+
+
+@pytest.mark.parametrize(
+    ("waiting", "why"),
+    [
+        (waits("big", 4, seconds=HOLD_AFTER / 2), "it has not waited long enough"),
+        (waits("big", 4, allocated="True"), "it has its cards, which a lost ledger will be told"),
+        (waits("big", 9), "it fits nowhere, whoever ends"),
+        (waits("big", 4, priority=-1), "who comes later has a higher priority"),
+        (small.group("big", 4), "it is no group of a cluster"),
+    ],
+)
+def test_nothing_is_held(answer: Answer, waiting: Json, why: str) -> None:
+    assert answer(NEXT, waiting)["feasible"], why
+
+
+def test_a_group_in_a_ledger_does_not_wait(answer: Answer) -> None:
+    assert answer(NEXT, waits("big", 4))["feasible"] is False
+    entry = small.held("research/big", "a-n1", "0-3").replace(" research/big ", " uid-big ")
+    assert answer(NEXT, waits("big", 4), ledger=(entry,))["feasible"]
+
+
+def test_who_waits_and_fits_takes_its_cards_first(answer: Answer) -> None:
+    assert answer(NEXT, waits("small", 1, seconds=1))["feasible"]
+    assert not answer(NEXT, waits("small", 2, seconds=1))["feasible"]
+
+
+def test_a_waiting_group_asked_for_again_is_told_what_is_held_for_it(answer: Answer) -> None:
+    again = small.group("big", 4)
+    again["metadata"]["namespace"] = "research"
+    assert "4 nodes of a held for it since" in answer(again, waits("big", 4))["message"]
+
+
+def test_a_wait_for_a_preferred_level_is_told_as_the_operator_would(answer: Answer) -> None:
+    request = small.group(members=2, topology={"preferred": {"level": "rack", "wait": "24h"}})
+    result = answer(request, small.pod("p", "a-n2", 4))
+    assert (result["feasible"], result["reason"], result["spans"]["rack"]) == (True, None, 2)
+    assert result["message"].startswith("waits for one domain of level rack, at most 24h: ")
+    shown = answer(request, small.pod("p", "a-n2", 4), form="table")["text"]
+    assert "default/g: fits after its wait on box" in shown
+    assert "waits for one domain of level rack, at most 24h" in shown
+
+
+def test_a_preferred_level_that_no_profile_has_is_told(answer: Answer) -> None:
+    result = answer(small.group(topology={"preferred": {"level": "rak"}}))
+    assert (result["feasible"], result["reason"]) == (False, "UnknownLevel")
+
+
+@pytest.mark.parametrize("field", ["creationTimestamp", "waitingSince"])
+@pytest.mark.parametrize("text", ["soon", "2026-01-01T00:00:00", "9999-12-31T23:59:59Z"])
+def test_a_time_that_is_none_is_refused(run: Run, tmp_path: Path, field: str, text: str) -> None:
+    group = waits("big", 4)
+    (group["metadata"] if field in group["metadata"] else group["status"])[field] = text
+    (tmp_path / "fleet.yaml").write_text(small.text(small.profile(), group))
+    ran = run("plan", "-f", "-", "--fleet", tmp_path / "fleet.yaml", stdin=small.text(NEXT).encode())
+    assert (ran.code, field in ran.err) == (1, True)
