@@ -21,6 +21,8 @@ CHARTS = [CHART, ROOT / "charts" / "supernode-profiles"]
 KUBERNETES = "1.37.0"
 CRDS = {path.name.removesuffix(".yaml"): path for path in sorted((ROOT / "crds").glob("*.yaml"))}
 PROFILES = {path.stem: path for path in sorted((ROOT / "examples" / "profiles").glob("*.yaml"))}
+KEPT = {"helm.sh/resource-policy": "keep", "argocd.argoproj.io/sync-options": "Prune=false,Delete=false"}
+"""By Helm and by Argo CD, which by Helm's annotation keeps what goes with its application, but prunes it."""
 
 VALUES = {
     "defaults": {},
@@ -29,10 +31,21 @@ VALUES = {
         "imagePullSecrets": [{"name": "pull"}],
         "fullnameOverride": "cards",
         "replicas": 3,
-        "operator": {"logFormat": "text", "leaseDuration": 60, "renewDeadline": 40, "retryPeriod": 2.5},
+        "strategy": {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": "50%"}},
+        "operator": {
+            "logFormat": "text",
+            "logLevel": "DEBUG",
+            "leaseDuration": 60,
+            "renewDeadline": 40,
+            "retryPeriod": 2.5,
+        },
         "serviceAccount": {"name": "cards", "annotations": {"owner": "platform"}},
         "podAnnotations": {"note": "x"},
         "podLabels": {"team": "platform"},
+        "extraEnv": [
+            {"name": "HTTPS_PROXY", "value": "http://proxy:3128"},
+            {"name": "SUPERNODE_HOST", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+        ],
         "nodeSelector": {"role": "control"},
         "tolerations": [{"key": "control", "operator": "Exists"}],
         "affinity": {"nodeAffinity": {}},
@@ -40,6 +53,7 @@ VALUES = {
         "metrics": {
             "service": {"annotations": {"scrape": "yes"}},
             "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+            "rules": {"enabled": True, "labels": {"release": "prometheus"}},
         },
     },
     "least": {
@@ -66,7 +80,7 @@ def test_lint_finds_nothing_wrong(chart_path, values):
 @pytest.mark.parametrize("values", VALUES.values(), ids=VALUES)
 def test_objects_are_valid(render, values):
     for (kind, _), manifest in render(values).items():
-        if kind != "ServiceMonitor":
+        if kind not in ("ServiceMonitor", "PrometheusRule"):
             kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
 
 
@@ -87,9 +101,18 @@ def test_the_least_is_the_operator_alone(render):
         ({"image": {"pullPolicy": "Sometimes"}}, "pullPolicy"),
         ({"operator": {"logFormat": "xml"}}, "logFormat"),
         ({"crds": {"install": "yes"}}, "install"),
+        ({"crds": {"keep": False}}, "keep"),
         ({"metrics": {"serviceMonitor": {"interval": "soon"}}}, "interval"),
         ({"podLabels": {"a": 1}}, "podLabels"),
+        ({"podLabels": {"app.kubernetes.io/name": "x"}}, "app.kubernetes.io/name"),
+        ({"metrics": {"serviceMonitor": {"labels": {"helm.sh/chart": "x"}}}}, "helm.sh/chart"),
+        ({"operator": {"logLevel": "TRACE"}}, "logLevel"),
+        ({"extraEnv": [{"name": "PORT", "value": 8080}]}, "extraEnv"),
+        ({"image": {"repository": "team/operator:1.2"}}, "repository"),
+        ({"image": {"repository": "registry:5000/team/operator:1.2"}}, "repository"),
         ({"replicas": 0}, "replicas"),
+        ({"strategy": {"type": "Rolling"}}, "type"),
+        ({"strategy": {"rollingUpdate": {"maxSurge": "1"}}}, "maxSurge"),
         ({"operator": {"leaseDuration": "15s"}}, "leaseDuration"),
     ],
 )
@@ -169,16 +192,17 @@ def exactly(value):
 def test_definitions_are_rendered_unchanged_and_kept(render, name, path):
     source, rendered = yaml.safe_load(path.read_text()), render()["CustomResourceDefinition", name]
     assert exactly(rendered["spec"]) == exactly(source["spec"])
-    assert rendered["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
-    assert "annotations" not in render({"crds": {"keep": False}})["CustomResourceDefinition", name]["metadata"]
+    assert rendered["metadata"]["annotations"] == KEPT
 
 
 @pytest.mark.parametrize(("name", "path"), PROFILES.items(), ids=PROFILES)
 def test_profiles_are_rendered_unchanged_and_kept(render_profiles, name, path):
     rendered = render_profiles()["SuperNodeProfile", name]
     assert exactly(rendered["spec"]) == exactly(yaml.safe_load(path.read_text())["spec"])
-    assert rendered["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
-    assert list(render_profiles({"install": [name], "keep": False})) == [("SuperNodeProfile", name)]
+    assert rendered["metadata"]["annotations"] == KEPT
+    alone = render_profiles({"install": [name], "keep": False})
+    assert list(alone) == [("SuperNodeProfile", name)]
+    assert "annotations" not in alone["SuperNodeProfile", name]["metadata"]
 
 
 def test_a_part_of_a_profile_can_be_overridden(render_profiles):
@@ -201,6 +225,47 @@ def test_the_operator_runs_confined(render):
     }
 
 
+def test_replicas_are_spread_whatever_other_versions_still_run(render):
+    (spread,) = render()["Deployment", "supernode-operator"]["spec"]["template"]["spec"]["topologySpreadConstraints"]
+    assert spread["matchLabelKeys"] == ["pod-template-hash"]
+
+
+def test_replicas_that_are_not_ready_hold_up_no_drain(render):
+    budget = render()["PodDisruptionBudget", "supernode-operator"]["spec"]
+    assert budget["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
+
+
+@pytest.mark.parametrize(
+    ("strategy", "rendered"),
+    [
+        ({}, {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}),
+        (
+            {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}},
+            {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}},
+        ),
+        ({"type": "Recreate"}, {"type": "Recreate"}),
+    ],
+)
+def test_how_replicas_are_replaced_can_be_chosen(render, strategy, rendered):
+    assert render({"strategy": strategy})["Deployment", "supernode-operator"]["spec"]["strategy"] == rendered
+
+
+def test_the_level_of_the_log_and_the_environment_can_be_set(render):
+    def container(values):
+        return render(values)["Deployment", "supernode-operator"]["spec"]["template"]["spec"]["containers"][0]
+
+    variables = [{"name": "NO_PROXY", "value": "10.0.0.0/8"}]
+    assert "env" not in container({})
+    assert container({"extraEnv": variables})["env"] == variables
+    assert parse_settings(container({})["args"]).log_level == Settings().log_level
+    assert parse_settings(container({"operator": {"logLevel": "DEBUG"}})["args"]).log_level == "DEBUG"
+
+
+def test_the_name_of_a_priority_class_stays_a_string(render):
+    pod = render({"priorityClassName": "1"})["Deployment", "supernode-operator"]["spec"]["template"]["spec"]
+    assert pod["priorityClassName"] == "1"
+
+
 def test_image_is_named_by_tag_or_pinned_by_digest(render):
     def image(values):
         return render({"image": values})["Deployment", "supernode-operator"]["spec"]["template"]["spec"]["containers"][
@@ -209,6 +274,7 @@ def test_image_is_named_by_tag_or_pinned_by_digest(render):
 
     version = yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"]
     assert image({"repository": "r/s"}) == f"r/s:{version}"
+    assert image({"repository": "r:5000/s"}) == f"r:5000/s:{version}"
     assert image({"repository": "r/s", "tag": "edge"}) == "r/s:edge"
     assert image({"repository": "r/s", "tag": "edge", "digest": "sha256:" + "a" * 64}) == "r/s@sha256:" + "a" * 64
 
@@ -224,6 +290,13 @@ def test_everything_that_selects_the_operator_finds_it(render):
     assert monitor["endpoints"][0]["port"] in {port["name"] for port in service["spec"]["ports"]}
     ports = {port["name"] for port in deployment["spec"]["template"]["spec"]["containers"][0]["ports"]}
     assert {port["targetPort"] for port in service["spec"]["ports"]} <= ports
+
+
+def test_alerts_are_rendered_unchanged_and_found(render):
+    rules = render(VALUES["everything"])["PrometheusRule", "cards"]
+    assert rules["spec"] == yaml.safe_load((CHART / "files" / "rules.yaml").read_text())
+    assert rules["metadata"]["labels"]["release"] == "prometheus"
+    assert not [kind for kind, _ in render() if kind == "PrometheusRule"]
 
 
 def test_bindings_name_roles_and_an_account_that_exist(render):

@@ -4,6 +4,8 @@ On a control plane of its own: the definitions belong to the Helm release here, 
 """
 
 import json
+import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,6 +16,7 @@ import helm_python as helm
 import pytest
 import yaml
 
+from supernode.api.names import API_VERSION, FINALIZER_CARDS
 from testbed import bed as testbed
 
 pytestmark = pytest.mark.cluster
@@ -25,6 +28,7 @@ OPERATOR = f"system:serviceaccount:{NAMESPACE}:supernode-operator"
 OURS = "customresourcedefinitions,supernodeprofiles.supernode.io,deployments.apps,clusterroles,serviceaccounts,services"
 
 Kubectl = Callable[..., str]
+Shell = Callable[..., None]
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +44,21 @@ def kubectl(bed: testbed.Bed) -> Kubectl:
         done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=60, check=False)
         assert not check or done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr}"
         return done.stdout.strip()
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def shell(bed: testbed.Bed) -> Shell:
+    """Runs commands of docs/install.md: those under a heading, the release being in some namespace."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+
+    def run(heading: str, namespace: str = NAMESPACE) -> None:
+        section = (ROOT / "docs" / "install.md").read_text().split(f"\n## {heading}\n")[1].split("\n## ")[0]
+        (commands,) = re.findall(r"^```sh\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+        script = f"set -eu\n{commands.replace('supernode-system', namespace)}"
+        environment = os.environ | {"KUBECONFIG": str(bed.kubeconfig), "PATH": path}
+        subprocess.run(["sh", "-c", script], cwd=ROOT, env=environment, check=True, timeout=60)
 
     return run
 
@@ -87,6 +106,8 @@ def test_every_object_is_there_and_an_upgrade_to_the_same_changes_none(kubectl, 
         ("patch", "nodes", "no"),
         ("patch", "pods", "no"),
         ("get", "secrets", "no"),
+        ("patch", "secrets", "no"),
+        ("list", "configmaps", "no"),
         ("create", "pods/exec", "no"),
         ("patch", "trainingjobs.supernode.io", "no"),
         ("patch", "supernodeprofiles.supernode.io", "no"),
@@ -137,6 +158,19 @@ def test_rendered_pods_and_services_are_accepted(kubectl, path):
         assert json.loads(accepted)["metadata"]["name"] == manifest["metadata"]["name"]
 
 
+def test_upgrades_leave_replicas_on_different_machines(kubectl, releases):
+    kubectl("label", "nodes", "a3-0-n000", "a3-0-n001", "role=control")
+
+    def machines() -> set[str]:
+        pods = json.loads(kubectl("get", "pods", "-n", NAMESPACE, "-o", "json"))["items"]
+        return {pod["spec"]["nodeName"] for pod in pods if "deletionTimestamp" not in pod["metadata"]}
+
+    for number in range(4):
+        values = {"nodeSelector": {"role": "control"}, "podAnnotations": {"upgrade": str(number)}}
+        releases.upgrade(ROOT / "charts" / RELEASES[0], RELEASES[0], values, wait="watcher", timeout=60)
+        assert machines() == {"a3-0-n000", "a3-0-n001"}
+
+
 def test_uninstalling_keeps_definitions_and_profiles(kubectl, releases):
     def kept() -> str:
         return kubectl("get", "crd,supernodeprofiles", "-o", "name")
@@ -146,3 +180,48 @@ def test_uninstalling_keeps_definitions_and_profiles(kubectl, releases):
         releases.uninstall(release)
     assert kept() == before
     assert kubectl("get", "deployments", "-n", NAMESPACE, "-o", "name") == ""
+
+
+def test_what_another_release_left_is_taken_over(bed, kubectl, shell):
+    kubectl("create", "namespace", "elsewhere")
+    installed_once_taken_over(bed, shell, "elsewhere")
+
+
+def test_definitions_deleted_after_the_operator_go_once_its_finalizer_does(kubectl, shell):
+    metadata = {"name": "left", "namespace": "default", "finalizers": [FINALIZER_CARDS]}
+    spec = {"members": 1, "cardsPerMember": 16}
+    group = {"apiVersion": API_VERSION, "kind": "CardGroup", "metadata": metadata, "spec": spec}
+    kubectl("create", "-f", "-", stdin=json.dumps(group))
+    kubectl("delete", "--wait=false", "-f", str(ROOT / "crds"))
+    kubectl("wait", "--for=condition=Terminating", "crd/cardgroups.supernode.io")
+    shell("Upgrading and uninstalling")
+    kubectl("wait", "--for=delete", "--timeout=30s", "-f", str(ROOT / "crds"))
+
+
+def test_what_was_applied_by_kubectl_is_taken_over(bed, kubectl, shell):
+    for folder in ("crds", "examples/profiles"):
+        kubectl("apply", "-f", str(ROOT / folder))
+        kubectl("wait", "--for=condition=Established", "crd", "--all")
+    installed_once_taken_over(bed, shell, NAMESPACE)
+
+
+def installed_once_taken_over(bed: testbed.Bed, shell: Shell, namespace: str) -> None:
+    """Helm refuses both charts, and takes them after what the documentation tells; at the end they are uninstalled."""
+    with helm.Config(kubeconfig_path=bed.kubeconfig, namespace=namespace) as config:
+        for release in RELEASES:
+            with pytest.raises(helm.HelmReleaseError, match="exists and cannot be imported into the current release"):
+                config.install(ROOT / "charts" / release, release)
+        shell("What is there already", namespace)
+        for release in RELEASES:
+            config.install(ROOT / "charts" / release, release, wait="watcher", timeout=60)
+        for release in reversed(RELEASES):
+            config.uninstall(release)
+
+
+def test_rendered_objects_are_applied_without_a_release(kubectl):
+    for release in RELEASES:
+        with helm.Chart.load(ROOT / "charts" / release) as chart:
+            files = chart.render(name=release, namespace=NAMESPACE)
+        manifests = "\n---\n".join(text for path, text in sorted(files.items()) if path.endswith(".yaml"))
+        kubectl("apply", "--server-side", "-f", "-", stdin=manifests)
+    kubectl("rollout", "status", "deployment/supernode-operator", "-n", NAMESPACE, "--timeout=60s")

@@ -156,9 +156,11 @@ def test_an_engineer_reads_her_own_jobs_and_is_told_what_else_she_may_not(run: R
     assert "is forbidden" in refused.err
 
 
-def test_a_planner_needs_no_right_but_the_role_of_the_chart(run: Run, live: Bed) -> None:
+def test_a_planner_needs_no_right_but_the_roles_of_the_chart(run: Run, live: Bed) -> None:
     binding = ("clusterrolebinding", "planners", "--clusterrole=supernode-operator-plan")
     kubeconfig = _kubeconfig(live, "planner", *binding)
+    reports = ("--role=supernode-operator-card-reports", "--serviceaccount=research:planner", "-n", "kube-system")
+    kubectl(live, "create", "rolebinding", "planners", *reports)
     request = small.text(small.group(cards=4)).encode()
     for command, stdin in ((["map"], b""), (["plan", "-f", "-"], request), (["jobs", "-A"], b"")):
         ran = run(*command, "--kubeconfig", kubeconfig, stdin=stdin)

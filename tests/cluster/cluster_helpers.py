@@ -8,8 +8,11 @@ from pathlib import Path
 import yaml
 
 from supernode.cluster.errors import AlreadyExists, ApiError
-from supernode.cluster.resources import CRDS, JsonObject, Resource
+from supernode.cluster.resources import JsonObject, Resource
 from supernode.cluster.session import Session
+
+NAMESPACES = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
+CRDS = Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", namespaced=False)
 
 _CRD_FILES = Path(__file__).parents[2] / "crds"
 

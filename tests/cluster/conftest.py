@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cluster_helpers import NAMESPACES
 
-from supernode.cluster.resources import NAMESPACES
 from supernode.cluster.session import Session
 from testbed.proxy import Proxy
 

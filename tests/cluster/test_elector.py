@@ -8,12 +8,12 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from cluster_helpers import until
+from cluster_helpers import NAMESPACES, until
 
 from supernode.cluster.elector import Elector
 from supernode.cluster.errors import NotLeading, Unavailable
 from supernode.cluster.lease import Timing
-from supernode.cluster.resources import EVENTS, LEASES, NAMESPACES, JsonObject
+from supernode.cluster.resources import EVENTS, LEASES, JsonObject
 from supernode.cluster.session import Session
 from testbed.faults import Delay, DropReply, FailAfter, HalfOpen, HoldEvents, Pause, Refuse
 from testbed.proxy import Proxy

@@ -6,10 +6,10 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from cluster_helpers import lease, until
+from cluster_helpers import NAMESPACES, lease, until
 
 from supernode.cluster.events import EventRecorder, Reference
-from supernode.cluster.resources import EVENTS, LEASES, NAMESPACES, JsonObject
+from supernode.cluster.resources import EVENTS, LEASES, JsonObject
 from supernode.cluster.session import Session
 from testbed.faults import DropReply
 from testbed.proxy import Proxy

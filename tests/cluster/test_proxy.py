@@ -4,10 +4,10 @@ import asyncio
 import json
 
 import pytest
-from cluster_helpers import lease
+from cluster_helpers import NAMESPACES, lease
 
 from supernode.cluster.errors import Conflict, NotFound, Unavailable
-from supernode.cluster.resources import LEASES, NAMESPACES, NODES
+from supernode.cluster.resources import LEASES, NODES
 from supernode.cluster.session import Session
 from testbed.faults import Delay, DropRequest, HalfOpen, Pause, Refuse
 from testbed.proxy import Call, Proxy

@@ -4,18 +4,17 @@ import asyncio
 import logging
 import time
 import uuid
-from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster_helpers import lease, until, until_served
+from cluster_helpers import CRDS, lease, until, until_served
 
 from supernode.cluster.errors import NotFound
 from supernode.cluster.reflector import Reflector
-from supernode.cluster.resources import CRDS, LEASES, JsonObject, Key, Resource, key_of
+from supernode.cluster.resources import LEASES, JsonObject, Key, Resource, key_of
 from supernode.cluster.session import Session
 from supernode.cluster.writer import Writer
 from testbed.faults import CutWatch, EditEvents, Fault, HalfOpen, HoldEvents, Pause, Refuse, WatchError
@@ -133,11 +132,7 @@ def initial(request: pytest.FixtureRequest, proxy: Proxy) -> str:
 
 async def test_it_holds_what_the_server_has(proxy: Proxy, proxied: Session, namespace: str, initial: str) -> None:
     await create(proxied, namespace, *"abcde")
-    counted: Counter[tuple[str, str]] = Counter()
-    async with reflected(proxied, namespace, page_size=2, on_count=lambda *what: counted.update([what])) as (
-        reflector,
-        mirror,
-    ):
+    async with reflected(proxied, namespace, page_size=2) as (reflector, mirror):
         await asyncio.wait_for(reflector.synced.wait(), 10)
         assert len(reflector.store) == 5
         await churn(proxied, namespace)
@@ -145,10 +140,9 @@ async def test_it_holds_what_the_server_has(proxy: Proxy, proxied: Session, name
         assert sorted(name for (_, name), old, _ in mirror.changes if old is None) == [*sorted("abcde" + "c"), "new"]
         assert sorted(name for (_, name), _, new in mirror.changes if new is None) == ["b", "c"]
         assert time.monotonic() - reflector.last_activity < 5
-        assert reflector.errors == 0
+        assert (reflector.relists, reflector.errors) == (1, 0)
     pages = [call for call in proxy.calls if call.verb == "list" and "limit" in call.query]
     assert len(pages) == (3 if initial == "pages" else 0)
-    assert counted["leases", "relist"] == reflector.relists
 
 
 async def test_selectors_and_indices(proxied: Session, namespace: str) -> None:
@@ -287,6 +281,15 @@ async def test_a_silent_watch_is_opened_anew(
         await create(session, namespace, "a")
         await agrees(reflector, session, namespace)
         await until(lambda: reflector.relists == (2 if restored else 1))
+
+
+async def test_a_resource_of_which_there_is_no_news_is_heard_of(proxy: Proxy, proxied: Session, namespace: str) -> None:
+    async with reflected(proxied, namespace, idle_timeout=0.5) as (reflector, _):
+        await reflector.synced.wait()
+        proxy.inject("watch", "leases", HoldEvents(), times=None)
+        proxy.sever()
+        await asyncio.sleep(3)
+        assert time.monotonic() - reflector.last_activity < 2
 
 
 async def test_events_may_come_twice_and_late(proxy: Proxy, proxied: Session, session: Session, namespace: str) -> None:
@@ -449,7 +452,7 @@ async def test_a_resource_that_is_not_installed_yet(session: Session, caplog: py
     things, definition = new_kind()
     async with reflected(session, "", resource=things, convert=lambda obj: obj["metadata"]["uid"]) as (reflector, _):
         await until(lambda: reflector.errors >= 1)
-        assert "waiting for its CustomResourceDefinition" in caplog.text
+        assert "not served; waiting until it is installed or enabled" in caplog.text
         assert not reflector.synced.is_set()
         async with defined(session, definition):
             await asyncio.wait_for(reflector.synced.wait(), 20)

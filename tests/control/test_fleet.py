@@ -19,7 +19,6 @@ from supernode.control import fleet
 from supernode.control.caches import Caches
 from supernode.control.fleet import FleetState
 from supernode.control.groups import Draft
-from supernode.control.observer import Observer
 from supernode.topology.deviceinfo import reported_node
 from supernode.topology.fleet import SuperNodeView
 from supernode.topology.views import build_view
@@ -82,7 +81,7 @@ class Cluster:
         """labelled: the profile selects its nodes by a label, not by their having cards."""
         self._version = 0
         session = Session(Credentials(lambda: Configuration(host="http://127.0.0.1:1")))
-        self.caches = Caches(session, Observer())
+        self.caches = Caches(session)
         self.state = FleetState(self.caches, grace)
         self.caches.listener = Follower(self.state)
         self._refusing: set[str] = set()

@@ -190,3 +190,12 @@ def test_dear_messages_come_seldom() -> None:
     assert groups.to_retell(50.0) is not None
     groups.retold(("d", "a"), 50.0, 0.1)
     assert groups.next_time() == 60.0
+
+
+def test_those_whose_request_is_wrong_are_not_among_those_that_waiting_helps() -> None:
+    groups = waiting(group("a"), group("b"), group("wrong", members=2))
+    assert {one.key[1] for one in groups.hopeful()} == {"a", "b", "wrong"}
+    ((_, line),) = (pair for pair in groups.queue() if pair[1].head is not None and pair[1].head.key[1] == "wrong")
+    line.answer = Refusal(Reason.NEVER_FITS, "no supernode is that large", stalled=True)
+    assert {one.key[1] for one in groups.hopeful()} == {"a", "b"}
+    assert len(groups) == 3

@@ -55,6 +55,21 @@ def test_an_ended_job_gives_its_cards_back_and_goes_after_its_time_to_live(clust
     cluster.wait("the job is gone", lambda: cluster.get("trainingjob", "short", namespace) is None)
 
 
+def test_the_log_tells_once_who_got_cards_and_who_gave_them_back(cluster: Cluster, namespace: str) -> None:
+    run = {"testbed.supernode.io/run-seconds": "1"}
+    cluster.apply(training_job("told", namespace, annotations=run))
+    cluster.wait_phase("told", namespace, "Succeeded")
+
+    def told() -> list[str]:
+        lines = cluster.operator.log.read_text().splitlines()
+        return [line.split(" INFO ")[1].strip() for line in lines if f" CardGroup {namespace}/told: " in line]
+
+    cluster.wait("its cards are free", lambda: len(told()) > 1)
+    given, free = told()
+    assert given.endswith("2 members have cards, on 1 supernode, 1 rack, 2 nodes")
+    assert free.endswith("its cards are free")
+
+
 def test_failed_pods_are_replaced_until_restarts_are_used_up(cluster: Cluster, namespace: str) -> None:
     fail = {"testbed.supernode.io/fail-seconds": "1", "testbed.supernode.io/exit-code": "3"}
     cluster.apply(training_job("bad", namespace, replicas=1, faultPolicy={"maxRestarts": 2}, annotations=fail))

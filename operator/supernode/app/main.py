@@ -37,7 +37,14 @@ def _set_up_logging(settings: Settings) -> None:
 
         # kopf hangs its settings and flags on its records; they are no message and cannot be encoded.
         reserved = [*RESERVED_ATTRS, "settings", "k8s_skip", "k8s_ref"]
-        handler.setFormatter(JsonFormatter("%(asctime)s %(levelname)s %(name)s %(message)s", reserved_attrs=reserved))
+        handler.setFormatter(
+            JsonFormatter(
+                "%(levelname)s %(name)s %(message)s",
+                timestamp=True,  # RFC 3339, in UTC
+                rename_fields={"levelname": "level"},
+                reserved_attrs=reserved,
+            )
+        )
     else:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
     logging.basicConfig(level=settings.log_level, handlers=[handler])

@@ -1,27 +1,34 @@
 """The metrics of a running operator. Base units; no label per card, pod or job: those are read with kubectl."""
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Callable
+from typing import get_args
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
+from prometheus_client import CollectorRegistry, Counter, Histogram, Info, ProcessCollector, disable_created_metrics
 
+from supernode import __version__
+from supernode.app.gauges import Gauges
 from supernode.cluster.elector import Elector
 from supernode.control.engine import Engine
-from supernode.control.leader import Leader
+from supernode.control.groups import RepairKind
 from supernode.control.observer import Observer
-from supernode.placement import fragmentation, largest_block
 
-_DECISIONS = (0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.1, 0.5)
+Encode = Callable[[CollectorRegistry], bytes]
+"""Writes the text of all metrics of a registry."""
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # else a series more for each counter, which nobody reads
+
+_DECISIONS = (0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.1, 0.5, 1, 2.5, 5, 10, 30)
 _RECONCILES = (0.001, 0.005, 0.025, 0.1, 0.5, 1, 5, 30)
 _LAGS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5)
 _WAITS = (0.1, 0.5, 1, 5, 30, 60, 300, 1800, 7200, 28800, 86400)
 _SIZES = ((1, "1"), (8, "2-8"), (64, "9-64"), (512, "65-512"))
+_LARGEST = "513+"
 
 
 def size_class(members: int) -> str:
     """The label of a group's size in members: ``1``, ``2-8``, ``9-64``, ``65-512`` or ``513+``."""
-    return next((label for most, label in _SIZES if members <= most), "513+")
+    return next((label for most, label in _SIZES if members <= most), _LARGEST)
 
 
 class Metrics(Observer):
@@ -29,6 +36,10 @@ class Metrics(Observer):
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._gauges: Gauges | None = None
+        ProcessCollector(registry=self.registry)
+        build = Info("supernode_build", "The version of the operator.", registry=self.registry)
+        build.info({"version": __version__})
         self._decision = Histogram(
             "supernode_decision_seconds",
             "Time of one placement decision, by outcome.",
@@ -57,7 +68,7 @@ class Metrics(Observer):
         )
         self._running = Histogram(
             "supernode_job_start_seconds",
-            "Time from a job's allocation until all its pods run.",
+            "Time from when a job got its cards until all its pods ran on them for the first time.",
             buckets=_WAITS,
             registry=self.registry,
         )
@@ -103,16 +114,29 @@ class Metrics(Observer):
             buckets=_LAGS,
             registry=self.registry,
         )
-        self._relists = Counter(
-            "supernode_reflector_relists_total",
-            "Times a cache was filled by a list, by resource.",
-            ["resource"],
-            registry=self.registry,
-        )
+        self._begin()
+
+    def _begin(self) -> None:
+        """Let series whose labels are known begin at 0: what one that begins at 1 counted first is no increase."""
+        for kind in get_args(RepairKind):
+            self._repairs.labels(kind)
+        self._reconcile.labels("TrainingJob")
+        self._failures.labels("TrainingJob")
+        for _, size in _SIZES:
+            self._wait.labels(size)
+        self._wait.labels(_LARGEST)
 
     def watch(self, engine: Engine, elector: Elector) -> None:
         """Also export what the engine knows at the moment of a scrape."""
-        self.registry.register(_Now(engine, elector))
+        self._gauges = Gauges(engine, elector)
+        self.registry.register(self._gauges)
+
+    async def text(self, encode: Encode) -> bytes:
+        """All metrics of this moment, written in a thread: hundreds of supernodes make thousands of samples, and the
+        loop has watches to serve."""
+        if self._gauges is not None:
+            self._gauges.take()
+        return await asyncio.to_thread(encode, self.registry)
 
     def decided(self, outcome: str, seconds: float) -> None:
         self._decision.labels(outcome).observe(seconds)
@@ -143,88 +167,6 @@ class Metrics(Observer):
     def requested(self, verb: str, resource: str, code: int) -> None:
         self._requests.labels(verb, resource, str(code)).inc()
 
-    def relisted(self, resource: str) -> None:
-        self._relists.labels(resource).inc()
-
     def loop_lag(self, seconds: float, busy: float) -> None:
         self._lag.observe(seconds)
         self._busy.observe(busy)
-
-
-class _Now(Collector):
-    """Gauges read from the engine at scrape time, so that they cannot drift from it.
-
-    Those of the fleet and of work come from the leader alone, so that sums over all replicas are right.
-    """
-
-    def __init__(self, engine: Engine, elector: Elector) -> None:
-        self._engine = engine
-        self._elector = elector
-
-    def describe(self) -> Iterable[Metric]:
-        return ()
-
-    def collect(self) -> Iterable[Metric]:
-        leader = self._engine.leader
-        yield from self._replica(leader)
-        if leader is not None:
-            yield from self._work(leader)
-            yield from self._fleet(leader)
-
-    @staticmethod
-    def _fleet(leader: Leader) -> Iterable[Metric]:
-        names = ["supernode", "profile"]
-        cards = GaugeMetricFamily("supernode_cards", "Cards of a supernode, by state.", labels=[*names, "state"])
-        blocks = GaugeMetricFamily(
-            "supernode_largest_block_cards", "Largest block that fits into one domain.", labels=[*names, "level"]
-        )
-        shares = GaugeMetricFamily(
-            "supernode_fragmentation_ratio", "Share of free cards outside the largest block.", labels=names
-        )
-        reserve = GaugeMetricFamily(
-            "supernode_reserve_nodes", "Wholly free nodes of the reserve that are still there.", labels=names
-        )
-        spares = GaugeMetricFamily(
-            "supernode_spare_cards", "Allocated cards that groups hold for their repair.", labels=names
-        )
-        for view in leader.state.fleet.supernodes.values():
-            key = [view.name, view.profile.name]
-            taken = sum((node.taken & node.all_cards).bit_count() for node in view.nodes)
-            healthy = sum((node.healthy & node.all_cards).bit_count() for node in view.nodes)
-            total = sum(node.cards for node in view.nodes)
-            for state, count in (
-                ("total", total),
-                ("healthy", healthy),
-                ("allocated", taken),
-                ("free", view.free_cards),
-            ):
-                cards.add_metric([*key, state], count)
-            for level, largest in largest_block(view).items():
-                blocks.add_metric([*key, level], largest)
-            shares.add_metric(key, fragmentation(view) / 100)
-            reserve.add_metric(key, min(view.reserve, view.wholly_free))
-            spares.add_metric(key, leader.state.ledgers[view.name].spare_cards)
-        unassigned = GaugeMetricFamily(
-            "supernode_unassigned_nodes", "Nodes of a profile that are in no supernode.", labels=["profile"]
-        )
-        for profile, nodes in leader.state.discovery.unassigned.items():
-            unassigned.add_metric([profile], len(nodes))
-        yield from (cards, blocks, shares, reserve, spares, unassigned)
-
-    @staticmethod
-    def _work(leader: Leader) -> Iterable[Metric]:
-        yield GaugeMetricFamily("supernode_groups_waiting", "Groups that wait for cards.", leader.allocator.waiting)
-        yield GaugeMetricFamily("supernode_queue_depth", "Jobs that wait for a worker.", leader.queued)
-        yield GaugeMetricFamily("supernode_writer_concurrency", "Writes allowed side by side.", leader.writer.limit)
-
-    def _replica(self, leader: Leader | None) -> Iterable[Metric]:
-        """What every replica tells, standing by or not."""
-        yield GaugeMetricFamily("supernode_ready", "Whether all caches are filled.", float(self._engine.ready))
-        yield GaugeMetricFamily("supernode_leader", "Whether this replica leads.", float(leader is not None))
-        if (lease := self._elector.lease) is not None:
-            text = "Times that the Lease went to another replica, as the Lease counts them."
-            yield CounterMetricFamily("supernode_lease_transitions", text, lease.transitions)
-        size = GaugeMetricFamily("supernode_cache_objects", "Objects in a cache.", labels=["resource"])
-        for reflector in self._engine.caches.filled():
-            size.add_metric([reflector.resource.plural], len(reflector.store))
-        yield size

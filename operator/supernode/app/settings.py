@@ -40,26 +40,25 @@ def parse_settings(argv: Sequence[str] | None = None) -> Settings:
     parser = argparse.ArgumentParser(
         prog="supernode-operator",
         description="Gives AI jobs topology-contiguous cards on supernodes.",
-        epilog="Each option can also be given as SUPERNODE_<OPTION>, such as SUPERNODE_LOG_LEVEL=DEBUG.",
+        epilog="Each option can also be a variable SUPERNODE_<OPTION>, such as SUPERNODE_LOG_LEVEL=DEBUG; empty: none.",
     )
     defaults = Settings()
-    parser.add_argument(
-        "--kubeconfig", type=Path, default=_env("KUBECONFIG"), help="file with the cluster's credentials"
-    )
+    parser.add_argument("--kubeconfig", default=_env("KUBECONFIG"), help="file with the cluster's credentials")
     parser.add_argument("--host", default=_env("HOST"), help="address of metrics and probes (default: all of them)")
     parser.add_argument("--port", type=int, default=_env("PORT", str(defaults.port)), help="port of metrics and probes")
-    parser.add_argument("--log-format", choices=("text", "json"), default=_env("LOG_FORMAT", defaults.log_format))
+    parser.add_argument("--log-format", choices=_FORMATS, default=_env("LOG_FORMAT", defaults.log_format))
     parser.add_argument("--log-level", type=str.upper, choices=_LEVELS, default=_env("LOG_LEVEL", defaults.log_level))
     _add_patience(parser, defaults.patience)
     _add_election(parser, defaults)
     given = parser.parse_args(argv)
+    _check(parser, given)
     try:
         timing = Timing(given.lease_duration, given.renew_deadline, given.retry_period)
         patience = Patience(given.hold_after, given.device_grace)
     except ValueError as problem:
         parser.error(str(problem))
     return Settings(
-        given.kubeconfig,
+        Path(given.kubeconfig) if given.kubeconfig else None,
         given.host,
         given.port,
         given.log_format,
@@ -101,8 +100,26 @@ def _add_election(parser: argparse.ArgumentParser, defaults: Settings) -> None:
         election.add_argument(f"--{name}", type=kind, default=given, metavar="SECONDS", help=f"seconds {meaning}")
 
 
+def _check(parser: argparse.ArgumentParser, given: argparse.Namespace) -> None:
+    """Exit where a value is wrong, wherever it comes from: argparse holds no default against the choices."""
+    for name, choices in (("log_format", _FORMATS), ("log_level", _LEVELS)):
+        if (value := getattr(given, name)) not in choices:
+            parser.error(f"{_option(name)} is {value!r}; it must be one of {', '.join(choices)}")
+    for name, value in vars(given).items():
+        if value == "":
+            parser.error(f"{_option(name)} is empty")
+    if not 0 <= given.port < 1 << 16:
+        parser.error(f"--port is {given.port}; it must be from 0 to 65535")
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+_FORMATS = ("text", "json")
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
 def _env(name: str, default: str | None = None) -> str | None:
-    return os.environ.get(f"SUPERNODE_{name}", default)
+    """The variable of an option; an empty one is as good as none, as manifests cannot always leave one out."""
+    return os.environ.get(f"SUPERNODE_{name}") or default

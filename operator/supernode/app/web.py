@@ -53,9 +53,8 @@ class Web:
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
         async with self._encoding:
             if self._encoded[0] != content_type or time.monotonic() - self._encoded_at >= _SHARED_SECONDS:
-                # In a thread: hundreds of supernodes make thousands of samples, and the loop has watches to serve. In
-                # one at a time: who renews the credentials needs a thread too.
-                self._encoded = (content_type, await asyncio.to_thread(encode, self._metrics.registry))
+                # One at a time: it takes a thread, and who renews the credentials needs one too.
+                self._encoded = (content_type, await self._metrics.text(encode))
                 self._encoded_at = time.monotonic()
             body = self._encoded[1]
         return web.Response(body=body, headers={"Content-Type": content_type})

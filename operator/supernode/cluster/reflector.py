@@ -43,9 +43,6 @@ T = TypeVar("T")
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 """Annotation of the bookmark that ends a WatchList's initial events (KEP-3157)."""
 
-OnCount = Callable[[str, str], None]
-"""Called with the resource's plural and what happened: "relist" or "error"."""
-
 _WATCH_SECONDS = 300.0
 _SHORT_WATCH_SECONDS = 1.0
 _SLOW_SECONDS = 2.0
@@ -61,7 +58,8 @@ class Reflector(Generic[T]):
     during the first list. ``synced`` is set once the first list is complete, ``settled`` then or once the server has
     refused to show the resource, which is asked for again and again all the same. A watch silent for `idle_timeout`
     seconds is opened anew, after a look at the server's revision: bookmarks come every minute, but not always when
-    nothing changes. `rng` returns numbers from 0 to 1 for the jitter.
+    nothing changes. `rng` returns numbers from 0 to 1 for the jitter. ``last_activity`` (monotonic clock) is when the
+    server last told anything, ``relists`` and ``errors`` count full lists and attempts that failed.
     """
 
     def __init__(
@@ -76,7 +74,6 @@ class Reflector(Generic[T]):
         field_selector: str | None = None,
         page_size: int = 500,
         indices: Mapping[str, Index[T]] | None = None,
-        on_count: OnCount | None = None,
         rng: Callable[[], float] = random.random,
         idle_timeout: float = 70.0,
     ) -> None:
@@ -90,7 +87,6 @@ class Reflector(Generic[T]):
         self._namespace = namespace
         self._selectors = {"label_selector": label_selector, "field_selector": field_selector}
         self._page_size = page_size
-        self._on_count = on_count
         self._rng = rng
         self._idle_timeout = idle_timeout
         self._listed = False
@@ -110,6 +106,7 @@ class Reflector(Generic[T]):
 
     async def run(self) -> Never:
         """Keep the store up to date until cancelled."""
+        self.last_activity = time.monotonic()
         while True:
             try:
                 await self._step()
@@ -154,6 +151,7 @@ class Reflector(Generic[T]):
     async def _check(self) -> None:
         """See whether a watch fell silent because the server's history is behind what we wait for; then list again."""
         page = await self._session.list(self.resource, self._namespace, limit=1)
+        self.last_activity = time.monotonic()
         self._listed = version_of(page) >= self.store.revision
         self._doubtful = False
 
@@ -249,7 +247,6 @@ class Reflector(Generic[T]):
         self.synced.set()
         self.settled.set()
         self.relists += 1
-        self._report("relist")
 
     def _rewound(self, revision: int) -> None:
         log.warning(
@@ -263,11 +260,6 @@ class Reflector(Generic[T]):
 
     def _count_error(self) -> None:
         self.errors += 1
-        self._report("error")
-
-    def _report(self, what: str) -> None:
-        if self._on_count is not None:
-            self._on_count(self.resource.plural, what)
 
     def _tell(self, error: ApiError) -> None:
         """Log `error`, but one kind at most once in a while: the reflector meets it again at every attempt."""
@@ -278,7 +270,7 @@ class Reflector(Generic[T]):
         if isinstance(error, Gone):
             log.info("%s: listing again: %s", self.resource, error)
         elif isinstance(error, NotFound):
-            log.warning("%s: not installed; waiting for its CustomResourceDefinition (%s)", self.resource, error)
+            log.warning("%s: not served; waiting until it is installed or enabled (%s)", self.resource, error)
         elif isinstance(error, Forbidden):
             where = f" in {self._namespace}" if self._namespace else ""
             log.error("%s: forbidden; grant the verbs list and watch on %s%s (%s)", *[self.resource] * 2, where, error)

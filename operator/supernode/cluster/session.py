@@ -21,7 +21,7 @@ from supernode import __version__
 from supernode.cluster import credentials as credentials_of
 from supernode.cluster.credentials import Credentials
 from supernode.cluster.errors import ApiError, Stalled, TooManyRequests, Unavailable
-from supernode.cluster.resources import JsonObject, Key, Resource, key_of
+from supernode.cluster.resources import JsonObject, Key, Resource
 from supernode.cluster.transport import Guard, Request, Transport, words_of
 from supernode.cluster.wire import lines, read_error
 
@@ -118,9 +118,9 @@ class Session:
         request = Request(method, path, params or {}, _encoded(body), content_type)
         return await self._send(method.lower(), None, request, timeout)
 
-    async def get(self, resource: Resource, key: Key, *, subresource: str | None = None) -> JsonObject:
+    async def get(self, resource: Resource, key: Key) -> JsonObject:
         """Read one object; raises NotFound."""
-        return await self._send("get", resource, Request("GET", _path(resource, key, subresource)))
+        return await self._send("get", resource, Request("GET", _path(resource, key)))
 
     async def list(
         self,
@@ -143,16 +143,10 @@ class Session:
         }
         return await self._send("list", resource, Request("GET", resource.path(namespace), _given(params)))
 
-    async def create(self, resource: Resource, obj: JsonObject, *, dry_run: bool = False) -> JsonObject:
+    async def create(self, resource: Resource, obj: JsonObject) -> JsonObject:
         """Create an object in its ``metadata.namespace``; raises AlreadyExists."""
         path = resource.path(obj["metadata"].get("namespace"))
-        params = {**_MANAGED, "dryRun": "All"} if dry_run else _MANAGED
-        return await self._send("create", resource, Request("POST", path, params, _typed(resource, obj)))
-
-    async def replace(self, resource: Resource, obj: JsonObject, *, subresource: str | None = None) -> JsonObject:
-        """Replace an object; with ``metadata.resourceVersion`` this is a compare-and-swap that raises Conflict."""
-        path = _path(resource, key_of(obj), subresource)
-        return await self._send("update", resource, Request("PUT", path, _MANAGED, _typed(resource, obj)))
+        return await self._send("create", resource, Request("POST", path, _MANAGED, _typed(resource, obj)))
 
     async def merge_patch(
         self, resource: Resource, key: Key, patch: JsonObject, *, subresource: str | None = None

@@ -37,6 +37,7 @@ from supernode.control.slices import Slices
 from supernode.control.takeover import Deposed, check_term
 from supernode.control.upkeep import Upkeep
 from supernode.control.waiting import waiting_since
+from supernode.control.wording import spans_text
 from supernode.control.writes import finalizers_patch, status_patch
 from supernode.topology.fleet import Member
 
@@ -105,6 +106,10 @@ class Allocator:
     def waiting(self) -> int:
         """How many groups wait for cards."""
         return self._groups.waiting
+
+    def hopeful(self) -> list[Group]:
+        """The groups that wait for cards, without those that no waiting can help."""
+        return self._groups.hopeful()
 
     def members_of(self, key: Key, uid: str) -> tuple[Member, ...] | None:
         """The members of a group whose allocation is committed in every ledger it touches, in rank order."""
@@ -262,6 +267,8 @@ class Allocator:
             profile = draft.fleet.profiles.get(placement.profile)
             wanted.append((group, status.allocated_group(group, placement, profile, moment)))
             waited = (moment - waiting_since(group)).total_seconds()
+            spans = spans_text(placement.spans, placement.minimal, proven=placement.proven)
+            _log.info("CardGroup %s: %d members have cards, on %s", group_text(key), len(placement.members), spans)
             self._observer.allocated(len(placement.members), waited, dict(placement.spans), dict(placement.minimal))
         writes = [(group, patch) for group, new in wanted if (patch := status.difference(group.status, new))]
         calls = [status_patch(resources.CARDGROUPS, g.key, patch, g.resource_version) for g, patch in writes]
@@ -309,5 +316,6 @@ class Allocator:
             finalizers_patch(resources.CARDGROUPS, group.key, finalizers, group.uid, group.resource_version)
             for group, finalizers in changes
         ]
-        for (group, _), result in zip(changes, await self._writer.run("groups", calls), strict=True):
-            self._keep(group, result)
+        for (group, left), result in zip(changes, await self._writer.run("groups", calls), strict=True):
+            if self._keep(group, result) and names.FINALIZER_CARDS not in left:
+                _log.info("CardGroup %s: its cards are free", group_text(group.key))

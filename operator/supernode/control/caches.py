@@ -12,12 +12,11 @@ from supernode.api.cardgroup import CardGroup
 from supernode.api.profile import SuperNodeProfile
 from supernode.api.reading import parse_stored
 from supernode.api.supernode import SuperNode
-from supernode.api.trainingjob import TrainingJob
+from supernode.api.trainingjob import JobPhase, TrainingJob
 from supernode.cluster import resources
 from supernode.cluster.reflector import Reflector
 from supernode.cluster.resources import Resource
 from supernode.cluster.session import Session
-from supernode.control.observer import Observer
 from supernode.control.records import Custom, Key, PodRecord, convert_node, convert_pod, custom_converter
 from supernode.topology.deviceinfo import (
     ALL_WELL,
@@ -62,20 +61,15 @@ OnChange = Callable[[Key, Any, Any], None]
 
 class Caches:
     """What the engine knows of the cluster. Pods are indexed by ``node``, by the node they are ``arriving`` at, by
-    ``group`` and by ``job``; slices by ``node`` and ``pool``, claims by ``pool`` and ``group``.
+    ``group`` and by ``job``; jobs by ``phase``; slices by ``node`` and ``pool``, claims by ``pool`` and ``group``.
 
     ``listener`` is told of changes from when it is set. What drivers for Dynamic Resource Allocation publish is read
     from when a profile pins by claims: a cluster may not serve it, and a large one has much of it. Reports of device
     plugins are read from when a profile asks for them, and only those are kept that name a card.
     """
 
-    def __init__(self, session: Session, observer: Observer) -> None:
+    def __init__(self, session: Session) -> None:
         self.listener: Listener | None = None
-
-        def count(resource: str, what: str) -> None:
-            if what == "relist":
-                observer.relisted(resource)
-
         self._by_claims = asyncio.Event()
         self._reports_wanted = asyncio.Event()
         self._unread: set[str] = set()
@@ -95,7 +89,7 @@ class Caches:
                 if self.listener is not None:
                     tell(self.listener)(key, old, new)
 
-            return Reflector(session, resource, convert=convert, on_change=on_change, on_count=count, **options)
+            return Reflector(session, resource, convert=convert, on_change=on_change, **options)
 
         self.nodes: Reflector[NodeFacts] = reflector(resources.NODES, convert_node, lambda who: who.node_changed)
         self.pods: Reflector[PodRecord] = reflector(
@@ -116,7 +110,10 @@ class Caches:
             resources.CARDGROUPS, custom_converter(partial(parse_stored, CardGroup)), lambda who: who.group_changed
         )
         self.jobs: Reflector[Custom[TrainingJob]] = reflector(
-            resources.TRAININGJOBS, custom_converter(partial(parse_stored, TrainingJob)), lambda who: who.job_changed
+            resources.TRAININGJOBS,
+            custom_converter(partial(parse_stored, TrainingJob)),
+            lambda who: who.job_changed,
+            indices={"phase": _phase},
         )
 
         self.slices: Reflector[Slice] = reflector(
@@ -139,6 +136,11 @@ class Caches:
     def always(self) -> tuple[Reflector[Any], ...]:
         """The reflectors that every cluster needs."""
         return (self.nodes, self.pods, self.services, self.profiles, self.supernodes, self.groups, self.jobs)
+
+    def followed(self) -> tuple[Reflector[Any], ...]:
+        """The reflectors that run."""
+        devices = (self.slices, self.claims, self.taint_rules) if self._by_claims.is_set() else ()
+        return (*self.always(), *devices)
 
     def filled(self) -> list[Reflector[Any]]:
         """The reflectors whose first list has ended."""
@@ -224,6 +226,10 @@ class Caches:
 def _controller_uid(service: dict[str, Any]) -> str:
     owners = service["metadata"].get("ownerReferences", ())
     return next((str(owner["uid"]) for owner in owners if owner.get("controller")), "")
+
+
+def _phase(job: Custom[TrainingJob]) -> Iterator[str]:
+    yield job.status.get("phase") or JobPhase.PENDING
 
 
 def _by_node(pod: PodRecord) -> Iterator[str]:

@@ -10,6 +10,7 @@ from supernode.cluster.session import Session
 from supernode.cluster.writer import Writer
 from supernode.control import heap
 from supernode.control.caches import Caches
+from supernode.control.figures import CacheFigures, Figures
 from supernode.control.leader import Leader
 from supernode.control.observer import Observer
 from supernode.control.patience import Patience
@@ -35,7 +36,7 @@ class Engine:
     def __init__(
         self, session: Session, observer: Observer, *, identity: str, patience: Patience | None = None
     ) -> None:
-        self.caches = Caches(session, observer)
+        self.caches = Caches(session)
         self.leader: Leader | None = None
         self._elected: float | None = None
         self._session = session
@@ -87,7 +88,12 @@ class Engine:
             self.caches.listener = self.leader = None
             heap.term_ended()
 
-    # For probes.
+    # For probes and metrics.
+
+    def figures(self) -> Figures:
+        """What it knows now."""
+        caches = tuple(map(CacheFigures.of, self.caches.followed()))
+        return Figures(self.ready, caches, self.leader.figures() if self.leader is not None else None)
 
     @property
     def ready(self) -> bool:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from supernode.api import names
 from supernode.api.cardgroup import CardGroup
@@ -51,6 +51,9 @@ MANY_SUPERNODES = 16
 """So many supernodes changed at once make the next decisions of every kind long ones."""
 
 
+RepairKind = Literal["rebuilt", "surplus", "orphaned", "incomplete", "doubled", "unreadable"]
+
+
 @dataclass(frozen=True, slots=True)
 class Repair:
     """Something in a ledger that was not as it must be, and what is done about it.
@@ -60,7 +63,7 @@ class Repair:
     ``unreadable``.
     """
 
-    kind: str
+    kind: RepairKind
     supernode: str
     message: str
 
@@ -132,7 +135,7 @@ class Draft:
         )
         return changes
 
-    def repair(self, kind: str, supernodes: Iterable[str], message: str) -> None:
+    def repair(self, kind: RepairKind, supernodes: Iterable[str], message: str) -> None:
         """Note a repair of these supernodes' ledgers."""
         self.repairs += [Repair(kind, name, message) for name in sorted(supernodes)]
 
@@ -177,6 +180,10 @@ class Groups:
     def waiting(self) -> int:
         """How many groups wait for cards."""
         return len(self._waiting)
+
+    def hopeful(self) -> list[Group]:
+        """The groups that wait for cards, without those that no waiting can help."""
+        return self._waiting.hopeful()
 
     def members_of(self, key: Key, uid: str) -> tuple[Member, ...] | None:
         """The members of a group whose allocation is committed in every ledger it touches, in rank order."""

@@ -30,11 +30,12 @@ from supernode.control.conditions import is_true
 from supernode.control.fleet import FleetState
 from supernode.control.grouping import claim_for, group_for
 from supernode.control.job import decide, finished
+from supernode.control.jobstatus import first_start
 from supernode.control.jobview import OBSTACLE_INTERVAL, GroupView, JobView, Notice, Obstacle, Step
 from supernode.control.launch import Launch, NameTaken
 from supernode.control.observer import Observer
 from supernode.control.pauses import Pauses
-from supernode.control.records import Custom, Key, PodRecord, convert_pod, parse_time
+from supernode.control.records import Custom, Key, PodRecord, convert_pod
 from supernode.control.status import difference
 from supernode.control.turns import Turns
 from supernode.topology.fleet import Member
@@ -286,7 +287,7 @@ class JobController:
         self._recorder.record(about, str(notice.reason), notice.message, action="Reconcile", warning=notice.warning)
 
     def _measure(self, job: Job, status: dict[str, Any], patch: dict[str, Any]) -> None:
-        if patch.get("phase") == "Running" and (started := parse_time(status.get("startTime"))):
+        if (started := first_start(job.status, status)) is not None:
             self._observer.job_running((datetime.now(UTC) - started).total_seconds())
         if (restarts := patch.get("restarts")) is not None:
             self._observer.restarted(restarts - job.status.get("restarts", 0))

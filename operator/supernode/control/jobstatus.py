@@ -7,9 +7,9 @@ from typing import Any
 
 from supernode.api.conditions import ConditionType, Reason
 from supernode.api.trainingjob import TrainingJobSpec
-from supernode.control.conditions import State, timestamp, updated
+from supernode.control.conditions import State, find, timestamp, updated
 from supernode.control.jobview import GroupView, JobView, Notice, Step
-from supernode.control.records import PodRecord
+from supernode.control.records import PodRecord, parse_time
 
 Json = dict[str, Any]
 
@@ -115,6 +115,19 @@ def priority_change(spec: TrainingJobSpec, group: GroupView) -> int | None:
 def remaining_of(since: datetime, seconds: int | None, now: datetime) -> float | None:
     """The seconds that are left of `seconds` since then; ``None`` for no limit, not positive when they are over."""
     return None if seconds is None else (since + timedelta(seconds=seconds) - now).total_seconds()
+
+
+def first_start(before: Json, after: Json) -> datetime | None:
+    """When a job got its cards that runs after a change of its status, and had not run on these cards before; ``None``
+    for any other, as one whose pods run again after a restart."""
+    started = parse_time(after.get("startTime"))
+    if started is None or after.get("phase") != "Running" or before.get("phase") == "Running":
+        return None
+    if before.get("startTime") != after["startTime"]:
+        return started
+    running = find(before, ConditionType.RUNNING)
+    since = parse_time(running.get("lastTransitionTime"))
+    return started if running.get("status") == "False" and since is not None and since <= started else None
 
 
 def tally(pods: tuple[PodRecord, ...]) -> Json:

@@ -7,6 +7,7 @@ from typing import Any
 
 from supernode.api.conditions import ConditionType
 from supernode.api.errors import SupernodeError
+from supernode.api.trainingjob import JobPhase
 from supernode.cluster.errors import NamespaceTerminating
 from supernode.cluster.events import EventRecorder
 from supernode.cluster.session import Session
@@ -14,7 +15,9 @@ from supernode.cluster.writer import Writer
 from supernode.control.allocator import Allocator
 from supernode.control.caches import Caches
 from supernode.control.conditions import is_true
+from supernode.control.figures import LeaderFigures
 from supernode.control.fleet import FleetState
+from supernode.control.groups import now
 from supernode.control.jobs import JobController
 from supernode.control.observer import Observer
 from supernode.control.patience import Patience
@@ -198,10 +201,21 @@ class Leader:
                     self._queue.add_after(key, again)
             self._observer.reconciled("TrainingJob", time.perf_counter() - started, failed)
 
-    @property
-    def queued(self) -> int:
-        """Jobs that wait for a worker."""
-        return len(self._queue)
+    def figures(self) -> LeaderFigures:
+        """What it knows now."""
+        return LeaderFigures(
+            fleet=self.state.fleet,
+            unassigned={profile: len(nodes) for profile, nodes in self.state.discovery.unassigned.items()},
+            jobs={phase: self._caches.jobs.store.count("phase", phase) for phase in JobPhase},
+            waiting=self.allocator.waiting,
+            hopeful=self.allocator.hopeful(),
+            moment=now(),
+            silence=time.monotonic() - self.allocator.last_pass,
+            queued=len(self._queue),
+            write_limit=self.writer.limit,
+            writes_waiting=self.writer.waiting,
+            events_dropped=self._recorder.dropped,
+        )
 
 
 def _is_progress(new: PodRecord | None) -> bool:

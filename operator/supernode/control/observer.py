@@ -23,10 +23,10 @@ class Observer:
         """Failed pods of a job are being replaced; failures at one time count once."""
 
     def job_running(self, seconds: float) -> None:
-        """All pods of a job run, ``seconds`` after the first was created."""
+        """All pods of a job run for the first time on its cards, ``seconds`` after it got them."""
 
-    def relisted(self, resource: str) -> None:
-        """A reflector listed its resource anew."""
+    def requested(self, verb: str, resource: str, code: int) -> None:
+        """The API server answered a request with this HTTP status; 0: it did not answer."""
 
     def loop_lag(self, seconds: float, busy: float) -> None:
         """The event loop came back so much later than asked; all but ``busy`` seconds of it had no core."""

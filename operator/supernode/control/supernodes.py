@@ -30,8 +30,7 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """One supernode's ledger as last seen, in which term, which cards of which node it books (bitmasks), and how many
-    of these are spares'.
+    """One supernode's ledger as last seen, in which term, and which cards of which node it books (bitmasks).
 
     ``groups`` are those it names ("namespace/name"), ``doubled`` the uids of those whose entries book cards that an
     entry before theirs has.
@@ -41,7 +40,6 @@ class Ledger:
     term: int
     entries: tuple[LedgerEntry, ...] = ()
     booked: Mapping[str, int] = field(default_factory=dict)
-    spare_cards: int = 0
     groups: frozenset[str] = frozenset()
     doubled: frozenset[str] = frozenset()
     error: str | None = None
@@ -57,11 +55,10 @@ class Ledger:
         try:
             entries = tuple(known.get(text) or LedgerEntry.from_text(text) for text in _lines(record.status))
             booked, doubled = before._rebooked(entries) if before is not None else _book(entries, {})
-            spare_cards = sum(seat.cards.bit_count() for entry in entries for seat in entry.spare_seats())
         except RangeError as problem:
             return cls(record.resource_version, term, error=str(problem))
         groups = frozenset(entry.group for entry in entries)
-        return cls(record.resource_version, term, entries, booked, spare_cards, groups, doubled)
+        return cls(record.resource_version, term, entries, booked, groups, doubled)
 
     def _rebooked(self, entries: tuple[LedgerEntry, ...]) -> tuple[dict[str, int], frozenset[str]]:
         """What :func:`_book` says of other entries, by those that came and went unless cards are given twice."""

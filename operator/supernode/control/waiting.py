@@ -138,6 +138,11 @@ class Waiting:
     def __len__(self) -> int:
         return len(self._line_of)
 
+    def hopeful(self) -> list[Group]:
+        """Those of them that waiting can help, as far as is known: not those whose request is wrong."""
+        lines = (line for line in self._lines.values() if line.answer is None or not line.answer.stalled)
+        return [group for line in lines for group in line.groups.values()]
+
     # Coming and going.
 
     def put(self, group: Group, wall: datetime, moment: float) -> None:

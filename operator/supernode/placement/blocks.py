@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import numpy as np
 
 from supernode.placement.shapes import box_rules
@@ -11,12 +14,16 @@ from supernode.topology.grid import free_cells
 from supernode.topology.profile import NODE
 
 
-def largest_block(view: SuperNodeView) -> dict[str, int]:
+def largest_block(view: SuperNodeView) -> Mapping[str, int]:
     """Level (inner to outer) to the cards of the largest whole block that one of its domains can give now.
 
     Inside the node a block is one legal, aligned member. Above it, it is whole nodes, the reserve kept: in a ring or
     torus a box, above that whole rings or tori. Where no node is wholly free, it is what one node can give.
     """
+    return view.memo("largest block", lambda: MappingProxyType(_largest_block(view)))
+
+
+def _largest_block(view: SuperNodeView) -> dict[str, int]:
     profile = view.profile
     make = profile.node_make
     usable = 0 if view.cordoned else max(0, view.wholly_free - view.reserve)
