@@ -13,6 +13,7 @@ import yaml
 
 from supernode.app.settings import Settings, parse_settings
 from supernode.cluster.lease import Timing
+from supernode.topology import deviceinfo
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts" / "supernode-operator"
@@ -301,7 +302,7 @@ def test_alerts_are_rendered_unchanged_and_found(render):
 def test_bindings_name_roles_and_an_account_that_exist(render):
     objects = render(VALUES["everything"])
     bindings = [manifest for (kind, _), manifest in objects.items() if kind.endswith("Binding")]
-    assert len(bindings) == 2
+    assert len(bindings) == 3
     for binding in bindings:
         assert (binding["roleRef"]["kind"], binding["roleRef"]["name"]) in objects
         assert all((subject["kind"], subject["name"]) in objects for subject in binding["subjects"])
@@ -311,6 +312,23 @@ def test_the_lease_it_may_write_is_the_one_it_writes(render):
     role = render()["Role", "supernode-operator"]
     assert [rule["resourceNames"] for rule in role["rules"] if "patch" in rule["verbs"]] == [[Settings().lease_name]]
     assert role["metadata"]["namespace"] == "supernode", "the Lease lies beside the pods"
+
+
+def test_config_maps_are_read_where_device_plugins_report_and_nowhere_else(render):
+    rules = {
+        (kind, name, found["metadata"].get("namespace")): rule["verbs"]
+        for (kind, name), found in render().items()
+        if kind in ("ClusterRole", "Role") and "rules" in found
+        for rule in found["rules"]
+        if "configmaps" in rule["resources"]
+    }
+    assert rules == {
+        ("ClusterRole", "supernode-operator", None): ["create", "patch"],
+        ("Role", "supernode-operator-card-reports", deviceinfo.NAMESPACE): ["list", "watch"],
+    }
+    without = render({"rbac": {"cardReports": False}})
+    assert not [name for _, name in without if name.endswith("-card-reports")]
+    assert len(without) == len(render()) - 2
 
 
 def test_lease_times_of_the_chart_are_those_of_the_program(render):

@@ -1,5 +1,6 @@
 """The commands on a running cluster: the operator's answers, read back."""
 
+import json
 import os
 import subprocess
 import time
@@ -14,7 +15,7 @@ from small_fleet import Json
 
 from testbed import bed as testbed
 from testbed.bed import Bed
-from testbed.installation import Operator, apply, install, kubectl
+from testbed.installation import Operator, apply, install, kubectl, manifests
 
 pytestmark = pytest.mark.cluster
 
@@ -155,9 +156,11 @@ def test_an_engineer_reads_her_own_jobs_and_is_told_what_else_she_may_not(run: R
     assert "is forbidden" in refused.err
 
 
-def test_a_planner_needs_no_right_but_the_role_of_the_chart(run: Run, live: Bed) -> None:
+def test_a_planner_needs_no_right_but_the_roles_of_the_chart(run: Run, live: Bed) -> None:
     binding = ("clusterrolebinding", "planners", "--clusterrole=supernode-operator-plan")
     kubeconfig = _kubeconfig(live, "planner", *binding)
+    reports = ("--role=supernode-operator-card-reports", "--serviceaccount=research:planner", "-n", "kube-system")
+    kubectl(live, "create", "rolebinding", "planners", *reports)
     request = small.text(small.group(cards=4)).encode()
     for command, stdin in ((["map"], b""), (["plan", "-f", "-"], request), (["jobs", "-A"], b"")):
         ran = run(*command, "--kubeconfig", kubeconfig, stdin=stdin)
@@ -182,6 +185,29 @@ def test_map_counts_what_the_operator_counts(on: Run, live: Bed) -> None:
         unhealthy = cards["total"] - cards["healthy"]
         assert [int(n) for n in row[3:7]] == [cards["total"], cards["free"], cards["allocated"], unhealthy]
     assert ["research/runs", "3", "0", "48", "a3-0-n[000-002]"] in _words(on("map", f"{PROFILE}-0"))
+
+
+def _unhealthy(ran: Ran) -> int:
+    row = next(line for line in _words(ran) if line[:1] == [f"{PROFILE}-1"])
+    return int(row[6])
+
+
+def test_cards_that_a_device_plugin_reports_count_as_for_the_operator(on: Run, run: Run, live: Bed) -> None:
+    before = _unhealthy(on("map"))
+    lists = {"huawei.com/Ascend910-Unhealthy": "Ascend910-3"}
+    metadata = {"name": "mindx-dl-deviceinfo-a3-1-n007", "namespace": "kube-system"}
+    report = {"metadata": {**metadata, "labels": {"mx-consumer-cim": "true"}}, "apiVersion": "v1", "kind": "ConfigMap"}
+    apply(live, [{**report, "data": {"DeviceInfoCfg": json.dumps({"DeviceInfo": {"DeviceList": lists}})}}])
+    healthy = 16 * 8 - before - 2  # its package fails with it
+    _until(live, "sn", lambda found: any(sn["status"]["cards"]["healthy"] == healthy for sn in found))
+    assert _unhealthy(on("map")) == before + 2
+    kubectl(live, "delete", "rolebinding", "supernode-operator-card-reports", "-n", "kube-system")
+    restricted = run("--kubeconfig", live.folder / "operator.kubeconfig", "map")
+    assert restricted.err.startswith("cards that only reports of device plugins call failed count as healthy: ")
+    assert (restricted.code, _unhealthy(restricted)) == (0, before)
+    apply(live, [obj for obj in manifests("supernode-operator") if obj["kind"] == "RoleBinding"])
+    kubectl(live, "delete", "configmap", metadata["name"], "-n", "kube-system")
+    _until(live, "sn", lambda found: all(sn["status"]["cards"]["healthy"] != healthy for sn in found))
 
 
 def test_a_captured_fleet_gives_the_live_answer(on: Run, run: Run, live: Bed, tmp_path: Path) -> None:

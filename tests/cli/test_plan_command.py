@@ -228,9 +228,11 @@ def _device_info(node: str, **lists: str) -> Json:
 
 def test_cards_are_unhealthy_that_device_plugins_report(plan: Plan) -> None:
     report = _device_info("a-n0", Unhealthy="Ascend910-0,Ascend910-1", NetworkUnhealthy="Ascend910-2", Recovering="")
-    code, [result] = plan([small.group(cards=1)], [small.profile(), small.node("a-n0"), report])
+    profile = small.profile(health={"reports": "mindcluster"})
+    code, [result] = plan([small.group(cards=1)], [profile, small.node("a-n0"), report])
     assert (code, seats(result)) == (0, [("a-n0", [3])])
-    assert plan([small.group(cards=4)], [small.profile(), small.node("a-n0"), report])[0] == 3
+    assert plan([small.group(cards=4)], [profile, small.node("a-n0"), report])[0] == 3
+    assert plan([small.group(cards=4)], [small.profile(), small.node("a-n0"), report])[0] == 0, "as the operator has it"
 
 
 def test_devices_of_a_driver_are_cards(plan: Plan) -> None:

@@ -1,6 +1,7 @@
 """The snapshot that follows events node by node is the one that is made of the same caches at once."""
 
 import asyncio
+import json
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,7 @@ from supernode.control import fleet
 from supernode.control.caches import Caches
 from supernode.control.draft import Draft
 from supernode.control.fleet import FleetState
+from supernode.topology.deviceinfo import reported_node
 from supernode.topology.fleet import SuperNodeView
 from supernode.topology.views import build_view
 
@@ -60,6 +62,9 @@ class Follower:
     def devices_read(self) -> None:
         self.state.all_devices_changed()
 
+    def report_changed(self, key: Any, _old: Any, _new: Any) -> None:
+        self.state.report_changed(reported_node(key[1]))
+
     def _nothing(self, _key: Any, _old: Any, _new: Any) -> None:
         """Nothing the snapshot is made of."""
 
@@ -87,6 +92,7 @@ class Cluster:
             {"name": "supernode", "fanOut": 2, "nodeLabel": "supernode"},
         ]
         spec: Json = {"card": {"resource": CARD, "precisions": ["bf16"]}, "levels": levels}
+        spec["health"] = {"reports": "mindcluster"}
         if labelled:
             spec["nodeSelector"] = {"kind": "p"}
         self._profile = spec
@@ -139,8 +145,23 @@ class Cluster:
 
     def tolerate(self, keys: list[str]) -> None:
         """The profile is written, with other tolerations."""
-        self._profile["tolerations"] = [{"key": key, "operator": "Exists"} for key in keys]
+        self.edit(tolerations=[{"key": key, "operator": "Exists"} for key in keys])
+
+    def edit(self, **spec: Any) -> None:
+        """The profile is written, with other fields."""
+        self._profile |= spec
         self.caches.profiles.put(self._object("p", "SuperNodeProfile", spec=dict(self._profile)))
+
+    def report(self, node: str, failed: str = "", *, cut_off: str = "") -> None:
+        """The device plugin of a node writes its ConfigMap; cards as `0,3`, the text itself if that is no such list."""
+        lists = {f"{CARD}-Unhealthy": failed, f"{CARD}-NetworkUnhealthy": cut_off}
+        names = {key: ",".join(f"Card-{card}" for card in cards.split(",") if card) for key, cards in lists.items()}
+        text = json.dumps({"DeviceInfo": {"DeviceList": names, "UpdateTime": self._version}})
+        name, data = f"mindx-dl-deviceinfo-{node}", {"DeviceInfoCfg": text}
+        self.caches.reports.put(self._object(name, "ConfigMap", namespace="kube-system", data=data))
+
+    def report_goes(self, node: str) -> None:
+        self._remove(self.caches.reports, "ConfigMap", f"mindx-dl-deviceinfo-{node}", "kube-system")
 
     def node_goes(self, name: str) -> None:
         if self._remove(self.caches.nodes, "Node", name):
@@ -156,13 +177,16 @@ class Cluster:
         named: str = "",
         rank: int = 0,
         devices: str = "",
+        job: Json | None = None,
     ) -> None:
-        """devices: those that another scheduler has chosen for it."""
+        """devices: those that another scheduler has chosen for it. job: the owner reference of its job."""
         labels = {"supernode.io/group": group, "supernode.io/rank": str(rank)} if group else {}
         annotations = {"supernode.io/cards": named} if named else {}
         annotations |= {"supernode.io/group-uid": f"CardGroup-{group}"} if group else {}
         annotations |= {CARD: devices} if devices else {}
-        meta = {"labels": labels, "annotations": annotations}
+        meta: Json = {"labels": labels, "annotations": annotations}
+        if job is not None:
+            labels["supernode.io/job"], meta["ownerReferences"] = job["name"], [job]
         container = {"name": "c", "resources": {"limits": {CARD: str(cards)}}}
         spec = {"nodeName": node, "containers": [container]}
         pod = self._object(name, "Pod", namespace="ml", metadata=meta, spec=spec, status={"phase": phase})
@@ -359,6 +383,8 @@ _ACTIONS = (
         unschedulable=st.booleans(),
         taints=_TAINTS,
     ),
+    _action("report", _NODE, st.sampled_from(("", "1", "0,3", "9", "x")), cut_off=st.sampled_from(("", "2"))),
+    _action("report_goes", _NODE),
     _action("tolerate", st.lists(st.sampled_from(("a", "b")), max_size=2, unique=True)),
     _action("node", _NODE, home=_SUPERNODE, rack=st.integers(0, 1)),
     _action("node_goes", _NODE),
@@ -423,6 +449,7 @@ CHANGES: dict[str, Callable[[Cluster], None]] = {
     "a ledger's line": lambda cluster: cluster.book("sn-0", "ml/g0 uid-0 0@sn-0-n1:0-3"),
     "a cordoned node": lambda cluster: cluster.node("sn-0-n1", unschedulable=True),
     "a broken card": lambda cluster: cluster.node("sn-0-n1", ill="2"),
+    "a card reported as broken": lambda cluster: cluster.report("sn-0-n1", "2"),
     "a cordoned supernode": lambda cluster: cluster.write("sn-0", cordoned=True),
 }
 
@@ -535,6 +562,80 @@ async def test_what_says_the_same_again_changes_nothing() -> None:
     cluster.write("sn-0", "ml/g0 uid-0 0@sn-0-n1:0-3")
     await cluster.state.refresh()
     assert (cluster.state.fleet, cluster.state.version) == (fleet, version)
+
+
+def healthy(cluster: Cluster, node: str) -> int:
+    return cluster.state.fleet.supernodes[node[:4]].node(node).healthy
+
+
+@pytest.mark.parametrize(
+    ("failed", "cut_off", "usable", "health", "cards"),
+    [
+        ("", "", 3, {}, 0b0111),
+        ("1", "", 3, {}, 0b1101),
+        ("1", "", 4, {}, 0b1101),
+        ("1", "", 2, {}, 0b0101),
+        ("9", "", 4, {}, 0b1111),
+        ("", "1", 4, {}, 0b1101),
+        ("", "1", 3, {}, 0b0101),
+        ("0", "1", 3, {}, 0b1100),
+        ("0", "1", 3, {"avoidNetworkFaults": False}, 0b1110),
+        ("0", "1", 3, {"reports": None}, 0b0111),
+        ("x", "", 3, {}, 0b0111),
+    ],
+    ids=[
+        "one that nobody names is missing",
+        "it is named",
+        "it is named and offered still",
+        "another is missing as well",
+        "there is no such card",
+        "without its network it is offered on",
+        "and is not the one that is missing",
+        "both",
+        "where the network is not needed",
+        "where the profile reads no reports",
+        "a report that cannot be read",
+    ],
+)
+async def test_cards_that_a_device_plugin_names_are_the_ones_that_do_not_work(
+    failed: str, cut_off: str, usable: int, health: Json, cards: int
+) -> None:
+    cluster = Cluster()
+    cluster.edit(health={"reports": "mindcluster", **health})
+    cluster.node("sn-0-n1", usable=usable)
+    await cluster.state.refresh()
+    cluster.report("sn-0-n1", failed, cut_off=cut_off)
+    await cluster.state.refresh()
+    assert healthy(cluster, "sn-0-n1") == cards
+    assert healthy(cluster, "sn-0-n0") == 0b1111
+    cluster.report_goes("sn-0-n1")
+    await cluster.state.refresh()
+    assert healthy(cluster, "sn-0-n1") == (1 << usable) - 1, "as without a report"
+
+
+async def test_a_report_that_names_the_same_cards_again_is_no_news() -> None:
+    """Plugins write them anew all the time; nothing is kept of those that name none."""
+    heard: list[str] = []
+
+    class Counting(Follower):
+        def report_changed(self, key: Any, _old: Any, _new: Any) -> None:
+            heard.append(key[1].rpartition("-deviceinfo-")[2])
+
+    cluster = Cluster()
+    cluster.caches.listener = Counting(cluster.state)
+    for cards in ("", "", "1", "1", "1,2", "1,2", "", ""):
+        cluster.report("sn-0-n1", cards)
+        cluster.report("sn-0-n2")
+    assert heard == ["sn-0-n1"] * 3
+    assert len(cluster.caches.reports.store) == 0
+
+
+async def test_a_report_that_cannot_be_read_is_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    cluster = Cluster()
+    for cards in ("x", "y", "1", "x"):
+        cluster.report("sn-0-n1", cards)
+    assert [record.message.count("sn-0-n1 is not read") for record in caplog.records] == [1, 1]
+    assert "names 'Card-x'" in caplog.text
 
 
 async def test_a_node_has_a_place_once_it_has_cards() -> None:

@@ -774,6 +774,18 @@ def test_a_group_whose_cards_failed_before_its_pods_were_bound_is_placed_again()
     assert "cards of n0,n1 do not work" in step.notices[0].message
 
 
+def test_cards_that_fail_under_a_pod_are_not_the_jobs_failure() -> None:
+    spec = {"faultPolicy": {"maxRestarts": 0}}
+    failed = pod(0, "Failed", uid="broke", reason="Error", message="device lost")
+    assert reason(look(job(**spec), group(MEMBERS), failed, pod(1)), ConditionType.READY) == (
+        Reason.MAX_RESTARTS_EXCEEDED
+    )
+    step = look(job(**spec), group(MEMBERS), failed, pod(1), unfit=frozenset({0}))
+    assert step.delete_group
+    assert reason(step, ConditionType.READY) == Reason.CARDS_FAILED
+    assert status_of(step)["restarts"] == 0
+
+
 def test_pods_stay_while_the_ledger_is_lost() -> None:
     """Whether the group's status still says that it has its cards or was lost too."""
     told = {"conditions": [{"type": "Allocated", "status": "True"}]}

@@ -79,3 +79,41 @@ async def test_a_mistake_of_the_operator_is_told_in_the_status_of_the_job(
     assert (stalled["status"], stalled["reason"]) == ("True", "DecisionFailed")
     assert stalled["message"].startswith(f"the operator failed to make out {said} (AttributeError")
     assert step.again_after is not None, "it is tried again"
+
+
+@pytest.mark.parametrize("tell", ["report", "annotation"])
+@pytest.mark.parametrize(
+    ("mode", "phases", "unfit"),
+    [
+        ("annotation", ["Running", "Running"], set()),
+        ("annotation", ["Failed", "Running"], {0}),
+        ("annotation", ["Running", "Failed"], set()),
+        ("annotation", ["", "Running"], {0}),
+        ("env", ["Failed", "Running"], {0}),
+        ("none", ["Failed", "Running"], set()),
+    ],
+    ids=[
+        "pods that run go on",
+        "the pod on it has failed",
+        "another has failed",
+        "the pod on it is yet to be made",
+        "it is told its cards by a variable",
+        "the kubelet may give it other cards",
+    ],
+)
+async def test_no_pod_is_made_again_on_cards_that_are_called_unhealthy(
+    tell: str, mode: str, phases: list[str], unfit: set[int]
+) -> None:
+    cluster, leader = await _allocated()
+    cluster.edit(pinning={"mode": mode, **({} if mode == "none" else {"key": "CARDS"})})
+    for rank, phase in enumerate(phases):
+        if phase:
+            cluster.pod(f"j-{rank}", f"sn-0-n{rank}", 4, group="j", phase=phase, rank=rank, job=OWNER)
+    if tell == "report":
+        cluster.report("sn-0-n0", "2")
+    else:
+        cluster.node("sn-0-n0", ill="2")
+    await leader.state.refresh()
+    job = cluster.caches.jobs.store.get(JOB)
+    assert job is not None
+    assert leader._jobs._view(job).unfit == unfit

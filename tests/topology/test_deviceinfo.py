@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from supernode.topology.deviceinfo import DeviceInfoError, unhealthy_devices
+from supernode.topology.deviceinfo import ALL_WELL, CardReport, DeviceInfoError, read_config_map, read_report
 
 
 def report(**lists: object) -> str:
@@ -12,15 +12,21 @@ def report(**lists: object) -> str:
     return json.dumps({"DeviceInfo": {"DeviceList": devices, "UpdateTime": 1744182144}, "SuperPodID": -2})
 
 
-def test_a_card_is_unhealthy_by_itself_or_by_its_network() -> None:
+def test_a_card_fails_by_itself_or_is_cut_off_from_its_network() -> None:
     """The example of the vendor's documentation, with a second card added."""
     lists = {"": "Ascend910-0,Ascend910-1", "-Fault": "[]", "-NetworkUnhealthy": "Ascend910-0", "-Recovering": ""}
     text = report(**lists, **{"-Unhealthy": "Ascend910-4, Ascend910-11"})
-    assert unhealthy_devices(text) == {"huawei.com/Ascend910": 1 << 0 | 1 << 4 | 1 << 11}
+    failed, cut_off = {"huawei.com/Ascend910": 1 << 4 | 1 << 11}, {"huawei.com/Ascend910": 1 << 0}
+    assert read_report(text) == CardReport(failed, cut_off)
 
 
 def test_healthy_cards_are_not_listed() -> None:
-    assert unhealthy_devices(report(**{"-Unhealthy": "", "-NetworkUnhealthy": ""})) == {}
+    assert read_report(report(**{"-Unhealthy": "", "-NetworkUnhealthy": ""})) == ALL_WELL
+
+
+def test_other_config_maps_say_nothing() -> None:
+    body = {"metadata": {"name": "mindx-dl-nodeinfo-a"}, "data": {"NodeInfo": "{}"}}
+    assert read_config_map(body) == ALL_WELL
 
 
 @pytest.mark.parametrize(
@@ -37,4 +43,4 @@ def test_healthy_cards_are_not_listed() -> None:
 )
 def test_other_forms_are_refused(text: str, part: str) -> None:
     with pytest.raises(DeviceInfoError, match=part):
-        unhealthy_devices(text)
+        read_report(text)

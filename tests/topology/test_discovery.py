@@ -291,12 +291,45 @@ def test_unhealthy_cards(annotation: str, allocatable: int, healthy: int) -> Non
     [("", 8, 0xFF), ("2", 8, 0xF3), ("2", 7, 0xF3), ("1,2", 6, 0xF0), ("", 7, 0x3F), ("0", 6, 0x3C), ("0-7", 0, 0)],
 )
 def test_a_package_with_an_unhealthy_card_is_given_to_nobody(annotation: str, allocatable: int, healthy: int) -> None:
-    facts = replace(
+    facts = _ill(annotation, allocatable)
+    assert unhealthy_cards(facts, replace(POD, per_package=2)) == 0xFF & ~healthy
+
+
+@pytest.mark.parametrize(
+    ("held", "annotation", "allocatable", "free"),
+    [
+        ("0-3", "", 8, 0xF0),
+        ("0-3", "3", 7, 0x70),
+        ("0-3", "3", 8, 0xF0),
+        ("0-3", "4", 7, 0xE0),
+        ("4-7", "", 7, 0x07),
+        ("0-7", "3", 7, 0),
+        ("", "3", 7, 0xF7),
+    ],
+    ids=[
+        "all work",
+        "the group runs on one that failed",
+        "which the device plugin offers on",
+        "a free one failed",
+        "one that the group may have failed",
+        "the group has all",
+        "nobody has any",
+    ],
+)
+def test_no_more_cards_are_free_than_the_scheduler_can_give(
+    held: str, annotation: str, allocatable: int, free: int
+) -> None:
+    facts = _ill(annotation, allocatable)
+    ledger = {"s": [LedgerEntry("ns/g", "u", (Run("0", "a", (held,)),))] if held else []}
+    assert fleet_of([facts], ledgers=ledger).supernodes["s"].node("a").free == free
+
+
+def _ill(annotation: str, allocatable: int) -> NodeFacts:
+    return replace(
         node("a", super="s"),
         annotations={"supernode.io/unhealthy-cards": annotation},
         allocatable={RESOURCE: allocatable},
     )
-    assert unhealthy_cards(facts, replace(POD, per_package=2)) == 0xFF & ~healthy
 
 
 def test_a_node_may_have_fewer_cards_but_not_more_than_nominal() -> None:

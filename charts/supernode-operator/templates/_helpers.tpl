@@ -17,6 +17,11 @@
 {{- include "supernode.fullname" . | trunc 55 | trimSuffix "-" }}-metrics
 {{- end }}
 
+{{/* Of what lies in kube-system, where other releases may have theirs. */}}
+{{- define "supernode.reportsName" -}}
+{{- include "supernode.fullname" . | trunc 50 | trimSuffix "-" }}-card-reports
+{{- end }}
+
 {{- define "supernode.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "supernode.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}

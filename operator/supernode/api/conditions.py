@@ -109,8 +109,8 @@ class Reason(StrEnum):
     CARDS_FAILED = (
         "CardsFailed",
         ReasonKind.WAITING,
-        "Allocated cards failed or others claimed them before the job's pods were bound: the group is placed again; or "
-        "the driver does not publish them at the moment.",
+        "Allocated cards failed, or others claimed them, while a pod of the job that needs them did not run: the group "
+        "is placed again; or the driver does not publish them at the moment.",
     )
     NO_NODES = (
         "NoNodes",

@@ -57,6 +57,12 @@ class RankTableFormat(StrEnum):
     V2_0 = "2.0"
 
 
+class CardReports(StrEnum):
+    """What device plugins write about single cards, beside counting them."""
+
+    MIND_CLUSTER = "mindcluster"
+
+
 class Card(ApiModel):
     """One schedulable device: what the node's extended resource counts."""
 
@@ -190,6 +196,22 @@ class Allocation(ApiModel):
     )
 
 
+class Health(ApiModel):
+    """Who says which cards of a node do not work, beside the node itself."""
+
+    reports: CardReports | None = Field(
+        default=None,
+        description="Which reports on single cards are read. mindcluster: the ConfigMaps mindx-dl-deviceinfo-NODE in "
+        "kube-system of Ascend's device plugin. Absent: none; of a node that offers fewer cards than it has, the "
+        "highest are then taken for those that failed.",
+    )
+    avoid_network_faults: bool = Field(
+        default=True,
+        description="Cards whose network these reports call unhealthy get nothing new. false: they are used as any "
+        "other, for machines whose cards have no network besides the one inside the supernode.",
+    )
+
+
 def _level(index: int) -> str:
     return f"self.levels[{index}]"
 
@@ -244,6 +266,7 @@ class SuperNodeProfileSpec(ApiModel):
     )
     allocation: Allocation = Field(default_factory=Allocation, description="What the machine allows a group to take.")
     pinning: Pinning = Field(default_factory=Pinning, description="How a pod is told which cards are its own.")
+    health: Health = Field(default_factory=Health, description="Who says which cards do not work.")
     environment: Annotated[Mapping[str, Annotated[str, Field(max_length=1024)]], Field(max_length=32)] = Field(
         default_factory=dict,
         description="Variables of every worker on this machine, such as NCCL_CROSS_NIC of a network with rails. They "

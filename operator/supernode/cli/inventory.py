@@ -40,7 +40,7 @@ from supernode.control.records import (
     parse_time,
 )
 from supernode.control.supernodes import Ledger, Trouble, facts_of, trouble_of
-from supernode.topology.deviceinfo import DATA_KEY, NAME_PREFIX, DeviceInfoError, unhealthy_devices
+from supernode.topology.deviceinfo import DATA_KEY, DeviceInfoError, read_config_map, reported_node
 from supernode.topology.devices import read_claim, read_slice, read_taint_rule
 from supernode.topology.discovery import Discovery, NodeFacts, ProblemKind, discover
 from supernode.topology.fleet import Fleet, Member
@@ -60,8 +60,7 @@ _group_record = custom_converter(partial(parse, CardGroup))
 
 @dataclass(slots=True)
 class Inventory:
-    """Profiles, nodes, SuperNodes, pods and what groups claim, each by name. groups: those that a cluster has or had.
-    unhealthy: node to resource to cards (bitmask)."""
+    """Profiles, nodes, SuperNodes, pods and what groups claim, each by name. groups: those a cluster has or had."""
 
     profiles: dict[str, Profile] = field(default_factory=dict)
     nodes: dict[str, NodeFacts] = field(default_factory=dict)
@@ -69,7 +68,6 @@ class Inventory:
     pods: dict[tuple[str, str], PodRecord] = field(default_factory=dict)
     claims: dict[str, CardGroupSpec] = field(default_factory=dict)
     groups: list[Custom[CardGroup]] = field(default_factory=list)
-    unhealthy: dict[str, dict[str, int]] = field(default_factory=dict)
     published: Published = field(default_factory=Published)
 
     def add_profile(self, body: Json) -> str:
@@ -120,6 +118,16 @@ class Inventory:
         self.published.add_taint_rule(read_taint_rule(body))
         return str(body["metadata"]["name"])
 
+    def add_report(self, body: Json) -> str:
+        """A ConfigMap of a device plugin as an API server gives it; its name. Raises InvalidObject."""
+        name = str(body["metadata"]["name"])
+        try:
+            if node := reported_node(name):
+                self.published.add_report(node, read_config_map(body))
+        except DeviceInfoError as problem:
+            raise _invalid("ConfigMap", name, f"data.{DATA_KEY}", str(problem)) from None
+        return name
+
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
@@ -151,10 +159,7 @@ def snapshot(inventory: Inventory) -> Snapshot:
     profiles, records = inventory.profiles, inventory.supernodes
     devices = DeviceState(inventory.published)
     devices.follow(profiles.values())
-    nodes = {
-        name: devices.facts(_with_health(facts, inventory.unhealthy.get(name)))
-        for name, facts in inventory.nodes.items()
-    }
+    nodes = {name: devices.facts(facts) for name, facts in inventory.nodes.items()}
     read = [facts_of(record) for record in records.values() if record.model is not None]
     discovery = discover(profiles.values(), nodes.values(), read)
     ledgers = {name: Ledger.of(record) for name, record in records.items()}
@@ -199,10 +204,6 @@ def _waiting(groups: Iterable[Custom[CardGroup]], ledgers: Iterable[Ledger]) -> 
         and not is_true(group.status, ConditionType.ALLOCATED)
         and ("/".join(group.key), group.uid) not in held
     ]
-
-
-def _with_health(facts: NodeFacts, unhealthy: Mapping[str, int] | None) -> NodeFacts:
-    return replace(facts, unhealthy=unhealthy) if unhealthy else facts
 
 
 def _foreign(
@@ -280,7 +281,7 @@ def collect(documents: Iterable[Document], say: Say) -> Inventory:
 def _belongs(document: Document) -> bool:
     if document.kind not in _ADDERS or document.group not in (None, _GROUPS.get(document.kind, "")):
         return False
-    return document.kind != "ConfigMap" or document.name.startswith(NAME_PREFIX)
+    return document.kind != "ConfigMap" or bool(reported_node(document.name))
 
 
 def _add_profile(inventory: Inventory, body: Json) -> str:
@@ -332,15 +333,8 @@ def _add_pod(inventory: Inventory, body: Json) -> str:
     return inventory.add_pod(checked_pod(body))
 
 
-def _add_device_info(inventory: Inventory, body: Json) -> str:
-    config_map = checked_config_map(body)
-    name = str(config_map["metadata"]["name"])
-    report = config_map.get("data", {}).get(DATA_KEY, "")
-    try:
-        inventory.unhealthy[name.removeprefix(NAME_PREFIX)] = unhealthy_devices(report)
-    except DeviceInfoError as problem:
-        raise _invalid("ConfigMap", name, f"data.{DATA_KEY}", str(problem)) from None
-    return name
+def _add_report(inventory: Inventory, body: Json) -> str:
+    return inventory.add_report(checked_config_map(body))
 
 
 def _add_slice(inventory: Inventory, body: Json) -> str:
@@ -372,7 +366,7 @@ _ADDERS: Final[Mapping[str, Callable[[Inventory, Json], str]]] = {
     "CardGroup": _add_group,
     "Node": _add_node,
     "Pod": _add_pod,
-    "ConfigMap": _add_device_info,
+    "ConfigMap": _add_report,
     "ResourceSlice": _add_slice,
     "ResourceClaim": _add_claim,
     "DeviceTaintRule": _add_taint_rule,

@@ -15,6 +15,7 @@ from supernode.cluster import resources
 from supernode.cluster.errors import Forbidden, NotFound
 from supernode.cluster.resources import Key, Resource
 from supernode.cluster.session import Session
+from supernode.topology.deviceinfo import LABEL_SELECTOR, NAMESPACE
 
 _PAGE = 500
 _HOLDING_CARDS = "spec.nodeName!=,status.phase!=Succeeded,status.phase!=Failed"
@@ -24,6 +25,7 @@ _WITHOUT: Final[Mapping[Resource, str]] = {
     resources.NODES: "domains are not told",
     resources.PODS: "cards that pods without a CardGroup hold count as free",
     resources.CARDGROUPS: "groups that wait are not known, nor what those with cards claim",
+    resources.CONFIGMAPS: "cards that only reports of device plugins call failed count as healthy",
 }
 """What an answer lacks that is given without a kind that must not be read."""
 
@@ -61,6 +63,8 @@ class Reader:
             await self._if_allowed(resources.CARDGROUPS, self._add(inventory.add_group, resources.CARDGROUPS, say), say)
         if any(profile.pinning.devices for profile in inventory.profiles.values()):
             await self._add_devices(inventory, say)
+        if any(profile.health.reports for profile in inventory.profiles.values()):
+            await self._if_allowed(resources.CONFIGMAPS, self._add_reports(inventory), say)
         return inventory
 
     async def layout(self, say: Say) -> Inventory:
@@ -69,6 +73,11 @@ class Reader:
         await self._if_allowed(resources.SUPERNODES, self._add_supernodes(inventory, say), say)
         await self._if_allowed(resources.NODES, self._add(inventory.add_node, resources.NODES, say), say)
         return inventory
+
+    async def _add_reports(self, inventory: Inventory) -> None:
+        async for body in self.every(resources.CONFIGMAPS, NAMESPACE, label_selector=LABEL_SELECTOR):
+            with suppress(InvalidObject):  # as the operator has it: one that cannot be read says nothing
+                inventory.add_report(body)
 
     async def _if_allowed(self, resource: Resource, reading: Coroutine[object, object, None], say: Say) -> None:
         """Read what there is an answer without; who may not is told what the answer lacks."""
@@ -99,14 +108,24 @@ class Reader:
                 say(f"left out: {problem}")
 
     async def every(
-        self, resource: Resource, namespace: str | None = None, *, field_selector: str | None = None
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        *,
+        label_selector: str | None = None,
+        field_selector: str | None = None,
     ) -> AsyncIterator[Json]:
         """All objects of a kind, page by page. Raises ApiError, and NotThere where the cluster lacks the kind."""
         token = None
         while True:
             try:
                 page = await self._session.list(
-                    resource, namespace, limit=_PAGE, continue_=token, field_selector=field_selector
+                    resource,
+                    namespace,
+                    limit=_PAGE,
+                    continue_=token,
+                    label_selector=label_selector,
+                    field_selector=field_selector,
                 )
             except NotFound:
                 raise NotThere(

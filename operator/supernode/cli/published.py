@@ -1,14 +1,16 @@
-"""What drivers for Dynamic Resource Allocation have published, read once."""
+"""What drivers for Dynamic Resource Allocation and device plugins have published, read once."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from supernode.topology.deviceinfo import CardReport
 from supernode.topology.devices import Claim, Slice, TaintRule
 
 
 class Published:
-    """Slices by node and by pool, claims by pool, and what bars devices; see `supernode.control.devices`."""
+    """Slices by node and by pool, claims by pool, what bars devices, and reports on cards by node; see
+    `supernode.control.devices`."""
 
     complete = True
 
@@ -17,6 +19,7 @@ class Published:
         self._in: dict[str, list[Slice]] = {}
         self._claims: dict[str, list[Claim]] = {}
         self._rules: list[TaintRule] = []
+        self._reports: dict[str, CardReport] = {}
 
     def add_slice(self, part: Slice | None) -> None:
         """None: it has no devices of one node."""
@@ -35,6 +38,10 @@ class Published:
         if rule is not None:
             self._rules.append(rule)
 
+    def add_report(self, node: str, report: CardReport) -> None:
+        """What a node's device plugin says."""
+        self._reports[node] = report
+
     def slices_on(self, node: str) -> Sequence[Slice]:
         """The slices of one node."""
         return self._on.get(node, ())
@@ -50,3 +57,7 @@ class Published:
     def barring(self) -> Sequence[TaintRule]:
         """Every rule that bars devices."""
         return self._rules
+
+    def report_on(self, node: str) -> CardReport | None:
+        """What a node's device plugin says."""
+        return self._reports.get(node)

@@ -55,10 +55,11 @@ class Reflector(Generic[T]):
     """Lists and watches one resource into ``store``; start it with ``run``.
 
     `convert` makes the slim record to keep, or None to ignore the object; `on_change` hears of every difference, also
-    during the first list. ``synced`` is set once the first list is complete. A watch silent for `idle_timeout` seconds
-    is opened anew, after a look at the server's revision: bookmarks come every minute, but not always when nothing
-    changes. `rng` returns numbers from 0 to 1 for the jitter. ``last_activity`` (monotonic clock) is when the server
-    last told anything, ``relists`` and ``errors`` count full lists and attempts that failed.
+    during the first list. ``synced`` is set once the first list is complete, ``settled`` then or once the server has
+    refused to show the resource, which is asked for again and again all the same. A watch silent for `idle_timeout`
+    seconds is opened anew, after a look at the server's revision: bookmarks come every minute, but not always when
+    nothing changes. `rng` returns numbers from 0 to 1 for the jitter. ``last_activity`` (monotonic clock) is when the
+    server last told anything, ``relists`` and ``errors`` count full lists and attempts that failed.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class Reflector(Generic[T]):
         self.resource = resource
         self.store: Store[T] = Store(convert, on_change, indices)
         self.synced = asyncio.Event()
+        self.settled = asyncio.Event()
         self.last_activity = time.monotonic()
         self.relists = self.errors = self.events = 0
         self._session = session
@@ -114,6 +116,8 @@ class Reflector(Generic[T]):
                     continue
                 if isinstance(error, Gone | NotFound):
                     self._listed = False
+                if isinstance(error, Forbidden):
+                    self.settled.set()
                 if not isinstance(error, Gone):
                     self._count_error()
                 self._tell(error)
@@ -241,6 +245,7 @@ class Reflector(Generic[T]):
         self.store.finish_list(seen, revision)
         self._listed = True
         self.synced.set()
+        self.settled.set()
         self.relists += 1
 
     def _rewound(self, revision: int) -> None:
@@ -267,7 +272,8 @@ class Reflector(Generic[T]):
         elif isinstance(error, NotFound):
             log.warning("%s: not served; waiting until it is installed or enabled (%s)", self.resource, error)
         elif isinstance(error, Forbidden):
-            log.error("%s: forbidden; grant the verbs list and watch on %s (%s)", self.resource, self.resource, error)
+            where = f" in {self._namespace}" if self._namespace else ""
+            log.error("%s: forbidden; grant the verbs list and watch on %s%s (%s)", *[self.resource] * 2, where, error)
         else:
             log.warning("%s: cannot list or watch, trying again: %s", self.resource, error)
 

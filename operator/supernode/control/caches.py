@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, Protocol
@@ -17,11 +18,23 @@ from supernode.cluster.reflector import Reflector
 from supernode.cluster.resources import Resource
 from supernode.cluster.session import Session
 from supernode.control.records import Custom, Key, PodRecord, convert_node, convert_pod, custom_converter
+from supernode.topology.deviceinfo import (
+    ALL_WELL,
+    LABEL_SELECTOR,
+    NAME_PREFIX,
+    NAMESPACE,
+    CardReport,
+    DeviceInfoError,
+    read_config_map,
+)
 from supernode.topology.devices import Claim, Slice, TaintRule, read_claim, read_slice, read_taint_rule
 from supernode.topology.discovery import NodeFacts
 
 DEVICES_PATIENCE = 10.0
-"""Seconds that a start waits for what drivers publish; nodes without it seem to have no cards."""
+"""Seconds that a start waits for what drivers publish, without which nodes seem to have no cards, and for what device
+plugins report of single cards."""
+
+_log = logging.getLogger(__name__)
 
 
 class Listener(Protocol):
@@ -40,6 +53,7 @@ class Listener(Protocol):
     def claim_changed(self, key: Key, old: Claim | None, new: Claim | None) -> None: ...
     def taint_rule_changed(self, key: Key, old: TaintRule | None, new: TaintRule | None) -> None: ...
     def devices_read(self) -> None: ...
+    def report_changed(self, key: Key, old: CardReport | None, new: CardReport | None) -> None: ...
 
 
 OnChange = Callable[[Key, Any, Any], None]
@@ -50,17 +64,22 @@ class Caches:
     ``group`` and by ``job``; jobs by ``phase``; slices by ``node`` and ``pool``, claims by ``pool`` and ``group``.
 
     ``listener`` is told of changes from when it is set. What drivers for Dynamic Resource Allocation publish is read
-    from when a profile pins by claims: a cluster may not serve it, and a large one has much of it.
+    from when a profile pins by claims: a cluster may not serve it, and a large one has much of it. Reports of device
+    plugins are read from when a profile asks for them, and only those are kept that name a card.
     """
 
     def __init__(self, session: Session) -> None:
         self.listener: Listener | None = None
         self._by_claims = asyncio.Event()
+        self._reports_wanted = asyncio.Event()
+        self._unread: set[str] = set()
 
         def read_profile(obj: dict[str, Any]) -> SuperNodeProfile:
             profile = parse_stored(SuperNodeProfile, obj)
             if profile.spec.pinning.devices is not None:
                 self._by_claims.set()
+            if profile.spec.health.reports is not None:
+                self._reports_wanted.set()
             return profile
 
         def reflector(
@@ -106,6 +125,13 @@ class Caches:
         self.taint_rules: Reflector[TaintRule] = reflector(
             resources.DEVICETAINTRULES, read_taint_rule, lambda who: who.taint_rule_changed
         )
+        self.reports: Reflector[CardReport] = reflector(
+            resources.CONFIGMAPS,
+            self._read_report,
+            lambda who: who.report_changed,
+            namespace=NAMESPACE,
+            label_selector=LABEL_SELECTOR,
+        )
 
     def always(self) -> tuple[Reflector[Any], ...]:
         """The reflectors that every cluster needs."""
@@ -118,24 +144,29 @@ class Caches:
 
     def filled(self) -> list[Reflector[Any]]:
         """The reflectors whose first list has ended."""
-        every = (*self.always(), self.slices, self.claims, self.taint_rules)
+        every = (*self.always(), self.slices, self.claims, self.taint_rules, self.reports)
         return [reflector for reflector in every if reflector.synced.is_set()]
 
     async def synced(self) -> None:
         """Wait until each cache that every cluster needs has been filled once; where a profile pins by claims, those of
-        devices too, but not for ever: a cluster that does not serve them has other machines.
+        devices too, but not for ever: a cluster that does not serve them has other machines. Reports of device plugins,
+        where a profile asks for them, are waited for as well, unless the operator may not read them.
         """
         await asyncio.gather(*(reflector.synced.wait() for reflector in self.always()))
+        needed = []
         if self._by_claims.is_set():
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(DEVICES_PATIENCE):
-                    await asyncio.gather(self.slices.synced.wait(), self.claims.synced.wait())
+            needed += [self.slices.synced.wait(), self.claims.synced.wait()]
+        if self._reports_wanted.is_set():
+            needed.append(self.reports.settled.wait())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DEVICES_PATIENCE):
+                await asyncio.gather(*needed)
 
     def unsynced(self) -> list[str]:
         """The resources, of those that every cluster needs, whose first list has not ended."""
         return [reflector.resource.plural for reflector in self.always() if not reflector.synced.is_set()]
 
-    # What drivers publish, as `supernode.control.devices` reads it.
+    # What drivers and device plugins publish, as `supernode.control.devices` reads it.
 
     @property
     def complete(self) -> bool:
@@ -157,6 +188,28 @@ class Caches:
     def barring(self) -> Iterable[TaintRule]:
         """Every rule that bars devices."""
         return self.taint_rules.store.values()
+
+    def report_on(self, node: str) -> CardReport | None:
+        """What a node's device plugin reports, where it names a card."""
+        return self.reports.store.get((NAMESPACE, NAME_PREFIX + node)) if len(self.reports.store) else None
+
+    def _read_report(self, config_map: dict[str, Any]) -> CardReport | None:
+        """None for one that names no card, as nearly all do. One that cannot be read is told of once and is as none."""
+        name = config_map["metadata"]["name"]
+        try:
+            report = read_config_map(config_map)
+        except DeviceInfoError as problem:
+            if name not in self._unread:
+                self._unread.add(name)
+                _log.warning("ConfigMap %s/%s is not read: its %s", NAMESPACE, name, problem)
+            return None
+        self._unread.discard(name)
+        return None if report == ALL_WELL else report
+
+    async def follow_reports(self) -> None:
+        """From when a profile asks for them, keep the cache of what device plugins report; until cancelled."""
+        await self._reports_wanted.wait()
+        await self.reports.run()
 
     async def follow_devices(self) -> None:
         """From when a profile pins by claims, keep the caches of devices; until cancelled."""

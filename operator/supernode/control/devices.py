@@ -1,8 +1,10 @@
-"""What drivers for Dynamic Resource Allocation say, as the cards of nodes."""
+"""What drivers for Dynamic Resource Allocation and device plugins say of the cards of nodes."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Protocol
 
+from supernode.topology.deviceinfo import CardReport
 from supernode.topology.devices import Claim, NodeDevices, Slice, TaintRule, Value, node_devices, with_devices
 from supernode.topology.discovery import NodeFacts
 from supernode.topology.profile import DeviceRule, Profile
@@ -12,7 +14,7 @@ _NONE = NodeDevices()
 
 
 class Published(Protocol):
-    """What drivers, administrators and the scheduler have written, found by what it is about."""
+    """What drivers, device plugins, administrators and the scheduler have written, found by what it is about."""
 
     @property
     def complete(self) -> bool:
@@ -22,10 +24,11 @@ class Published(Protocol):
     def slices_in(self, pool: str) -> Iterable[Slice]: ...
     def claims_in(self, pool: str) -> Iterable[Claim]: ...
     def barring(self) -> Iterable[TaintRule]: ...
+    def report_on(self, node: str) -> CardReport | None: ...
 
 
 class DeviceState:
-    """The devices of each node, by the rules of the profiles that pin by claims; idle without such a profile."""
+    """The devices of each node, by the rules of the profiles that pin by claims, and what is reported of its cards."""
 
     def __init__(self, published: Published) -> None:
         self._published = published
@@ -49,7 +52,10 @@ class DeviceState:
         self._known.clear()
 
     def facts(self, seen: NodeFacts) -> NodeFacts:
-        """The node with its devices as cards, counted under each rule's own name."""
+        """The node with its devices as cards, counted under each rule's own name, and with what is reported of them."""
+        report = self._published.report_on(seen.name)
+        if report is not None:
+            seen = replace(seen, reported=report)
         for rule in self._rules:
             devices = self._of(seen.name, rule)
             if devices.present:

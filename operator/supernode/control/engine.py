@@ -50,6 +50,7 @@ class Engine:
             for reflector in self.caches.always():
                 tasks.create_task(reflector.run(), name=f"reflector-{reflector.resource.plural}")
             tasks.create_task(self.caches.follow_devices(), name="devices")
+            tasks.create_task(self.caches.follow_reports(), name="reports")
             tasks.create_task(watch_loop(self._observer), name="pulse")
             await self.caches.synced()
             _log.info(

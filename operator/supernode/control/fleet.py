@@ -97,6 +97,10 @@ class FleetState:
             else:
                 self._dirty.add(home, node)
 
+    def report_changed(self, node: str) -> None:
+        """Note that a device plugin says something else of a node's cards."""
+        self._note(node)
+
     def claim_changed(self, old: Claim | None, new: Claim | None) -> bool:
         """Note that a claim has other devices; whether it matters, which claims of allocated groups do not."""
         matters = False
@@ -194,6 +198,13 @@ class FleetState:
         seen = facts.name in view.layout.index and view.node(facts.name).healthy.bit_count() <= offered
         settled = seen and not self._distrust.waits_for(facts.name)
         return settled and 0 < offered < self.booked_on(facts.name).bit_count()
+
+    def ill(self, node: str, cards: int) -> bool:
+        """Whether some of a node's cards (bitmask) are called unhealthy one by one."""
+        if (known := self._known(node)) is None:
+            return False
+        view, facts = known
+        return bool((named_unhealthy(self.devices.facts(facts), view.profile) or 0) & cards)
 
     def offers_none(self, node: str) -> bool:
         """Whether a node of a supernode offers no card at all: its device plugin is away, and will be back."""

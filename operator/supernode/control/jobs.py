@@ -179,18 +179,19 @@ class JobController:
         return profile is not None and profile.pinning.mode == "annotation"
 
     def _unfit(self, members: Sequence[Member], pods: Sequence[PodRecord]) -> frozenset[int]:
-        """Ranks whose pods wait for a scheduler that will never bind them, or are not there yet and would do so."""
+        """Ranks whose pods wait for a scheduler that will never bind them, or would come to cards that do not work.
+        Pods that run are left alone: they know best whether they can go on."""
         there = {pod.rank: pod for pod in pods}
-        doubtful = [
-            member
-            for member in members
-            if ((pod := there.get(member.rank)) is not None and pod.blocked) or (pod is None and self._claimed(member))
-        ]
-        return frozenset(member.rank for member in doubtful if self._state.unfit(member.node, member.cards))
+        return frozenset(m.rank for m in members if self._is_unfit(m, there.get(m.rank)))
 
-    def _claimed(self, member: Member) -> bool:
+    def _is_unfit(self, member: Member, pod: PodRecord | None) -> bool:
+        """Whether a member's pod, the one there is or the next one, cannot use its cards. Where the kubelet chooses the
+        cards, the next pod may get others of its node."""
         profile = self._profile_of(member)
-        return profile is not None and profile.pinning.devices is not None
+        mode = profile.pinning.mode if profile is not None else "none"
+        if (pod is not None and pod.blocked) or (pod is None and mode == "dra"):
+            return self._state.unfit(member.node, member.cards)
+        return mode != "none" and (pod is None or pod.phase == "Failed") and self._state.ill(member.node, member.cards)
 
     def _obstacle(self, job: Job) -> Obstacle | None:
         """What the API server answered not long ago, until it is worth asking again."""

@@ -50,7 +50,7 @@ class JobView:
 
     ``pods`` are all pods that carry the job's label and are controlled by it; ``lost`` are nodes of its members that do
     not exist any more, ``crowded`` those that blocked pods wait for while pods of others use cards given away there.
-    ``unfit`` are ranks whose cards do not work or are claimed by others, so that no scheduler will bind their pods.
+    ``unfit`` are ranks whose pods do not run and whose cards do not work or are claimed by others, so that no pod can.
     ``later`` are ranks whose pods have to wait until others have been admitted on their nodes. ``stranded`` are pods
     that are being deleted on nodes that are not ready: they stay until somebody does something about the node. ``away``
     are nodes, of those that blocked pods wait for, that offer no card at all because their device plugin is away.

@@ -23,6 +23,7 @@ from supernode.control.observer import Observer
 from supernode.control.patience import Patience
 from supernode.control.queue import WorkQueue
 from supernode.control.records import Custom, Key, PodRecord
+from supernode.topology.deviceinfo import CardReport, reported_node
 from supernode.topology.devices import Claim, Slice, TaintRule
 from supernode.topology.discovery import NodeFacts
 
@@ -151,6 +152,11 @@ class Leader:
     def devices_read(self) -> None:
         """What drivers publish is known now, or must be looked at anew."""
         self.state.all_devices_changed()
+        self.allocator.wake()
+
+    def report_changed(self, key: Key, _old: CardReport | None, _new: CardReport | None) -> None:
+        """A device plugin named other cards of a node than before."""
+        self.state.report_changed(reported_node(key[1]))
         self.allocator.wake()
 
     def _wake_unclaimed(self) -> None:

@@ -59,7 +59,8 @@ class _Losses:
         refusals = Refusals.of(view.job.status)
         refusals = refusals.once_more(view.now) if refused else refusals
         own = tuple(p for p in fresh if not (refusals.forgiven and is_refused(p)))
-        counts = not torn and bool(_newly_failed(view, own))
+        # What hardware does is not the job's failure.
+        counts = not torn and not view.unfit and bool(_newly_failed(view, own))
         restarts = view.job.status.get("restarts", 0) + counts
         worst = max(pods, key=lambda p: p.restarts, default=None)
         crashes = worst.restarts if worst else 0

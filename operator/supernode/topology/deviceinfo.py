@@ -3,14 +3,18 @@
 The ConfigMap `mindx-dl-deviceinfo-<node>` has one JSON text under `DeviceInfoCfg`. Its `DeviceInfo.DeviceList` maps
 `<resource>-Unhealthy` and `<resource>-NetworkUnhealthy` to device names with commas between them, such as
 `Ascend910-4,Ascend910-5`; the number is the card's index in the node, the same as in the annotation that pins pods.
+The plugin writes it anew every few minutes at the least, with nothing changed but a time.
 
 Source: MindCluster documentation, "Fault Information" (ConfigMap of Ascend Device Plugin), and Ascend/mind-cluster,
-`component/ascend-device-plugin/pkg/common/type.go`, `NodeDeviceInfo`.
+`component/ascend-device-plugin/pkg/common/type.go`, `NodeDeviceInfo`, and `pkg/kubeclient/client_server.go`, where
+namespace, label and name are constants.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -18,13 +22,19 @@ import orjson
 from supernode.api.errors import SupernodeError
 from supernode.topology.ranges import MAX_CARDS
 
+NAMESPACE = "kube-system"
+"""Where the ConfigMaps are."""
+
+LABEL_SELECTOR = "mx-consumer-cim=true"
+"""Selects them, and others of that vendor."""
+
 NAME_PREFIX = "mindx-dl-deviceinfo-"
 """What comes before the node's name in the ConfigMap's."""
 
 DATA_KEY = "DeviceInfoCfg"
 """The key of the ConfigMap's `data` that holds the report."""
 
-_HEALTH_KEY = re.compile(r"(?P<resource>.+)-(?:Network)?Unhealthy")
+_HEALTH_KEY = re.compile(r"(?P<resource>.+)-(?P<network>Network)?Unhealthy")
 _DEVICE = re.compile(r"[A-Za-z][A-Za-z0-9]*-(?P<index>[0-9]{1,4})")
 
 
@@ -32,21 +42,45 @@ class DeviceInfoError(SupernodeError, ValueError):
     """A report that does not have the documented form."""
 
 
-def unhealthy_devices(report: str) -> dict[str, int]:
-    """Resource to the cards (bitmask) that a report calls unhealthy, by themselves or by their network.
-
-    A card without its network computes, but cannot serve a group that spans nodes. Raises DeviceInfoError.
+@dataclass(frozen=True, slots=True)
+class CardReport:
+    """What a device plugin says of a node's cards: resource to those (bitmask) that failed, and to those whose network
+    did. The latter compute, and the plugin goes on offering them, but they cannot serve a group that spans nodes.
     """
-    unhealthy: dict[str, int] = {}
+
+    failed: Mapping[str, int] = field(default_factory=dict, hash=False)
+    cut_off: Mapping[str, int] = field(default_factory=dict, hash=False)
+
+
+ALL_WELL = CardReport()
+
+
+def reported_node(config_map: str) -> str:
+    """The node that the ConfigMap of this name is about; empty for one that is no report."""
+    return config_map.removeprefix(NAME_PREFIX) if config_map.startswith(NAME_PREFIX) else ""
+
+
+def read_config_map(obj: Mapping[str, Any]) -> CardReport:
+    """What a ConfigMap says; that all is well where it is no report. Raises DeviceInfoError."""
+    if not reported_node(obj["metadata"]["name"]):
+        return ALL_WELL
+    return read_report((obj.get("data") or {}).get(DATA_KEY, ""))
+
+
+def read_report(report: str) -> CardReport:
+    """What a report says. Raises DeviceInfoError."""
+    failed: dict[str, int] = {}
+    cut_off: dict[str, int] = {}
     for key, names in _device_list(report).items():
         match = _HEALTH_KEY.fullmatch(key)
         if match is None:
             continue
         if not isinstance(names, str):
             raise DeviceInfoError(f"DeviceInfo.DeviceList.{key} must be device names with commas, not {names!r:.60}")
+        masks = cut_off if match["network"] else failed
         for name in filter(None, (part.strip() for part in names.split(","))):
-            unhealthy[match["resource"]] = unhealthy.get(match["resource"], 0) | 1 << _index(key, name)
-    return unhealthy
+            masks[match["resource"]] = masks.get(match["resource"], 0) | 1 << _index(key, name)
+    return CardReport(failed, cut_off)
 
 
 def _device_list(report: str) -> dict[str, Any]:

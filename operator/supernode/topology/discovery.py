@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from hashlib import sha256
 
+from supernode.topology.deviceinfo import ALL_WELL, CardReport
 from supernode.topology.positions import known_value, misplaced
 from supernode.topology.profile import Profile
 from supernode.topology.ranges import format_nodes, natural_key
@@ -31,7 +32,8 @@ class NodeFacts:
     """What is known of a node that the fleet depends on.
 
     capacity, allocatable: resource name to a number of cards. unhealthy: resource name to cards (bitmask) that
-    something other than the Node object reports as such. tells_addresses: its cards' addresses are published on it.
+    something other than the Node object reports as such. reported: what its device plugin says of single cards, which
+    counts where its profile says so. tells_addresses: its cards' addresses are published on it.
     """
 
     name: str
@@ -43,6 +45,7 @@ class NodeFacts:
     taints: tuple[Taint, ...] = ()
     annotations: Mapping[str, str] = field(default_factory=dict, hash=False)
     unhealthy: Mapping[str, int] = field(default_factory=dict, hash=False)
+    reported: CardReport = ALL_WELL
     tells_addresses: bool = False
 
     @property

@@ -16,6 +16,7 @@ from supernode.topology.taints import Toleration
 
 if TYPE_CHECKING:
     from supernode.api.pinning import Devices
+    from supernode.api.profile import Health as HealthSpec
     from supernode.api.profile import SuperNodeProfileSpec
 
 NODE = "node"
@@ -111,6 +112,20 @@ class Pinning:
 
 
 @dataclass(frozen=True, slots=True)
+class Health:
+    """Who else says which cards do not work. reports: format of what device plugins write, None where nothing is read.
+    avoid_network_faults: cards that these call cut off from their network get nothing new either."""
+
+    reports: str | None = None
+    avoid_network_faults: bool = True
+
+    @classmethod
+    def from_spec(cls, spec: HealthSpec) -> Health:
+        """From the validated API form."""
+        return cls(str(spec.reports) if spec.reports else None, spec.avoid_network_faults)
+
+
+@dataclass(frozen=True, slots=True)
 class NodeMake:
     """What a node is made of.
 
@@ -145,6 +160,7 @@ class Profile:
     node_selector: Mapping[str, str] = field(default_factory=dict, hash=False)
     tolerations: tuple[Toleration, ...] = ()
     pinning: Pinning = Pinning()
+    health: Health = Health()
     environment: Mapping[str, str] = field(default_factory=dict, hash=False)
     rank_table: str | None = None
     uplink_bandwidth_gbps: float | None = None
@@ -186,6 +202,7 @@ class Profile:
             pinning=Pinning(
                 str(pinning.mode), pinning.key, DeviceRule.from_spec(pinning.devices) if pinning.devices else None
             ),
+            health=Health.from_spec(spec.health),
             environment=dict(spec.environment),
             rank_table=str(spec.rank_table) if spec.rank_table else None,
             uplink_bandwidth_gbps=uplink.bandwidth if uplink else None,

@@ -144,30 +144,43 @@ def held_cards(ledger: Iterable[LedgerEntry]) -> dict[str, int]:
 def unhealthy_cards(facts: NodeFacts, profile: Profile) -> int | None:
     """Cards (bitmask) that must not be used, or None when the node's annotation cannot be read.
 
-    The annotation and `facts.unhealthy` name cards. When fewer cards are allocatable than the node has and these do not
-    account for all that are missing, the highest others are assumed to be the missing ones: the API does not say which.
-    Of a package with such a card none must be used: its cards fail together. What runs on the others goes on.
+    The annotation, `facts.unhealthy` and the device plugin's report name cards. When fewer cards are allocatable than
+    the node has and these do not account for all that are missing, the highest others are assumed to be the missing
+    ones: the API does not say which. Cards without their network are not missing, the plugin goes on offering them.
+    Of a package with a card that failed none must be used: its cards fail together. What runs on the others goes on.
     """
     cards = _cards(facts, profile)
-    named = named_unhealthy(facts, profile)
-    if named is None:
+    failed = _failed(facts, profile)
+    if failed is None:
         return None
     usable = facts.allocatable.get(profile.counted, 0)
     missing = max(0, min(cards, facts.capacity.get(profile.counted, 0) - usable))
     for index in range(cards - 1, -1, -1):
-        if named.bit_count() >= missing:
+        if failed.bit_count() >= missing:
             break
-        named |= 1 << index
-    return _whole_packages(named, profile.per_package)
+        failed |= 1 << index
+    return _whole_packages(failed, profile.per_package) | _cut_off(facts, profile)
 
 
 def named_unhealthy(facts: NodeFacts, profile: Profile) -> int | None:
     """Cards (bitmask) that are called unhealthy one by one, or None when the node's annotation cannot be read."""
+    failed = _failed(facts, profile)
+    return None if failed is None else failed | _cut_off(facts, profile)
+
+
+def _failed(facts: NodeFacts, profile: Profile) -> int | None:
     try:
         named = parse_cards(facts.annotations.get(ANNOTATION_UNHEALTHY_CARDS, "").replace(" ", ""))
     except RangeError:
         return None
-    return (named | facts.unhealthy.get(profile.counted, 0)) & ((1 << _cards(facts, profile)) - 1)
+    reported = facts.reported.failed.get(profile.resource, 0) if profile.health.reports else 0
+    return (named | reported | facts.unhealthy.get(profile.counted, 0)) & ((1 << _cards(facts, profile)) - 1)
+
+
+def _cut_off(facts: NodeFacts, profile: Profile) -> int:
+    if not profile.health.reports or not profile.health.avoid_network_faults:
+        return 0
+    return facts.reported.cut_off.get(profile.resource, 0) & ((1 << _cards(facts, profile)) - 1)
 
 
 def _whole_packages(cards: int, size: int) -> int:
@@ -187,10 +200,26 @@ def _node(facts: NodeFacts, profile: Profile, path: tuple[str, ...], taken: int,
     unhealthy = unhealthy_cards(facts, profile)
     healthy = full if unhealthy is None else full & ~unhealthy
     taken = _with_foreign(profile, full, healthy, taken, pods)
+    healthy &= ~_unbindable(facts, profile, healthy & ~taken, taken)
     open_ = facts.open and unhealthy is not None
     bars = barring(facts.taints, profile.tolerated)
     named = () if not open_ or any(taint.trouble for taint in bars) else bars
     return Node(facts.name, cards, healthy, taken, open_ and not bars, path, positions(profile, facts), taints=named)
+
+
+def _unbindable(facts: NodeFacts, profile: Profile, free: int, taken: int) -> int:
+    """The highest of the free cards that no pod can be bound to, although they work.
+
+    Who runs on a card that failed counts for the scheduler as if on one of those the node goes on offering. Claimed
+    devices it does not count.
+    """
+    beyond = 0
+    if profile.pinning.devices is None:
+        left = max(0, facts.allocatable.get(profile.counted, 0) - taken.bit_count())
+        while free.bit_count() > left:
+            beyond |= 1 << free.bit_length() - 1
+            free &= ~beyond
+    return beyond
 
 
 def _by_node(foreign: Iterable[ForeignPod]) -> dict[str, list[ForeignPod]]:
