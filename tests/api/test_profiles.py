@@ -1,6 +1,7 @@
 """The profiles that ship: they parse, they name their machines' sizes, and no node matches two of them."""
 
 import itertools
+import math
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,21 @@ def test_no_node_matches_two_profiles(one: SuperNodeProfile, other: SuperNodePro
     """Cards of different resources, or selectors that want different values of one label."""
     a, b = one.spec.node_selector, other.spec.node_selector
     assert one.spec.card.resource != other.spec.card.resource or any(a[key] != b[key] for key in a.keys() & b.keys())
+
+
+@pytest.mark.parametrize("name", ["tpu-v4", "tpu-v5p", "tpu-7x"])
+def test_tpus_are_cut_into_slices_of_every_power_of_two_below_a_cube(name: str) -> None:
+    """A slice of 16 chips is 2x2x4 in all of them."""
+    assert [math.prod(shape) for shape in PROFILES[name].spec.allocation.shapes] == [4, 8, 16, 32]
+
+
+def test_the_network_of_a_tpu7x_is_as_its_source_says() -> None:
+    """1200 GB/s in both directions and 100 Gb/s to the data centre, per chip; v5p has half of that network."""
+    newer, older = (PROFILES[name].spec for name in ("tpu-7x", "tpu-v5p"))
+    assert {level.bandwidth for level in newer.levels} == {1200 / 2}
+    assert newer.uplink is not None
+    assert older.uplink is not None
+    assert newer.uplink.bandwidth == 2 * (older.uplink.bandwidth or 0) == 100 / 8
 
 
 @each_profile

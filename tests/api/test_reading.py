@@ -34,17 +34,65 @@ def test_defaults_are_those_of_the_schema() -> None:
 
 
 def test_the_template_stays_as_it_is_written() -> None:
-    """Fields the schema does not know, and nulls, reach the pod."""
+    """Fields the schema does not know, and their nulls, reach the pod."""
     template = {
         "metadata": {"annotations": {"a": "b"}, "creationTimestamp": None},
         "spec": {
-            "containers": [{"name": "a", "image": "b", "env": [{"name": "X", "value": None}], "newField": {"x": [1]}}],
+            "containers": [{"name": "a", "image": "b", "env": [{"name": "X", "newer": None}], "newField": {"x": [1]}}],
             "hostPID": True,
             "setHostnameAsFQDN": False,
             "anotherNewField": None,
         },
     }
     assert parse(TrainingJob, job(workers={"template": template})).spec.workers.template.to_dict() == template
+
+
+def test_a_sidecar_is_an_init_container_that_is_always_restarted() -> None:
+    """A container that is so never ends, and is refused."""
+    sidecar = {"name": "log", "image": "i", "restartPolicy": "Always"}
+    containers = [{"name": "train", "image": "i"}]
+    parse(TrainingJob, job(workers={"template": {"spec": {"containers": containers, "initContainers": [sidecar]}}}))
+    with pytest.raises(InvalidObject, match=r"containers\[1\]\.restartPolicy: restartPolicy must not be Always"):
+        parse(TrainingJob, job(workers={"template": {"spec": {"containers": [*containers, sidecar]}}}))
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"priority": None, "suspend": None, "runtime": None, "faultPolicy": None, "topology": None},
+        {"faultPolicy": {"maxRestarts": None}, "topology": {"blocks": None, "maxSpan": {"rack": None}}},
+    ],
+)
+def test_fields_that_are_left_empty_are_absent(spec: dict[str, Any]) -> None:
+    """As YAML with nothing after a colon is read, and as the API server takes it."""
+    absent = {"faultPolicy": {}, "topology": {}} if spec["topology"] else {}
+    assert parse(TrainingJob, job(**spec)) == parse(TrainingJob, job(**absent))
+
+
+def test_fields_of_a_template_that_are_left_empty_are_absent() -> None:
+    container = {"name": "a", "image": "b", "env": None, "resources": {"limits": None, "claims": None}}
+    template = {
+        "metadata": {"labels": {"a": None}, "annotations": None},
+        "spec": {"containers": [container], "restartPolicy": None, "affinity": {"podAffinity": {"x": None}}},
+    }
+    assert parse(TrainingJob, job(workers={"template": template})).spec.workers.template.to_dict() == {
+        "metadata": {"labels": {}},
+        "spec": {
+            "containers": [{"name": "a", "image": "b", "resources": {}}],
+            "affinity": {"podAffinity": {"x": None}},
+        },
+    }
+
+
+def test_metadata_is_nobody_elses_affair() -> None:
+    read = parse(TrainingJob, job() | {"metadata": {"name": "a", "labels": None, "finalizers": None, "uid": None}})
+    assert read.metadata.to_dict() == {"name": "a"}
+
+
+def test_fields_have_one_name() -> None:
+    """The one that the API server knows."""
+    with pytest.raises(InvalidObject, match=r"spec\.cards_per_member: is unknown; did you mean cardsPerMember\?"):
+        parse(CardGroup, {"metadata": {"name": "g"}, "spec": {"members": 2, "cards_per_member": 8}})
 
 
 def test_all_problems_are_told_at_once() -> None:

@@ -198,9 +198,9 @@ def test_cards_that_a_device_plugin_reports_count_as_for_the_operator(on: Run, r
     metadata = {"name": "mindx-dl-deviceinfo-a3-1-n007", "namespace": "kube-system"}
     report = {"metadata": {**metadata, "labels": {"mx-consumer-cim": "true"}}, "apiVersion": "v1", "kind": "ConfigMap"}
     apply(live, [{**report, "data": {"DeviceInfoCfg": json.dumps({"DeviceInfo": {"DeviceList": lists}})}}])
-    healthy = 16 * 8 - before - 1
+    healthy = 16 * 8 - before - 2
     _until(live, "sn", lambda found: any(sn["status"]["cards"]["healthy"] == healthy for sn in found))
-    assert _unhealthy(on("map")) == before + 1
+    assert _unhealthy(on("map")) == before + 2, "the package"
     kubectl(live, "delete", "rolebinding", "supernode-operator-card-reports", "-n", "kube-system")
     restricted = run("--kubeconfig", live.folder / "operator.kubeconfig", "map")
     assert restricted.err.startswith("cards that only reports of device plugins call failed count as healthy: ")

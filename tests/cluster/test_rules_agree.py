@@ -60,20 +60,26 @@ def document(kind: str, namespace: str | None, spec: dict[str, Any], name: str =
     return {"apiVersion": "supernode.io/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec}
 
 
+def or_null(**fields: st.SearchStrategy[Any]) -> dict[str, st.SearchStrategy[Any]]:
+    """These fields, each now and then left empty."""
+    return {name: st.one_of(*[values] * 7, st.none()) for name, values in fields.items()}
+
+
 def maybe(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
     """A mapping with any subset of `fields`."""
-    return st.fixed_dictionaries({}, optional=fields)
+    return st.fixed_dictionaries({}, optional=or_null(**fields))
 
 
 LEVELS = st.lists(
     st.fixed_dictionaries(
         {"name": st.sampled_from(["package", "rack", "supernode"]), "fanOut": st.sampled_from([1, 2, 3, 4, 8, 64])},
-        optional={
-            "fabric": st.sampled_from(["switch", "mesh", "ring", "torus"]),
-            "dims": st.lists(st.sampled_from([1, 2, 4]), min_size=1, max_size=4),
-            "nodeLabel": st.sampled_from(["a", "b", "example.com/c"]),
-            "positionLabel": st.sampled_from(["at", "a b"]),
-        },
+        optional=or_null(
+            fabric=st.sampled_from(["switch", "mesh", "ring", "torus"]),
+            dims=st.lists(st.sampled_from([1, 2, 4]), min_size=1, max_size=4),
+            bandwidth=st.sampled_from([*[1, 2.5] * 5, 0, 0.0001, 1e7]),
+            nodeLabel=st.sampled_from(["a", "b", "example.com/c"]),
+            positionLabel=st.sampled_from(["at", "a b"]),
+        ),
     ),
     max_size=4,
 )
@@ -99,12 +105,18 @@ TOLERATIONS = st.lists(
 )
 DEVICES = st.fixed_dictionaries(
     {"driver": st.just("a.b"), "deviceClass": st.just("c")},
-    optional={
-        "indexAttribute": st.sampled_from(["index", "a.b/index", "a-b"]),
-        "namePattern": st.sampled_from(["card-{index}", "card"]),
-        "selectAttribute": st.just("uuid"),
-    },
+    optional=or_null(
+        indexAttribute=st.sampled_from(["index", "a.b/index", "a-b"]),
+        namePattern=st.sampled_from(["card-{index}", "card"]),
+        selectAttribute=st.just("uuid"),
+    ),
 )
+
+
+RESOURCES = st.sampled_from(
+    ["example.com/card", "v.com/card", "a..b/card", "requests.v.com/card", "kubernetes.io/card"]
+)
+SELECTORS = st.dictionaries(st.sampled_from(["a", "b.c/d", "b..c/d", "a b"]), st.sampled_from(["", "x"]), max_size=1)
 
 
 @st.composite
@@ -130,18 +142,18 @@ def profiles(draw: st.DrawFn) -> dict[str, Any]:
     )
     pinning = maybe(
         mode=st.sampled_from(["annotation", "env", "dra", "none"]),
-        key=st.sampled_from(["A_B", "a.b/c", "a b", ""]),
+        key=st.sampled_from(["A_B", "a.b/c", "SUPERNODE_X", "supernode.io/x", "predicate-time", "a b"]),
         devices=DEVICES,
     )
     spec = {
-        "card": {"resource": "example.com/card"} | draw(maybe(perPackage=st.sampled_from([1, 2, 3]))),
+        "card": {"resource": draw(RESOURCES)} | draw(maybe(perPackage=st.sampled_from([1, 2, 3]))),
+        "uplink": draw(st.sampled_from([None, {}, {"bandwidth": None}])),
         "levels": levels,
-        "allocation": draw(allocation),
-        "pinning": draw(pinning),
-        "environment": draw(ENVIRONMENT),
     }
-    if draw(st.integers(0, 3)) == 0:
-        spec["tolerations"] = draw(TOLERATIONS)
+    parts = {"allocation": allocation, "pinning": pinning, "environment": ENVIRONMENT, "tolerations": TOLERATIONS}
+    parts["nodeSelector"] = SELECTORS
+    for part in draw(st.lists(st.sampled_from(list(parts)), max_size=2, unique=True)):
+        spec[part] = draw(parts[part])
     return document("SuperNodeProfile", None, spec)
 
 
@@ -164,11 +176,12 @@ GROUPS = st.builds(
     lambda spec, topology, name: document("CardGroup", "default", spec | topology, name),
     st.fixed_dictionaries(
         {"members": st.sampled_from([0, 1, 2, 4, 12, 16])},
-        optional={
-            "cardsPerMember": st.sampled_from([0, 1, 8, 1024]),
-            "profile": st.just("p"),
-            "resource": st.sampled_from(["v.com/card", "card"]),
-        },
+        optional=or_null(
+            cardsPerMember=st.sampled_from([0, 1, 8, 1024]),
+            profile=st.just("p"),
+            resource=st.sampled_from(["v.com/card", "card"]),
+            cards_per_member=st.just(1),
+        ),
     ),
     maybe(topology=TOPOLOGY),
     st.sampled_from(["any", "a.b", "x" * 63, "x" * 64]),
@@ -176,11 +189,13 @@ GROUPS = st.builds(
 
 CONTAINER = st.fixed_dictionaries(
     {"name": st.sampled_from(["a", "b"]), "image": st.sampled_from(["i", "j"])},
-    optional={
-        "args": st.sampled_from([[], ["x"], "x"]),
-        "env": st.just([{"name": "A"}]),
-        "unheardOf": st.just({"a": 1}),
-    },
+    optional=or_null(
+        args=st.sampled_from([[], ["x"], "x", [None]]),
+        env=st.sampled_from([[{"name": "A"}], [{"name": "A", "value": None}]]),
+        restartPolicy=st.sampled_from(["Always", "OnFailure"]),
+        resources=maybe(limits=st.just({"cpu": None}), claims=st.sampled_from([[{"name": "a"}], [None]])),
+        unheardOf=st.just({"a": 1}),
+    ),
 )
 
 WORKERS = maybe(replicas=st.sampled_from([1, 2, 4]), cardsPerWorker=st.sampled_from([1, 4, 8]))
@@ -195,11 +210,14 @@ SPLIT = maybe(
 @st.composite
 def jobs(draw: st.DrawFn) -> dict[str, Any]:
     """Jobs with one or two of the parts that rules are about."""
-    pod = draw(maybe(nodeName=st.sampled_from(["", "n1"]), hostNetwork=st.booleans()))
+    restarts = st.sampled_from(["Never", "OnFailure", "Always"])
+    pod = draw(maybe(nodeName=st.sampled_from(["", "n1"]), hostNetwork=st.booleans(), restartPolicy=restarts))
     pod["containers"] = draw(st.lists(CONTAINER, min_size=1, max_size=2))
-    workers = draw(WORKERS) | {"template": {"spec": pod}}
-    spec: dict[str, Any] = {"workers": workers}
-    if "replicas" not in workers or draw(st.integers(0, 9)) == 0:
+    pod |= draw(maybe(initContainers=st.lists(CONTAINER, max_size=2)))
+    meta = draw(maybe(labels=st.sampled_from([{}, {"a": None}]), creationTimestamp=st.none()))
+    workers = draw(WORKERS) | {"template": {"metadata": meta, "spec": pod}}
+    spec: dict[str, Any] = {"workers": workers} | draw(maybe(priority=st.just(1), suspend=st.just(False)))
+    if workers.get("replicas") is None or draw(st.integers(0, 9)) == 0:
         spec["cards"] = draw(st.sampled_from([8, 12, 16]))
     part = draw(st.sampled_from(["topology", "parallelism", "name", "none"]))
     if part == "topology":

@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 from cluster_helpers import lease, until
 
-from supernode.cluster.errors import AlreadyExists, Conflict, NotFound, TooManyRequests, Unavailable
+from supernode.cluster.errors import AlreadyExists, Conflict, NotFound, NotJson, TooManyRequests, Unavailable
 from supernode.cluster.resources import LEASES, JsonObject
 from supernode.cluster.session import Session
 from supernode.cluster.writer import Call, Writer
@@ -35,6 +35,15 @@ async def test_results_come_in_order_and_refusals_are_results(session: Session, 
     assert all(isinstance(result, dict) for result in gone[:19])
     assert [type(result) for result in gone[19:]] == [Conflict, NotFound]
     assert (writer.waiting, writer.limit) == (0, 64)
+
+
+async def test_what_has_no_form_in_json_is_a_result_and_holds_nobody_up(session: Session, namespace: str) -> None:
+    objects = leases(namespace, 3)
+    objects[1]["spec"] = {"leaseTransitions": 1 << 64}
+    writer = Writer(session)
+    results = await writer.create_many("job", LEASES, objects)
+    assert [type(result) for result in results] == [dict, NotJson, dict]
+    assert "64-bit" in str(results[1])
 
 
 async def test_load_shedding_slows_down_and_loses_nothing(proxy: Proxy, proxied: Session, namespace: str) -> None:

@@ -17,8 +17,8 @@ from supernode.cluster.credentials import Credentials
 from supernode.cluster.session import Session
 from supernode.control import fleet
 from supernode.control.caches import Caches
+from supernode.control.draft import Draft
 from supernode.control.fleet import FleetState
-from supernode.control.groups import Draft
 from supernode.topology.deviceinfo import reported_node
 from supernode.topology.fleet import SuperNodeView
 from supernode.topology.views import build_view
@@ -137,6 +137,11 @@ class Cluster:
         }
         meta = {"labels": labels, "annotations": {"supernode.io/unhealthy-cards": ill} if ill else {}}
         self.caches.nodes.put(self._object(name, "Node", metadata=meta, spec=spec, status=status))
+
+    def package(self, cards: int) -> None:
+        """The profile is written, with so many cards to a package."""
+        self._profile["card"]["perPackage"] = cards
+        self.caches.profiles.put(self._object("p", "SuperNodeProfile", spec=dict(self._profile)))
 
     def tolerate(self, keys: list[str]) -> None:
         """The profile is written, with other tolerations."""

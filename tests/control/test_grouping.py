@@ -120,6 +120,12 @@ def test_a_template_that_asks_for_other_cards_is_refused(
         ({"precision": "fp8"}, Fleet(has(ALSO_FOUR)), Reason.PRECISION_UNAVAILABLE, ["fp8", "also-four"]),
         ({}, Fleet(), Reason.UNKNOWN_PROFILE, ["no SuperNodeProfile", "create one"]),
         ({"cards": 36}, Fleet(profiles=[EIGHT]), Reason.AMBIGUOUS_WORKER, ["36", "32 or 40"]),
+        (
+            {"cards": 1048576, "workers": {"cardsPerWorker": 2}},
+            BOTH,
+            Reason.INVALID_SPEC,
+            ["spec.cards: makes 524288 workers of 2 cards", "at most 131072 members", "workers.cardsPerWorker"],
+        ),
     ],
 )
 def test_an_open_question_names_the_field_and_the_remedy(

@@ -10,7 +10,8 @@ from test_fleet import NODES, SUPERNODES, Cluster, Json
 
 from supernode.control import groups as control_groups
 from supernode.control import slices
-from supernode.control.groups import TOLD_AT_ONCE, Draft, Groups
+from supernode.control.draft import Draft
+from supernode.control.groups import TOLD_AT_ONCE, Groups
 from supernode.control.observer import Observer
 from supernode.control.patience import Patience
 

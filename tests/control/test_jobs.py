@@ -9,8 +9,11 @@ from test_fleet import Cluster
 
 from supernode.api import names
 from supernode.cluster.credentials import Credentials
+from supernode.cluster.errors import Unavailable
 from supernode.cluster.session import Session
 from supernode.cluster.writer import Writer
+from supernode.control import jobs, launch
+from supernode.control.job import decide
 from supernode.control.leader import Leader
 from supernode.control.observer import Observer
 from supernode.control.patience import Patience
@@ -87,3 +90,30 @@ async def test_no_pod_is_made_again_on_cards_that_are_called_unhealthy(
     job = cluster.caches.jobs.store.get(JOB)
     assert job is not None
     assert leader._jobs._view(job).unfit == unfit
+
+
+def _mistake(*_: Any, **__: Any) -> Any:
+    raise AttributeError("'list' object has no attribute 'get'")
+
+
+@pytest.mark.parametrize(
+    ("module", "function", "allocated", "said"),
+    [(jobs, "group_for", False, "what it asks for"), (launch, "render_pod", True, "its pods")],
+)
+async def test_a_mistake_of_the_operator_is_told_in_the_status_of_the_job(
+    monkeypatch: pytest.MonkeyPatch, module: Any, function: str, allocated: bool, said: str
+) -> None:
+    cluster, leader = await _allocated()
+    if not allocated:
+        cluster.caches.groups.store.remove(cluster._object("j", "CardGroup", namespace="ml", metadata={"uid": "g"}))
+    monkeypatch.setattr(module, function, _mistake)
+    with pytest.raises(Unavailable):  # the status cannot be written here
+        await leader._jobs.reconcile(JOB)
+    job = cluster.caches.jobs.store.get(JOB)
+    assert job is not None
+    step = decide(leader._jobs._view(job))
+    assert step.status is not None
+    [stalled] = [each for each in step.status["conditions"] if each["type"] == "Stalled"]
+    assert (stalled["status"], stalled["reason"]) == ("True", "DecisionFailed")
+    assert stalled["message"].startswith(f"the operator failed to make out {said} (AttributeError")
+    assert step.again_after is not None, "it is tried again"

@@ -40,6 +40,30 @@ async def test_cards_that_do_not_work_are_left(booked: str, node: dict[str, Any]
     assert cluster.state.unfit(NODE, cards) is unfit
 
 
+async def test_a_failed_card_takes_its_package_from_newcomers_and_not_from_those_on_it() -> None:
+    cluster = Cluster()
+    cluster.package(2)
+    cluster.book("sn-0", f"ml/g0 uid-0 0@{NODE}:2")
+    cluster.node(NODE, usable=3, ill="3")
+    await cluster.state.refresh()
+    assert cluster.state.fleet.supernodes["sn-0"].node(NODE).free == 0b0011
+    assert not cluster.state.unfit(NODE, 0b0100)
+    cluster.book("sn-0", f"ml/g1 uid-1 0@{NODE}:3")
+    await cluster.state.refresh()
+    assert cluster.state.unfit(NODE, 0b1000)
+
+
+async def test_one_more_card_that_is_missing_is_waited_for_beside_a_failed_package() -> None:
+    cluster = Cluster(grace=60.0)
+    cluster.package(2)
+    cluster.book("sn-0", f"ml/g0 uid-0 0@{NODE}:0-2")
+    cluster.node(NODE, usable=3, ill="3")
+    await cluster.state.refresh()
+    cluster.node(NODE, usable=2, ill="3")
+    await cluster.state.refresh()
+    assert not cluster.state.unfit(NODE, 0b0111)
+
+
 async def test_cards_are_not_missed_while_a_device_plugin_may_bring_them_back() -> None:
     cluster = Cluster()
     state = FleetState(cluster.caches, device_grace=60.0)

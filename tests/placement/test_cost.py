@@ -3,6 +3,7 @@
 from itertools import product
 from pathlib import Path
 
+import orjson
 import pytest
 import yaml
 from hypothesis import given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from supernode.api.profile import SuperNodeProfileSpec
 from supernode.placement import Placement, Request, plan
-from supernode.placement.cost import MIB, Hop, all_reduce, all_to_all, estimate
+from supernode.placement.cost import ALL_REDUCE_BYTES, ALL_TO_ALL_BYTES, MIB, Hop, all_reduce, all_to_all, estimate
 from supernode.topology.fleet import Fleet, Member, Node, SuperNodeView
 from supernode.topology.profile import Level, Profile
 
@@ -104,6 +105,18 @@ def test_no_estimate_without_numbers() -> None:
     assert estimate(silent, group(silent, FULL, 1, 1, 2)) is None
     assert estimate(silent, group(silent, FULL, 1, 1, 1)) is not None
     assert estimate(A3, group(A3, 0x1, 1, 1, 1)) is not None
+
+
+def test_the_slowest_legal_network_has_an_estimate_that_json_can_hold() -> None:
+    slowest = {"bandwidth": 0.00101, "latency": 1e6}
+    slow = profile("ascend-950", **dict.fromkeys(("node", "rack", "supernode"), slowest))
+    found = estimate(slow, group(slow, 0xFF, 4, 4, 4))
+    assert found is not None
+    assert orjson.loads(orjson.dumps(found.to_dict())) == found.to_dict()
+    most = 131072 * 1024
+    for hop in (Hop(most, most, 1e6, 1.0), Hop(most, 1, 1e6 / 65535, 1.0, mesh=True)):
+        assert all_reduce([hop] * 9, ALL_REDUCE_BYTES) * 1e6 < 1 << 53
+        assert all_to_all([hop] * 8, hop, most, ALL_TO_ALL_BYTES) * 1e6 < 1 << 53
 
 
 def test_one_card_talks_to_nobody() -> None:

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from supernode.placement import Block, Placement, Refusal, Request, plan
+from supernode.api.conditions import Reason
+from supernode.placement import Block, Placement, Refusal, Request, Spares, plan
 from supernode.placement.result import Opening
 from supernode.topology.fleet import Fleet, Node, SuperNodeView
 from supernode.topology.ledger import LedgerEntry, Run
@@ -195,6 +196,44 @@ def test_what_cannot_be_gives_no_advice() -> None:
     refusal = plan(Fleet([view]), Request("r", 2, 4))
     assert isinstance(refusal, Refusal)
     assert (refusal.stalled, refusal.change, refusal.least) == (True, (), False)
+
+
+LEND = ", or lend the reserve: lower spec.reserve of "
+
+
+@pytest.mark.parametrize(
+    ("request_", "says"),
+    [
+        (Request("r", 4, 4, required="supernode"), "so ask for less or loosen the topology" + LEND + "the supernodes"),
+        (Request("r", 8, 4), "so ask for less or loosen the topology" + LEND + "the supernodes"),
+        (
+            Request("r", 3, 4, required="supernode", spares=Spares(1, "supernode")),
+            "so ask for less or loosen the topology" + LEND + "the supernodes",
+        ),
+        (Request("r", 5, 4, required="supernode"), "so ask for less or loosen the topology"),
+        (Request("r", 9, 4), "so ask for less or loosen the topology"),
+        (Request("r", 33, 1), "so ask for less or loosen the topology"),
+    ],
+)
+def test_a_group_that_only_the_reserve_keeps_out_is_told_so(request_: Request, says: str) -> None:
+    profile = profile_of("p", ("node", 4), ("supernode", 8), reserve=1)
+    views = [SuperNodeView(s, profile, [Node(f"{s}{i}", 4, 15, 15, path=(s,)) for i in range(4)]) for s in "ab"]
+    refusal = plan(Fleet(views), request_)
+    assert isinstance(refusal, Refusal)
+    assert refusal.reason == Reason.NEVER_FITS
+    assert refusal.message.endswith(says)
+
+
+@pytest.mark.parametrize(("members", "says"), [(4, f"another shape{LEND}supernode s"), (5, "or another shape")])
+def test_a_box_that_only_the_reserve_keeps_out_is_told_so(members: int, says: str) -> None:
+    profile = profile_of(
+        "p", ("node", 4), ("supernode", 8), fabrics={"supernode": "ring"}, positions=("supernode",), reserve=1
+    )
+    nodes = [Node(f"n{i}", 4, 15, 0, path=("s",), at=(i,)) for i in range(4)]
+    refusal = plan(Fleet([SuperNodeView("s", profile, nodes)]), Request("r", members, 4))
+    assert isinstance(refusal, Refusal)
+    assert refusal.reason == Reason.NEVER_FITS
+    assert refusal.message.endswith(says)
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))

@@ -13,7 +13,7 @@ from world import World
 from supernode.api.errors import InvalidObject
 from supernode.api.reading import KINDS, parse_stored
 from supernode.control import planner
-from supernode.control.groups import Draft
+from supernode.control.draft import Draft
 from supernode.placement import Placement, Refusal
 from supernode.topology.fleet import Fleet
 from testbed.errors import ApiError

@@ -1,5 +1,6 @@
 """Nodes find their profile and supernode, and everything doubtful is reported instead of guessed."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -18,7 +19,7 @@ from supernode.topology.ledger import LedgerEntry, Run
 from supernode.topology.positions import known_value
 from supernode.topology.profile import Level, Profile
 from supernode.topology.taints import Taint
-from supernode.topology.views import ForeignPod, build_fleet
+from supernode.topology.views import ForeignPod, build_fleet, unhealthy_cards
 
 RESOURCE = "example.com/card"
 POD = Profile(
@@ -89,6 +90,14 @@ def test_values_that_lose_something_in_the_name_get_a_hash() -> None:
     assert len(names) == 3
     assert all(name.startswith("pod-") for name in names)
     assert len({name for name in names if name.startswith("pod-sn-1-")}) == 2
+
+
+@pytest.mark.parametrize("value", ["a.-b", "a-.b", "a..b", "A.b", "a.b-", "x" * 63, "rack.0-a", "a.b"])
+def test_names_are_subdomains(value: str) -> None:
+    """As the names of objects have to be."""
+    [name] = discover([POD], [node("n", super=value)]).supernodes
+    assert len(name) <= 63
+    assert all(re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", part) for part in name.split("."))
 
 
 def test_two_profiles_with_one_value_get_two_names() -> None:
@@ -308,6 +317,19 @@ def test_no_more_cards_are_free_than_the_scheduler_can_give(
     )
     ledger = {"s": [LedgerEntry("ns/g", "u", (Run("0", "a", (held,)),))] if held else []}
     assert fleet_of([facts], ledgers=ledger).supernodes["s"].node("a").free == free
+
+
+@pytest.mark.parametrize(
+    ("annotation", "allocatable", "healthy"),
+    [("", 8, 0xFF), ("2", 8, 0xF3), ("2", 7, 0xF3), ("1,2", 6, 0xF0), ("", 7, 0x3F), ("0", 6, 0x3C), ("0-7", 0, 0)],
+)
+def test_a_package_with_an_unhealthy_card_is_given_to_nobody(annotation: str, allocatable: int, healthy: int) -> None:
+    facts = replace(
+        node("a", super="s"),
+        annotations={"supernode.io/unhealthy-cards": annotation},
+        allocatable={RESOURCE: allocatable},
+    )
+    assert unhealthy_cards(facts, replace(POD, per_package=2)) == 0xFF & ~healthy
 
 
 def test_a_node_may_have_fewer_cards_but_not_more_than_nominal() -> None:

@@ -1,5 +1,7 @@
 """What counts as failed under a member, and what does not."""
 
+from dataclasses import replace
+
 import pytest
 
 from supernode.topology.discovery import NodeFacts
@@ -42,3 +44,7 @@ def test_ailments(facts: NodeFacts | None, cards: int, says: str | None) -> None
     found = ailment(facts, PROFILE, cards)
     assert (found is None) == (says is None)
     assert says is None or says in (found or "")
+
+
+def test_a_member_beside_a_failed_card_of_its_package_works_on() -> None:
+    assert ailment(node(annotation="3"), replace(PROFILE, per_package=2), 0b0100) is None

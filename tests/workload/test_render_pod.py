@@ -113,13 +113,6 @@ def test_two_containers_cannot_both_hold_the_cards(job, kind):
         render(job(template, cards=32))
 
 
-def test_a_worker_that_never_ends_is_refused(job):
-    with pytest.raises(
-        InvalidSpec, match=r"spec\.workers\.template\.spec\.restartPolicy: is 'Always'.*use Never or OnFailure"
-    ):
-        render(job({"restartPolicy": "Always"}, cards=32))
-
-
 @pytest.mark.parametrize(
     ("network", "policy"),
     [

@@ -1,6 +1,7 @@
 """What all models share: camelCase names, immutability, and rules that hold in the API server and in Python alike."""
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Final, Self
 
@@ -19,6 +20,11 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from supernode.api.quantities import DURATION_PATTERN, QUANTITY_PATTERN
+
+_SUBDOMAIN: Final = "[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
+_NAME: Final = "[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+LABEL_KEY_PATTERN: Final = f"^({_SUBDOMAIN}/)?{_NAME}$"
+LABEL_VALUE_PATTERN: Final = r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$"
 
 RULE_BROKEN: Final = "rule_broken"
 """The pydantic error type of a broken `Rule`; its context holds the rule's field."""
@@ -46,6 +52,14 @@ def immutable(field: str, *, remedy: str) -> Rule:
         holds=None,
         field=f".{field}",
     )
+
+
+NODE_SELECTOR_KEYS: Final = Rule(
+    cel=f"!has(self.nodeSelector) || self.nodeSelector.all(k, k.matches('{LABEL_KEY_PATTERN}'))",
+    message="nodeSelector has a key that is none of a label; use an optional prefix and a name, such as a.com/type",
+    holds=lambda spec: all(re.fullmatch(LABEL_KEY_PATTERN, key) for key in spec.node_selector),
+    field=".nodeSelector",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,34 +117,20 @@ class ObjectMeta(ApiModel):
     model_config = ConfigDict(extra="ignore")
 
     name: str = ""
-    generate_name: str = ""
     namespace: str = ""
     uid: str = ""
-    resource_version: str = ""
-    generation: int = 0
-    creation_timestamp: str | None = None
-    deletion_timestamp: str | None = None
-    labels: Mapping[str, str] = Field(default_factory=dict)
-    annotations: Mapping[str, str] = Field(default_factory=dict)
-    finalizers: tuple[str, ...] = ()
-    owner_references: tuple[Mapping[str, Any], ...] = ()
 
     @model_serializer(mode="wrap")
     def _only_what_is_set(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         return {name: value for name, value in handler(self).items() if value}
 
 
-LABEL_KEY_PATTERN: Final = r"^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"
-LABEL_VALUE_PATTERN: Final = r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$"
-
 LevelName = Annotated[str, Field(pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$", max_length=32)]
-ObjectName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)]
+ObjectName = Annotated[str, Field(pattern=f"^{_SUBDOMAIN}$", max_length=253)]
 LabelKey = Annotated[str, Field(pattern=LABEL_KEY_PATTERN, max_length=317)]
 LabelValue = Annotated[str, Field(pattern=LABEL_VALUE_PATTERN, max_length=63)]
-ResourceName = Annotated[
-    str,
-    Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$", max_length=253),
-]
+ResourceName = Annotated[str, Field(pattern=f"^{_SUBDOMAIN}/{_NAME}$", max_length=246)]
+"""Of an extended resource; a quota writes `requests.` before it, which has to fit into the length of a prefix too."""
 Precision = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*$", max_length=16)]
 Duration = Annotated[str, Field(pattern=DURATION_PATTERN, min_length=2, max_length=21)]
 Quantity = Annotated[str, Field(pattern=QUANTITY_PATTERN, max_length=32)]

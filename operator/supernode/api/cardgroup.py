@@ -22,6 +22,8 @@ from supernode.api.conditions import Condition
 from supernode.api.names import API_VERSION
 from supernode.api.topology import SHAPE_PRODUCT, Objective, Topology
 
+MAX_MEMBERS = 131072
+
 PRIORITY_LIMIT = 1_000_000_000
 
 _RECREATE = "delete the group and create a new one"
@@ -54,7 +56,7 @@ class RepairStep(StrEnum):
 class CardGroupSpec(ApiModel):
     """What the group claims. Everything but the priority is fixed at creation."""
 
-    members: int = Field(ge=1, le=131072, description="Members of the group, placed together or not at all.")
+    members: int = Field(ge=1, le=MAX_MEMBERS, description="Members of the group, placed together or not at all.")
     cards_per_member: int = Field(default=1, ge=1, le=1024, description="Cards of each member, all on one node.")
     profile: ObjectName | None = Field(
         default=None,

@@ -158,12 +158,14 @@ class Reason(StrEnum):
     NEVER_FITS = (
         "NeverFits",
         ReasonKind.STALLED,
-        "The group would not fit even if every card were healthy and free; ask for less or loosen the topology.",
+        "The group would not fit even if every card were healthy and free; ask for less, loosen the topology or, where "
+        "the message says so, lower the reserve.",
     )
     DECISION_FAILED = (
         "DecisionFailed",
         ReasonKind.STALLED,
-        "Placing the group brought a mistake of the operator to light; its log tells more. Other groups are placed.",
+        "Placing the group, or making out what the job asks for or its pods, brought a mistake of the operator to "
+        "light; its log tells more. Others are not held up.",
     )
     AMBIGUOUS_WORKER = (
         "AmbiguousWorker",

@@ -2,7 +2,7 @@
 
 SupernodeError                base of everything this project raises on purpose
 ├── InvalidObject             an object of the group supernode.io that breaks its schema or its rules
-└── InvalidQuantity           text that is no Kubernetes quantity or no duration
+└── InvalidDuration           text that is no duration
 """
 
 from collections.abc import Sequence
@@ -34,5 +34,5 @@ class InvalidObject(SupernodeError):  # noqa: N818 - the name of the API server'
         super().__init__(f"{kind} {name or '(unnamed)'}: " + "; ".join(map(str, self.problems)))
 
 
-class InvalidQuantity(SupernodeError, ValueError):  # noqa: N818 - pairs with InvalidObject
-    """Text that is no quantity ("64Gi") or no duration ("1h30m")."""
+class InvalidDuration(SupernodeError, ValueError):  # noqa: N818 - pairs with InvalidObject
+    """Text that is no duration ("1h30m")."""

@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from supernode.api.base import ApiModel
 from supernode.api.cardgroup import CardGroup
 from supernode.api.conditions import NEVER, ConditionType, Reason
 from supernode.api.names import GROUP
 from supernode.api.profile import SuperNodeProfile
 from supernode.api.supernode import SuperNode
 from supernode.api.trainingjob import TrainingJob
+
+Model = SuperNodeProfile | SuperNode | CardGroup | TrainingJob
 
 CATEGORY: Final = "supernode-all"
 """`kubectl get supernode-all` lists every kind. Were it `supernode`, kubectl would refuse `get supernode sn-0`."""
@@ -33,7 +34,7 @@ class Kind:
     operator writes one, so that nobody takes a new object for a finished one, and no write is needed to say so.
     """
 
-    model: type[ApiModel]
+    model: type[Model]
     plural: str
     short: str
     namespaced: bool

@@ -21,11 +21,16 @@ ANNOTATION_CARDS: Final = f"{GROUP}/cards"
 """On pods: the cards they use as indices within the node, in compact ranges ("0-7,9")."""
 ANNOTATION_FILES: Final = f"{GROUP}/files"
 """On pods: which files of their group they have mounted."""
+ANNOTATION_PREDICATE_TIME: Final = "predicate-time"
+"""On pods pinned by an annotation: when they were made, in nanoseconds; device plugins serve the oldest first."""
 ANNOTATION_UNHEALTHY_CARDS: Final = f"{GROUP}/unhealthy-cards"
 """On nodes, set by anyone: indices of cards that must not be used ("3,7")."""
 
 FINALIZER_CARDS: Final = f"{GROUP}/cards"
 """On CardGroups: the ledgers still hold cards for this group."""
+
+OWN_VARIABLES: Final = "SUPERNODE_"
+"""How the names of the variables begin that workers get whatever their runtime."""
 
 FIELD_MANAGER: Final = "supernode-operator"
 

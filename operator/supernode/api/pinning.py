@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from supernode.api.base import LABEL_KEY_PATTERN, ApiModel, ObjectName, Rule
+from supernode.api.names import ANNOTATION_PREDICATE_TIME, GROUP, OWN_VARIABLES
 
 VARIABLE_PATTERN = "^[A-Za-z_][A-Za-z0-9_]*$"
 DRIVER_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
@@ -84,6 +85,22 @@ class Pinning(ApiModel):
             cel="(self.mode != 'annotation' && self.mode != 'env') || has(self.key)",
             message="key is required when mode is annotation or env; name the annotation or the variable",
             holds=lambda p: p.mode not in (PinningMode.ANNOTATION, PinningMode.ENV) or p.key is not None,
+            field=".key",
+        ),
+        Rule(
+            cel="!has(self.key) || self.mode == 'annotation' || self.mode == 'env'",
+            message="key belongs to modes annotation and env; set mode to one of them, or remove key",
+            holds=lambda p: p.key is None or p.mode in (PinningMode.ANNOTATION, PinningMode.ENV),
+            field=".key",
+        ),
+        Rule(
+            cel=f"!has(self.key) || !(self.key == '{ANNOTATION_PREDICATE_TIME}' || self.key.startsWith('{GROUP}/') "
+            f"|| self.key.startsWith('{OWN_VARIABLES}'))",
+            message="key is one that the operator writes something else to; use the one that the device plugin reads",
+            holds=lambda p: (
+                p.key is None
+                or not (p.key == ANNOTATION_PREDICATE_TIME or p.key.startswith((f"{GROUP}/", OWN_VARIABLES)))
+            ),
             field=".key",
         ),
         Rule(

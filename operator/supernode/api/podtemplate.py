@@ -1,8 +1,9 @@
 """The pod template of a TrainingJob: passed on as it is written, known just enough to be checked and kept unchanged.
 
-The fields of a pod and of a container are named here with their outer types, and open inside. Naming them is what makes
-the rule that `workers` cannot be changed hold: CEL compares open objects by the keys of one of them, and would not see
-that one unnamed field took the place of another.
+The fields of a pod and of a container are named here with their outer types. Those that the operator reads are so all
+the way down: a template that a pod could not be made of is refused when it is applied, not when it has its cards. The
+others are open inside. Naming them is what makes the rule that `workers` cannot be changed hold: CEL compares open
+objects by the keys of one of them, and would not see that one unnamed field took the place of another.
 """
 
 from collections.abc import Mapping
@@ -23,19 +24,49 @@ Struct = Annotated[Mapping[str, Any] | None, Field(description=_SAME)]
 Structs = Annotated[tuple[Mapping[str, Any], ...] | None, Field(description=_SAME)]
 
 
-class TemplateMetadata(ApiModel):
-    """Labels and annotations for the pods; other fields are kept."""
+class _Part(ApiModel):
+    """A part of a pod whose fields are those of Kubernetes; fields it has not today are kept."""
 
     model_config = ConfigDict(extra="allow")
+
+
+class TemplateMetadata(_Part):
+    """Labels and annotations for the pods; other fields are kept."""
 
     labels: Mapping[str, str] = Field(default_factory=dict, description="Labels of every pod.")
     annotations: Mapping[str, str] = Field(default_factory=dict, description="Annotations of every pod.")
 
 
-class Container(ApiModel):
-    """A container of the pod, as in Kubernetes."""
+class EnvVar(_Part):
+    """A variable of a container, as in Kubernetes."""
 
-    model_config = ConfigDict(extra="allow")
+    name: Text = None
+    value: Text = None
+    value_from: Struct = None
+
+
+class Resources(_Part):
+    """What a container needs of its node, as in Kubernetes."""
+
+    limits: Struct = None
+    requests: Struct = None
+    claims: Structs = None
+
+
+class VolumeMount(_Part):
+    """A volume in a container, as in Kubernetes."""
+
+    name: Text = None
+    mount_path: Text = None
+    mount_propagation: Text = None
+    read_only: Flag = None
+    recursive_read_only: Text = None
+    sub_path: Text = None
+    sub_path_expr: Text = None
+
+
+class InitContainer(_Part):
+    """A container that runs before the others, or beside them if it is always restarted, as in Kubernetes."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)] = Field(
         description="Name of the container, unique in the pod."
@@ -46,12 +77,12 @@ class Container(ApiModel):
     working_dir: Text = None
     ports: Structs = None
     env_from: Structs = None
-    env: Structs = None
-    resources: Struct = None
+    env: Annotated[tuple[EnvVar, ...] | None, Field(description=_SAME)] = None
+    resources: Annotated[Resources | None, Field(description=_SAME)] = None
     resize_policy: Structs = None
     restart_policy: Text = None
     restart_policy_rules: Structs = None
-    volume_mounts: Structs = None
+    volume_mounts: Annotated[tuple[VolumeMount, ...] | None, Field(description=_SAME)] = None
     volume_devices: Structs = None
     liveness_probe: Struct = None
     readiness_probe: Struct = None
@@ -65,6 +96,10 @@ class Container(ApiModel):
     stdin_once: Flag = None
     tty: Flag = None
 
+
+class Container(InitContainer):
+    """A container of the pod, as in Kubernetes."""
+
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             cel="!has(self.restartPolicy) || self.restartPolicy != 'Always'",
@@ -76,15 +111,43 @@ class Container(ApiModel):
     )
 
 
-class PodSpec(ApiModel):
-    """A Kubernetes PodSpec."""
+class NodeSelectorTerm(_Part):
+    """One of the alternatives of a node selector, as in Kubernetes."""
 
-    model_config = ConfigDict(extra="allow")
+    match_expressions: Structs = None
+    match_fields: Structs = None
+
+
+class NodeSelector(_Part):
+    """What a pod asks of its node, as in Kubernetes."""
+
+    node_selector_terms: Annotated[tuple[NodeSelectorTerm, ...] | None, Field(description=_SAME)] = None
+
+
+class NodeAffinity(_Part):
+    """Nodes the pod may run on, as in Kubernetes."""
+
+    required_during_scheduling_ignored_during_execution: Annotated[NodeSelector | None, Field(description=_SAME)] = None
+    preferred_during_scheduling_ignored_during_execution: Structs = None
+
+
+class Affinity(_Part):
+    """Nodes and pods the pod keeps close to or away from, as in Kubernetes."""
+
+    node_affinity: Annotated[NodeAffinity | None, Field(description=_SAME)] = None
+    pod_affinity: Struct = None
+    pod_anti_affinity: Struct = None
+
+
+class PodSpec(_Part):
+    """A Kubernetes PodSpec."""
 
     containers: Annotated[tuple[Container, ...], Field(min_length=1, max_length=64), Unique("name")] = Field(
         description="Containers of the pod. The cards go to the one that names the card's resource, else to the first."
     )
-    init_containers: Structs = None
+    init_containers: Annotated[
+        tuple[InitContainer, ...] | None, Field(max_length=64, description=_SAME), Unique("name")
+    ] = None
     volumes: Structs = None
     restart_policy: Text = None
     termination_grace_period_seconds: Number = None
@@ -93,7 +156,7 @@ class PodSpec(ApiModel):
     dns_config: Struct = None
     node_selector: Labels = None
     node_name: Annotated[str | None, Field(description="Not to be set: placement chooses the nodes.")] = None
-    affinity: Struct = None
+    affinity: Annotated[Affinity | None, Field(description=_SAME)] = None
     tolerations: Structs = None
     topology_spread_constraints: Structs = None
     scheduler_name: Text = None
@@ -132,6 +195,12 @@ class PodSpec(ApiModel):
             "topology and profile say where workers may lie",
             holds=lambda spec: not spec.node_name,
             field=".nodeName",
+        ),
+        Rule(
+            cel="!has(self.restartPolicy) || self.restartPolicy in ['Never', 'OnFailure']",
+            message="restartPolicy: a worker that is restarted for ever never ends; use Never or OnFailure",
+            holds=lambda spec: spec.restart_policy in (None, "Never", "OnFailure"),
+            field=".restartPolicy",
         ),
     )
 

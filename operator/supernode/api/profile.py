@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from supernode.api.base import (
+    NODE_SELECTOR_KEYS,
     ApiModel,
     LabelKey,
     LabelValue,
@@ -22,7 +23,7 @@ from supernode.api.base import (
     Unique,
 )
 from supernode.api.conditions import Condition
-from supernode.api.names import API_VERSION, LEVEL_NODE, LEVEL_SUPERNODE
+from supernode.api.names import API_VERSION, LEVEL_NODE, LEVEL_SUPERNODE, OWN_VARIABLES
 from supernode.api.pinning import VARIABLE_PATTERN, Pinning
 from supernode.api.tolerations import Toleration
 
@@ -31,6 +32,11 @@ MAX_CARDS_PER_NODE = 1024
 
 Shape = Annotated[tuple[Annotated[int, Field(ge=1, le=65536)], ...], Field(min_length=1, max_length=4)]
 MemberSize = Annotated[int, Field(ge=1, le=MAX_CARDS_PER_NODE)]
+
+# Within these bounds the estimates of the largest group that may be asked for are integers that JSON can hold. The
+# lower one is exclusive because the API server compares an integer with a bound's whole part, and 0 must not pass.
+Bandwidth = Annotated[float, Field(gt=0.001, le=1_000_000)]
+Latency = Annotated[float, Field(ge=0, le=1_000_000)]
 
 
 class Fabric(StrEnum):
@@ -65,13 +71,29 @@ class Card(ApiModel):
         "claims nodes need not have it; templates still say by it which container gets the cards.",
     )
     per_package: int = Field(
-        default=1, ge=1, le=64, description="Cards that share a package (and fail together): 2 dies on Atlas A3."
+        default=1,
+        ge=1,
+        le=64,
+        description="Cards that share a package and fail together, such as the 2 dies of an Atlas A3: none of them is "
+        "given away while one is unhealthy.",
     )
-    memory: Quantity | None = Field(default=None, description="Memory of one card, such as 64Gi.")
+    memory: Quantity | None = Field(
+        default=None, description="Memory of one card, such as 64Gi; for people, placement does not use it."
+    )
     precisions: Annotated[tuple[Precision, ...], Field(max_length=32), Unique()] = Field(
         default=(),
         description="Number formats the card computes in, such as bf16 or fp8; a request's precision is one of them. "
         "Absent: only for requests that name no precision.",
+    )
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="!self.resource.startsWith('requests.') && !self.resource.contains('kubernetes.io/')",
+            message="resource begins with requests. or is of kubernetes.io, as no device plugin's does; name the one "
+            "that the nodes have, such as nvidia.com/gpu",
+            holds=lambda c: not c.resource.startswith("requests.") and "kubernetes.io/" not in c.resource,
+            field=".resource",
+        ),
     )
 
 
@@ -95,12 +117,10 @@ class Level(ApiModel):
     dims: Annotated[tuple[Annotated[int, Field(ge=1, le=65536)], ...], Field(min_length=1, max_length=4)] | None = (
         Field(default=None, description="Extents of a torus in children, such as [4, 4, 4]; their product is fanOut.")
     )
-    bandwidth: float | None = Field(
-        default=None, gt=0, description="Bandwidth between cards of one domain, in GB/s per card and direction."
+    bandwidth: Bandwidth | None = Field(
+        default=None, description="Bandwidth between cards of one domain, in GB/s per card and direction."
     )
-    latency: float | None = Field(
-        default=None, ge=0, description="Latency between cards of one domain, in microseconds."
-    )
+    latency: Latency | None = Field(default=None, description="Latency between cards of one domain, in microseconds.")
     node_label: LabelKey | None = Field(
         default=None,
         description="Node label whose value names the domain. Every level outside the node has one, no other does.",
@@ -126,6 +146,12 @@ class Level(ApiModel):
             field=".positionLabel",
         ),
         Rule(
+            cel="!has(self.positionLabel) || has(self.nodeLabel)",
+            message="positionLabel belongs to levels outside the node, which have a nodeLabel; remove it",
+            holds=lambda level: level.position_label is None or level.node_label is not None,
+            field=".positionLabel",
+        ),
+        Rule(
             cel="!has(self.dims) || self.fanOut == "
             + " * ".join(f"(size(self.dims) > {i} ? self.dims[{i}] : 1)" for i in range(4)),
             message="fanOut must be the product of dims; correct one of them",
@@ -138,10 +164,10 @@ class Level(ApiModel):
 class Uplink(ApiModel):
     """The network above the outermost level."""
 
-    bandwidth: float | None = Field(
-        default=None, gt=0, description="Bandwidth between supernodes, in GB/s per card and direction."
+    bandwidth: Bandwidth | None = Field(
+        default=None, description="Bandwidth between supernodes, in GB/s per card and direction."
     )
-    latency: float | None = Field(default=None, ge=0, description="Latency between supernodes, in microseconds.")
+    latency: Latency | None = Field(default=None, description="Latency between supernodes, in microseconds.")
 
 
 class Allocation(ApiModel):
@@ -268,12 +294,13 @@ class SuperNodeProfileSpec(ApiModel):
         return math.prod(level.fan_out for level in self.levels[self._node_index + 1 :])
 
     rules: ClassVar[tuple[Rule, ...]] = (
+        NODE_SELECTOR_KEYS,
         Rule(
             cel=f"!has(self.environment) || self.environment.all(v, v.matches('{VARIABLE_PATTERN}') "
-            "&& !v.startsWith('SUPERNODE_'))",
+            f"&& !v.startsWith('{OWN_VARIABLES}'))",
             message="environment: a name is no variable's, or begins with SUPERNODE_, as the operator's do; rename it",
             holds=lambda s: all(
-                re.fullmatch(VARIABLE_PATTERN, name, re.A) and not name.startswith("SUPERNODE_")
+                re.fullmatch(VARIABLE_PATTERN, name, re.A) and not name.startswith(OWN_VARIABLES)
                 for name in s.environment
             ),
             field=".environment",
@@ -301,12 +328,6 @@ class SuperNodeProfileSpec(ApiModel):
             cel=_each(lambda i: f"has({_level(i)}.nodeLabel) || {_inside(i)}"),
             message="levels: every level outside node needs a nodeLabel, the node label that names the domain; add it",
             holds=lambda s: all(level.node_label is not None for level in s.levels[s._node_index + 1 :]),
-            field=".levels",
-        ),
-        Rule(
-            cel=_each(lambda i: f"!has({_level(i)}.positionLabel) || !{_inside(i)}"),
-            message="levels: node and the levels inside it must not have a positionLabel; remove it",
-            holds=lambda s: all(level.position_label is None for level in s.levels[: s._node_index + 1]),
             field=".levels",
         ),
         Rule(

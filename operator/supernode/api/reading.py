@@ -10,23 +10,20 @@ import orjson
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from supernode.api import kinds
 from supernode.api.base import RULE_BROKEN, ApiModel
 from supernode.api.cardgroup import CardGroup
 from supernode.api.errors import FieldProblem, InvalidObject
+from supernode.api.kinds import Model
+from supernode.api.nulls import without_nulls
 from supernode.api.profile import SuperNodeProfile
 from supernode.api.supernode import SuperNode
 from supernode.api.trainingjob import TrainingJob
 
-Model = SuperNodeProfile | SuperNode | CardGroup | TrainingJob
 A = TypeVar("A", bound=ApiModel)
 M = TypeVar("M", SuperNodeProfile, SuperNode, CardGroup, TrainingJob)
 
-KINDS: Final[Mapping[str, type[Model]]] = {
-    "SuperNodeProfile": SuperNodeProfile,
-    "SuperNode": SuperNode,
-    "CardGroup": CardGroup,
-    "TrainingJob": TrainingJob,
-}
+KINDS: Final[Mapping[str, type[Model]]] = {kind.name: kind.model for kind in kinds.KINDS}
 
 
 @overload
@@ -45,7 +42,7 @@ def parse(kind: str | type[M], obj: Mapping[str, Any]) -> Model:
     """The model of an object as the API server or a YAML file gives it. Raises InvalidObject.
 
     Holds for schema and CEL rules alike, so that an object that never met the API server gets the same answer.
-    Types are strict, as in the API server: "3" is no number.
+    Types are strict, as in the API server: "3" is no number. Null in the place of a field is as if it were absent.
     """
     model = KINDS.get(kind) if isinstance(kind, str) else kind
     if model is None:
@@ -75,7 +72,10 @@ def parse_stored(kind: type[M], obj: Mapping[str, Any]) -> M:
 
 
 def _validated(model: type[A], obj: Mapping[str, Any]) -> A:
-    return model.model_validate_json(orjson.dumps(obj), strict=True)
+    body = orjson.dumps(obj)
+    if b":null" in body:
+        body = orjson.dumps(without_nulls(model, obj))
+    return model.model_validate_json(body, strict=True, by_alias=True, by_name=False)
 
 
 def _known_part(obj: Mapping[str, Any], error: ValidationError) -> Mapping[str, Any]:

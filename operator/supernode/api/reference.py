@@ -76,7 +76,7 @@ def _type(schema: Mapping[str, Any]) -> str:
         text = str(schema["type"])
     low, high = schema.get("minimum"), schema.get("maximum")
     if schema.get("exclusiveMinimum"):
-        text += f" above {low}"
+        text += f" above {low}" + ("" if high is None else f" up to {high}")
     elif low is not None and high is not None:
         text += f" {low} to {high}"
     elif low is not None:

@@ -5,7 +5,16 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from supernode.api.base import ApiModel, LabelValue, ObjectMeta, ObjectName, Rule, StatusModel, Unique
+from supernode.api.base import (
+    NODE_SELECTOR_KEYS,
+    ApiModel,
+    LabelValue,
+    ObjectMeta,
+    ObjectName,
+    Rule,
+    StatusModel,
+    Unique,
+)
 from supernode.api.conditions import Condition
 from supernode.api.names import API_VERSION
 
@@ -21,6 +30,8 @@ class SuperNodeSpec(ApiModel):
     reserve: Annotated[int, Field(ge=0, le=65536)] | None = Field(
         default=None, description="Wholly free nodes kept back for repairs, in place of the profile's reserve."
     )
+
+    rules: ClassVar[tuple[Rule, ...]] = (NODE_SELECTOR_KEYS,)
 
 
 class CardCounts(StatusModel):

@@ -9,8 +9,8 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, Info, Proce
 from supernode import __version__
 from supernode.app.gauges import Gauges
 from supernode.cluster.elector import Elector
+from supernode.control.draft import RepairKind
 from supernode.control.engine import Engine
-from supernode.control.groups import RepairKind
 from supernode.control.observer import Observer
 
 Encode = Callable[[CollectorRegistry], bytes]

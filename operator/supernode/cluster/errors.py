@@ -12,6 +12,7 @@
         ├── Conflict             409, any other reason: the object changed, or a precondition does not hold
         ├── Gone                 410: the resourceVersion or continue token has expired
         ├── Invalid              422
+        │   └── NotJson          not sent: it has no form in JSON
         ├── TooManyRequests      429, with retry_after
         ├── Unavailable          5xx, connection errors, time-outs, with maybe_applied
         │   └── Stalled          a stream that stayed silent
@@ -38,6 +39,7 @@ __all__ = [
     "NamespaceTerminating",
     "NoCluster",
     "NotFound",
+    "NotJson",
     "NotLeading",
     "Stalled",
     "TooManyRequests",
@@ -102,6 +104,10 @@ class Gone(ApiError):
 
 class Invalid(ApiError):
     """The object breaks its schema or a validation rule (422); ``details["causes"]`` names the fields."""
+
+
+class NotJson(Invalid):
+    """An object was not sent, because JSON cannot say what is in it, such as an integer of more than 64 bits."""
 
 
 class TooManyRequests(ApiError):

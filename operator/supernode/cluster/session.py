@@ -20,7 +20,7 @@ import orjson
 from supernode import __version__
 from supernode.cluster import credentials as credentials_of
 from supernode.cluster.credentials import Credentials
-from supernode.cluster.errors import ApiError, Stalled, TooManyRequests, Unavailable
+from supernode.cluster.errors import ApiError, NotJson, Stalled, TooManyRequests, Unavailable
 from supernode.cluster.resources import JsonObject, Key, Resource
 from supernode.cluster.transport import Guard, Request, Transport, words_of
 from supernode.cluster.wire import lines, read_error
@@ -246,12 +246,20 @@ def _path(resource: Resource, key: Key, subresource: str | None = None) -> str:
 
 
 def _encoded(body: object) -> bytes | None:
-    return None if body is None else orjson.dumps(body)
+    return None if body is None else _json(body)
 
 
 def _typed(resource: Resource, obj: JsonObject) -> bytes:
     """The object as JSON, with apiVersion and kind, which objects taken from a list lack."""
-    return orjson.dumps({"apiVersion": resource.api_version, "kind": resource.kind, **obj})
+    return _json({"apiVersion": resource.api_version, "kind": resource.kind, **obj})
+
+
+def _json(body: object) -> bytes:
+    """Raises NotJson, an answer like others to whoever writes: one object alone shall not end a process."""
+    try:
+        return orjson.dumps(body)
+    except orjson.JSONEncodeError as error:
+        raise NotJson(f"not expressible as JSON: {error}") from error
 
 
 def _given(values: Mapping[str, Any]) -> dict[str, Any]:

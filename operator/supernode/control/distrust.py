@@ -38,6 +38,10 @@ class Distrust:
         """The kubelet of this node refuses members that should fit."""
         self._refused_until[node] = moment + REFUSAL_SECONDS
 
+    def waits_for(self, node: str) -> bool:
+        """Whether cards that this node has lost may come back, and count as there."""
+        return node in self._less_until
+
     def forget(self, node: str) -> None:
         """The node is gone."""
         everything: tuple[MutableMapping[str, Any], ...] = (self._settled, self._less_until, self._refused_until)

@@ -195,7 +195,8 @@ class FleetState:
         A device plugin says how many cards are left, not which. One that offers none at all is away.
         """
         offered = facts.allocatable.get(view.profile.counted, 0)
-        settled = facts.name in view.layout.index and view.node(facts.name).healthy.bit_count() <= offered
+        seen = facts.name in view.layout.index and view.node(facts.name).healthy.bit_count() <= offered
+        settled = seen and not self._distrust.waits_for(facts.name)
         return settled and 0 < offered < self.booked_on(facts.name).bit_count()
 
     def ill(self, node: str, cards: int) -> bool:

@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from supernode.api import names
-from supernode.api.cardgroup import CardGroupSpec
+from supernode.api.cardgroup import MAX_MEMBERS, CardGroupSpec
 from supernode.api.conditions import Reason
 from supernode.api.topology import Block, Topology
 from supernode.api.trainingjob import TrainingJob
@@ -48,6 +48,12 @@ def claim_for(job: TrainingJob, fleet: Fleet) -> CardGroupSpec:
     spec = job.spec
     resource = card_resource(job, fleet.profiles)
     shape, blocks = _agreed_claim(job, fleet, resource)
+    if shape.members > MAX_MEMBERS:
+        raise InvalidSpec(
+            "spec.cards",
+            f"makes {shape.members} workers of {shape.cards_per_member} cards, but a card group has at most "
+            f"{MAX_MEMBERS} members; ask for less, or give each worker more cards by workers.cardsPerWorker",
+        )
     topology = (spec.topology or Topology()).model_copy(update={"blocks": blocks})
     try:
         return CardGroupSpec(

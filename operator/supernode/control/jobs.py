@@ -211,6 +211,8 @@ class JobController:
             self._claim(job.model)
         except InvalidSpec as problem:
             return Obstacle(problem.reason, str(problem))
+        except Exception as mistake:  # the job would be silent for ever
+            return Obstacle(Reason.DECISION_FAILED, _mistaken("what it asks for", job, mistake))
         return None
 
     def _outdated(self, job: Job) -> bool:
@@ -370,6 +372,11 @@ class JobController:
             reason = Reason.NAME_CONFLICT if isinstance(problem, NameTaken) else Reason.CARDS_FAILED
             self._met(job, reason, str(problem))
             return
+        except ApiError:
+            raise
+        except Exception as mistake:  # the job would hold its cards and be silent for ever
+            self._met(job, Reason.DECISION_FAILED, _mistaken("its pods", job, mistake))
+            return
         for notice in notices:
             self._record(job, notice)
 
@@ -413,6 +420,12 @@ class JobController:
         if record.owner_uid != job.uid:
             message = f"pod {name} exists and is not this job's; delete it or rename the job"
             self._met(job, Reason.NAME_CONFLICT, message)
+
+
+def _mistaken(what: str, job: Job, mistake: Exception) -> str:
+    """Log what nobody foresaw; the words for the job's status."""
+    _log.error("no decision about %s of job %s/%s", what, *job.key, exc_info=mistake)
+    return f"the operator failed to make out {what} ({mistake!r}); report this with the operator's log"
 
 
 def _raise_first(results: list[Any], *harmless: type[ApiError]) -> None:

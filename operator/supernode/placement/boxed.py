@@ -11,7 +11,7 @@ import numpy as np
 from supernode.api.conditions import Reason
 from supernode.placement.box_change import smallest_box_change
 from supernode.placement.boxes import Cells, Found
-from supernode.placement.refusal import advise
+from supernode.placement.refusal import advise, lending
 from supernode.placement.result import Box, Placement, Refusal
 from supernode.placement.shape import Task
 from supernode.placement.shapes import Need
@@ -95,6 +95,9 @@ def _refusal(views: Sequence[SuperNodeView], task: Task, need: Need) -> Refusal:
     best = min(request.members, size * child.cards // request.cards_per_member)
     if never:
         text += "; this is with every card healthy and free, so ask for less or another shape"
+        lent = [view.emptied(keep_reserve=False) for view in views]
+        if reserved and _best(_stack(lent, task, need), need) is not None:
+            text += lending(views)
         return Refusal(Reason.NEVER_FITS, text, level.name, request.members, best, stalled=True)
     if len(open_) < len(views):
         text += f"; {len(views) - len(open_)} of {len(views)} supernodes are cordoned"

@@ -111,8 +111,8 @@ def _plan_on(fleet: Fleet, request: Request, profile: Profile) -> Placement | Re
     else:
         if solution is not None:
             return placement_of(solution, task)
-        never = _never_fits(fleet, views, task, coding) if task.spans or task.shape.spares else None
-        refused = refusal(board.ground, task, never=never)
+        ever = partial(_ever_fits, fleet, views, task, coding) if task.spans or task.shape.spares else None
+        refused = refusal(board.ground, task, ever)
     board.notes[key] = refused
     return refused
 
@@ -125,19 +125,20 @@ def _described(fleet: Fleet, request: Request, profile: Profile) -> str:
     return f"a profile of {request.resource} ({', '.join(names)})"
 
 
-def _never_fits(fleet: Fleet, views: Sequence[SuperNodeView], task: Task, coding: Coding) -> bool:
-    """Whether the group has no place even with every card healthy and free."""
-    members = task.request.members
-    board = board_of(fleet.shared, emptied(views, task), task.shape, members, coding, "empty")
-    key = ("never", members, task.spans, task.most_supernodes)
-    never: bool | None = board.notes.get(key)
-    if never is None:
+def _ever_fits(fleet: Fleet, views: Sequence[SuperNodeView], task: Task, coding: Coding, *, lent: bool = False) -> bool:
+    """Whether the group has a place with every card healthy and free; lent: and nothing reserved. True where a search
+    would be too long to tell."""
+    members, what = task.request.members, "lent" if lent else "empty"
+    board = board_of(fleet.shared, emptied(views, task, lent=lent), task.shape, members, coding, what)
+    key = ("ever", members, task.spans, task.most_supernodes)
+    ever: bool | None = board.notes.get(key)
+    if ever is None:
         try:
-            never = not fits(board, task)
+            ever = fits(board, task)
         except OverBudgetError:
-            never = False
-        board.notes[key] = never
-    return never
+            ever = True
+        board.notes[key] = ever
+    return ever
 
 
 def _largest(fleet: Fleet, profile: Profile, index: int) -> int:

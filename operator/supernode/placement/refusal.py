@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Protocol
 
 import numpy as np
 
@@ -47,13 +48,18 @@ class _Cause:
     tainted: Tainted = field(default_factory=Counter)
 
 
-def refusal(ground: Ground, task: Task, *, never: bool | None = None) -> Refusal:
-    """Why a legal request has no place. never: it would have none with every card healthy and free either; counted
-    here where it is not given, which maxSpan on an inner level and spares forbid."""
+class Ever(Protocol):
+    """Whether a request would have a place with every card healthy and free; lent: and nothing reserved."""
+
+    def __call__(self, *, lent: bool = False) -> bool: ...
+
+
+def refusal(ground: Ground, task: Task, ever: Ever | None = None) -> Refusal:
+    """Why a legal request has no place. ever: counted here where it is not given, which maxSpan on an inner level and
+    spares forbid."""
     prices = Shortfall(ground, task.shape)
-    if never is None:
-        never = not _could_ever(prices, task)
-    if never:
+    ever = ever or partial(_could_ever, prices, task)
+    if never := not ever():
         prices = Shortfall(ground, task.shape, empty=True)
     room = prices.room()
     least = task.request.members + task.shape.spares
@@ -62,6 +68,8 @@ def refusal(ground: Ground, task: Task, *, never: bool | None = None) -> Refusal
     refused = partial(Refusal, level=level, needed=task.request.members, best=cause.best)
     if never:
         text = f"{cause.text}; this is with every card healthy and free, so ask for less or loosen the topology"
+        if task.shape.whole_nodes and any(view.reserve for view in ground.views) and ever(lent=True):
+            text += lending(ground.views)
         return refused(Reason.NEVER_FITS, text, stalled=True)
     text = cause.text
     if cordoned := sum(view.cordoned for view in ground.views):
@@ -75,12 +83,20 @@ def refusal(ground: Ground, task: Task, *, never: bool | None = None) -> Refusal
     return refused(cause.reason, text + advice, change=openings, least=change.least)
 
 
-def emptied(views: Sequence[SuperNodeView], task: Task) -> list[SuperNodeView]:
+def emptied(views: Sequence[SuperNodeView], task: Task, *, lent: bool = False) -> list[SuperNodeView]:
     """The most the supernodes could ever offer this task: everything healthy and free.
 
-    The reserve is kept against whole nodes only: of partly used nodes, which it leaves alone, there may be more later.
+    The reserve, unless lent, is kept against whole nodes only: of partly used nodes, which it leaves alone, there may
+    be more later.
     """
-    return [view.emptied(keep_reserve=task.shape.whole_nodes) for view in views]
+    return [view.emptied(keep_reserve=task.shape.whole_nodes and not lent) for view in views]
+
+
+def lending(views: Sequence[SuperNodeView]) -> str:
+    """The end of a message where only the reserve stands in the way."""
+    names = [view.name for view in views if view.reserve]
+    whose = f"supernode {names[0]}" if len(names) == 1 else "the supernodes"
+    return f", or lend the reserve: lower spec.reserve of {whose}"
 
 
 def over_budget(task: Task) -> Refusal:
@@ -93,9 +109,9 @@ def over_budget(task: Task) -> Refusal:
     return Refusal(Reason.NO_DOMAIN_FITS, text, level, task.request.members, proven=False)
 
 
-def _could_ever(prices: Shortfall, task: Task) -> bool:
+def _could_ever(prices: Shortfall, task: Task, *, lent: bool = False) -> bool:
     """Whether there would be a place with everything healthy and free, maxSpan on inner levels aside."""
-    rooms = np.sort(prices.most())[::-1]
+    rooms = np.sort(prices.most(lent=lent))[::-1]
     return int(rooms[: task.most_supernodes].sum()) >= task.request.members
 
 

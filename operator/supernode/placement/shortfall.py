@@ -188,10 +188,10 @@ class Shortfall:
                 prices, homes, step = found.prices, found.homes, steps[level]
         return np.bincount(homes[prices == 0], minlength=count) * step
 
-    def most(self) -> Ints:
-        """Members that each supernode could take with everything healthy and free."""
+    def most(self, *, lent: bool = False) -> Ints:
+        """Members that each supernode could take with everything healthy and free; lent: and nothing reserved."""
         members = np.bincount(self.homes[self.prices < NEVER], minlength=len(self.views)) * self.members
-        if self.shape.whole_nodes:
+        if self.shape.whole_nodes and not lent:
             for at, view in enumerate(self.views):
                 if view.reserve:
                     usable = max(0, sum(count for kind, count in view.census.counts() if kind.cards) - view.reserve)

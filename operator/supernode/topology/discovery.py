@@ -21,7 +21,7 @@ from supernode.topology.taints import Taint
 
 HOSTNAME_LABEL = "kubernetes.io/hostname"
 
-_NAME = re.compile(r"[a-z]([-a-z0-9.]*[a-z0-9])?")
+_NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _MAX_NAME = 63
 _SHOWN = 3
@@ -348,13 +348,7 @@ def _name(profile: str, value: str, used: set[str]) -> str:
     Of a UUID, as in an NVLink clique's id, the first eight digits are enough to tell domains apart.
     """
     brief = _UUID.sub(lambda match: match[0][:8], value)
-    if (
-        brief == value
-        and len(value) <= _MAX_NAME
-        and _NAME.fullmatch(value)
-        and ".." not in value
-        and value not in used
-    ):
+    if brief == value and len(value) <= _MAX_NAME and _NAME.fullmatch(value) and value not in used:
         return value
     clean = re.sub(r"[^a-z0-9]+", "-", brief.lower()).strip("-")
     plain = f"{profile}-{clean}" if clean else profile

@@ -147,6 +147,7 @@ def unhealthy_cards(facts: NodeFacts, profile: Profile) -> int | None:
     The annotation, `facts.unhealthy` and the device plugin's report name cards. When fewer cards are allocatable than
     the node has and these do not account for all that are missing, the highest others are assumed to be the missing
     ones: the API does not say which. Cards without their network are not missing, the plugin goes on offering them.
+    Of a package with a card that failed none must be used: its cards fail together. What runs on the others goes on.
     """
     cards = _cards(facts, profile)
     failed = _failed(facts, profile)
@@ -158,7 +159,7 @@ def unhealthy_cards(facts: NodeFacts, profile: Profile) -> int | None:
         if failed.bit_count() >= missing:
             break
         failed |= 1 << index
-    return failed | _cut_off(facts, profile)
+    return _whole_packages(failed, profile.per_package) | _cut_off(facts, profile)
 
 
 def named_unhealthy(facts: NodeFacts, profile: Profile) -> int | None:
@@ -180,6 +181,12 @@ def _cut_off(facts: NodeFacts, profile: Profile) -> int:
     if not profile.health.reports or not profile.health.avoid_network_faults:
         return 0
     return facts.reported.cut_off.get(profile.resource, 0) & ((1 << _cards(facts, profile)) - 1)
+
+
+def _whole_packages(cards: int, size: int) -> int:
+    """All cards of the packages, of so many cards each, that have any of these."""
+    package = (1 << size) - 1
+    return sum(package << at for at in range(0, cards.bit_length(), size) if cards >> at & package)
 
 
 def _cards(facts: NodeFacts, profile: Profile) -> int:

@@ -17,10 +17,9 @@ none
     smaller member gets, the kubelet and the device plugin choose.
 """
 
+from supernode.api.names import ANNOTATION_PREDICATE_TIME
 from supernode.topology.profile import Profile
 from supernode.topology.ranges import card_indices
-
-PREDICATE_TIME = "predicate-time"
 
 
 def cards_are_sure(profile: Profile, cards: int) -> bool:
@@ -35,7 +34,7 @@ def pinning_annotations(profile: Profile, cards: int, predicate_time_ns: int) ->
         return {}
     device = profile.resource.rpartition("/")[2]
     names = ",".join(f"{device}-{index}" for index in card_indices(cards))
-    return {key: names, PREDICATE_TIME: str(predicate_time_ns)}
+    return {key: names, ANNOTATION_PREDICATE_TIME: str(predicate_time_ns)}
 
 
 def pinning_env(profile: Profile, cards: int) -> dict[str, str]:

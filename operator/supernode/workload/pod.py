@@ -11,7 +11,6 @@ from supernode.workload.affinity import on_node
 from supernode.workload.claims import use_claims
 from supernode.workload.document import DOCUMENT, group_document
 from supernode.workload.environment import merge_env, worker_env
-from supernode.workload.errors import InvalidSpec
 from supernode.workload.files import GroupFiles
 from supernode.workload.hostnames import HOSTNAMES, hostnames
 from supernode.workload.identity import owner_reference, pod_name
@@ -20,7 +19,7 @@ from supernode.workload.placed import PlacedGroup
 from supernode.workload.ranktable import RANK_TABLE, Server, rank_table
 from supernode.workload.runtimes import LAUNCHERS
 from supernode.workload.ssh import mount_ssh
-from supernode.workload.template import PATH, all_containers, amounts, card_container, pod_template
+from supernode.workload.template import all_containers, amounts, card_container, pod_template
 from supernode.workload.tolerations import tolerations
 
 Json = dict[str, Any]
@@ -70,7 +69,7 @@ def render_pod(
     metadata: Json = template.get("metadata") or {}
     spec: Json = template["spec"]
     name = pod_name(job.metadata.name, rank)
-    _set_restart_policy(spec)
+    spec.setdefault("restartPolicy", "Never")  # a failed member is the group's affair, not the kubelet's
     _set_dns_policy(spec)
     container = card_container(spec, group.profile.resource)
     _give_cards(container, group.profile, member.cards)
@@ -113,15 +112,6 @@ def render_pod(
 
 def _labels(job: TrainingJob, rank: int) -> dict[str, str]:
     return {names.LABEL_JOB: job.metadata.name, names.LABEL_GROUP: job.metadata.name, names.LABEL_RANK: str(rank)}
-
-
-def _set_restart_policy(spec: Json) -> None:
-    """Never unless the user says OnFailure: a failed member is the group's affair, not the kubelet's."""
-    if spec.setdefault("restartPolicy", "Never") not in ("Never", "OnFailure"):
-        raise InvalidSpec(
-            f"{PATH}.spec.restartPolicy",
-            f"is {spec['restartPolicy']!r}: a worker that is restarted for ever never ends; use Never or OnFailure",
-        )
 
 
 def _set_dns_policy(spec: Json) -> None:
