@@ -20,7 +20,7 @@ from typing import Any
 import orjson
 
 from supernode.api.errors import SupernodeError
-from supernode.topology.ranges import MAX_CARDS
+from supernode.topology.devicenames import card_index
 
 NAMESPACE = "kube-system"
 """Where the ConfigMaps are."""
@@ -35,7 +35,6 @@ DATA_KEY = "DeviceInfoCfg"
 """The key of the ConfigMap's `data` that holds the report."""
 
 _HEALTH_KEY = re.compile(r"(?P<resource>.+)-(?P<network>Network)?Unhealthy")
-_DEVICE = re.compile(r"[A-Za-z][A-Za-z0-9]*-(?P<index>[0-9]{1,4})")
 
 
 class DeviceInfoError(SupernodeError, ValueError):
@@ -96,9 +95,9 @@ def _device_list(report: str) -> dict[str, Any]:
 
 
 def _index(key: str, name: str) -> int:
-    match = _DEVICE.fullmatch(name)
-    if match is None or int(match["index"]) >= MAX_CARDS:
+    index = card_index(name)
+    if index is None:
         raise DeviceInfoError(
             f"DeviceInfo.DeviceList.{key} names {name[:60]!r}; a whole card is a device name such as Ascend910-4"
         )
-    return int(match["index"])
+    return index

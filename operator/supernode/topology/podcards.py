@@ -7,15 +7,12 @@ the annotation that is called like the resource: `<name>-<index>` with commas be
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
-from supernode.topology.ranges import MAX_CARDS
+from supernode.topology.devicenames import card_index
 
 Json = dict[str, Any]
-
-_DEVICE = re.compile(r"[A-Za-z][A-Za-z0-9]*-(?P<index>[0-9]{1,4})")
 
 
 def extended_requests(spec: Json) -> dict[str, int]:
@@ -65,8 +62,6 @@ def named_devices(annotations: Mapping[str, str], requests: Mapping[str, int]) -
 
 def _devices(text: str) -> int:
     """The cards (bitmask) of a list of devices; 0 for any other text."""
-    matches = [_DEVICE.fullmatch(part.strip()) for part in text.split(",")]
-    indices = {int(match["index"]) for match in matches if match is not None}
-    if len(indices) < len(matches) or max(indices) >= MAX_CARDS:
-        return 0
-    return sum(1 << index for index in indices)
+    parts = text.split(",")
+    indices = {index for part in parts if (index := card_index(part.strip())) is not None}
+    return sum(1 << index for index in indices) if len(indices) == len(parts) else 0
