@@ -1,4 +1,4 @@
-"""What `make` does before anything is installed: the virtual environment, with a Python that only tells what it was asked."""
+"""How `make` comes to its virtual environment; Python is played by a script that tells what it was asked."""
 
 import subprocess
 import sys
