@@ -128,7 +128,7 @@ async def arrivals(stage: Stage, api: Api, name: str, extent: Extent) -> list[Fi
     table.add("jobs bound a second", rate)
     table.add("requests a job", sum(took.requests.values()) / work.jobs)
     table.add("operator, processor ms a job", took.seconds["operator"] / work.jobs * 1e3)
-    table.add_lag(took.lag_ms, took.busy_ms)
+    table.add_lags([took.lags])
     table.add("writes a minute, converged", took.quiet_writes)
     table.add("peak memory, MiB", memory)
     table.add("seconds to clean", cleaned, "s")
@@ -152,20 +152,17 @@ async def waiting(stage: Stage, api: Api, name: str, extent: Extent) -> list[Fig
     await stage.calm()
     say(f"{name}: all of it said, after {time.monotonic() - began:.1f} s")
     after = await stage.metrics()
-    lag, busy = after.lag_ms(before), after.busy_ms(before)
+    lags = after.lags(before)
     spent, at_rest = stage.seconds()["operator"], await stage.metrics()
     await asyncio.sleep(REST_SECONDS)
     share = (stage.seconds()["operator"] - spent) / REST_SECONDS
     writes = ((await stage.metrics()).writes - at_rest.writes) * 60 / REST_SECONDS
     used = await _until_used(api, 3)
-    say(
-        f"{name}: {share:.2%} of a core at rest; freed supernodes used after {used} s; "
-        f"lag p99 {lag:.0f} ms, {busy:.0f} its own"
-    )
+    say(f"{name}: {share:.2%} of a core at rest; freed supernodes used after {used} s; {lags}")
     table.add("share of a core at rest", share)
     table.add("writes a minute at rest", writes)
     table.add("seconds until a freed supernode is used", sorted(used)[len(used) // 2])
-    table.add_lag(lag, busy)
+    table.add_lags([lags])
     table.add("seconds to clean", await clean(api), "s")
     await stage.stop_operator()
     return table.figures

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from bench.figures import Figure
+from bench.load import Table
 from bench.loadapi import PodWatch
-from bench.loadbed import A3, Metrics
+from bench.loadbed import A3, Lags, Metrics
 from bench.loadjobs import Work
 from bench.plots import draw_load
 from testbed.errors import TestbedError
@@ -56,9 +57,18 @@ def test_what_a_scrape_says_of_writes_and_lag() -> None:
     after = Metrics.parse(lag.format(199, 200) + text)
     assert after.writes == 3
     assert after.since(before) == {("patch", "pods"): 3, ("get", "pods"): 9, ("update", "leases"): 5}
-    assert after.lag_ms(before) == 10
-    assert after.lag_ms(before, 0.999) == float("inf")
-    assert after.busy_ms(before) == 5
+    assert after.lags(before) == Lags(p99=10, largest=float("inf"), own_p99=5, own_largest=5)
+
+
+def test_a_table_tells_the_largest_lag_of_all_rounds() -> None:
+    table = Table("t")
+    table.add_lags([Lags(25, 100, 10, 50), Lags(50, 50, 25, 25), Lags(100, 1000, 50, 250)])
+    assert {figure.name: figure.value for figure in table.figures} == {
+        "load: t: loop lag p99, ms": 50,
+        "load: t: loop lag p99 without waits for a core, ms": 25,
+        "load: t: largest loop lag, ms": 1000,
+        "load: t: largest loop lag without waits for a core, ms": 250,
+    }
 
 
 def test_the_jobs_ask_for_what_the_load_says() -> None:
