@@ -13,17 +13,18 @@ import contextlib
 import os
 import statistics
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from rich.console import Console
 
 from bench.figures import Figure
-from bench.loadapi import GROUPS, JOBS, PODS, SUPERNODES, Api, watch_pods, within
+from bench.loadapi import GROUPS, JOBS, PODS, SUPERNODES, Api, within
 from bench.loadbed import NAMESPACE, Lags, Stage
 from bench.loadjobs import Work, pods_of
 from testbed.errors import TestbedError
+from testbed.podwatch import first, watch_pods
 
 Json = dict[str, Any]
 
@@ -97,11 +98,11 @@ class Floor:
 async def floor(stage: Stage, api: Api, pods: list[Json]) -> Floor:
     """Create pods as a raw client, and remove them."""
     before, created = stage.seconds(), list[float]()
-    async with watch_pods(api, NAMESPACE) as watch:
+    async with watch_pods(api.http, within(PODS, NAMESPACE)) as watch:
         began = time.monotonic()
         creating = asyncio.create_task(api.create(within(PODS, NAMESPACE), pods))
         creating.add_done_callback(lambda _: created.append(time.monotonic() - began))
-        bound = await _first(watch.until(len(pods), seconds=BOUND_WITHIN), creating) - began
+        bound = await first(watch.until(len(pods), seconds=BOUND_WITHIN), creating) - began
         await watch.until(len(pods), running=True, seconds=BOUND_WITHIN)
         spent = _spent(stage, before)
         await api.delete_all(within(PODS, NAMESPACE))
@@ -112,12 +113,12 @@ async def floor(stage: Stage, api: Api, pods: list[Json]) -> Floor:
 async def carry(stage: Stage, api: Api, work: Work, *, calm: bool = True) -> Round:
     """Submit work to the running operator; what it took, and with `calm` what it writes afterwards. The work stays."""
     path = within(JOBS, NAMESPACE)
-    async with watch_pods(api, NAMESPACE) as watch:
+    async with watch_pods(api.http, within(PODS, NAMESPACE)) as watch:
         total = watch.pods + work.pods
         before, measured = stage.seconds(), await stage.metrics()
         began = time.monotonic()
         creating = asyncio.create_task(api.create(path, work.documents()))
-        bound = await _first(watch.until(total, seconds=BOUND_WITHIN), creating) - began
+        bound = await first(watch.until(total, seconds=BOUND_WITHIN), creating) - began
         running = await watch.until(total, running=True, seconds=BOUND_WITHIN) - began
         await _until_phase(api, path, "Running")
         settled = time.monotonic() - began
@@ -132,7 +133,7 @@ async def carry(stage: Stage, api: Api, work: Work, *, calm: bool = True) -> Rou
 async def clean(api: Api) -> float:
     """Delete every job; seconds until no job, group and pod is there and no ledger books a card."""
     began = time.monotonic()
-    async with watch_pods(api, NAMESPACE) as watch:
+    async with watch_pods(api.http, within(PODS, NAMESPACE)) as watch:
         await api.delete_all(within(JOBS, NAMESPACE))
         await watch.until(0, seconds=BOUND_WITHIN)
     while await api.count(within(GROUPS, NAMESPACE)) or await _booked(api):
@@ -144,16 +145,6 @@ async def clean(api: Api) -> float:
 
 async def _booked(api: Api) -> bool:
     return any(sn.get("status", {}).get("ledger") for sn in await api.every(SUPERNODES))
-
-
-async def _first(goal: Awaitable[float], creating: asyncio.Task[None]) -> float:
-    """The goal, or the error of the creation that was to lead to it."""
-    waiting = asyncio.ensure_future(goal)
-    await asyncio.wait({waiting, creating}, return_when=asyncio.FIRST_EXCEPTION)
-    if creating.done() and creating.exception():
-        waiting.cancel()
-    await creating
-    return await waiting
 
 
 async def _until_phase(api: Api, path: str, phase: str) -> None:

@@ -11,10 +11,11 @@ from typing import Any
 from bench.churn import meshes, restless_nodes
 from bench.figures import Figure
 from bench.load import BOUND_WITHIN, Table, carry, clean, pairs, say
-from bench.loadapi import GROUPS, JOBS, NODES, PODS, Api, connect, watch_pods, within
+from bench.loadapi import GROUPS, JOBS, NODES, PODS, Api, connect, within
 from bench.loadbed import A3, A960, HGX, NAMESPACE, Extent, Shape, Stage, own_profile
 from bench.loadjobs import Work
 from testbed.errors import TestbedError
+from testbed.podwatch import watch_pods
 
 DENSE = own_profile("dense", cards=32, racks=8, nodes=8)
 PEERS = own_profile("peers", cards=8, racks=3, nodes=16)
@@ -183,7 +184,7 @@ async def _until_used(api: Api, times: int) -> list[float]:
     """Delete a job that fills a supernode; seconds from the end of its last pod to the first of its successor's."""
     seconds = []
     for number in range(times):
-        async with watch_pods(api, NAMESPACE) as watch:
+        async with watch_pods(api.http, within(PODS, NAMESPACE)) as watch:
             start = watch.pods
             await api.request("DELETE", f"{within(JOBS, NAMESPACE)}/full-{number}")
             freed = await watch.until(start - 48, seconds=BOUND_WITHIN)
@@ -226,7 +227,7 @@ async def growth(stage: Stage, api: Api, name: str, extent: Extent) -> list[Figu
         job = Work(1, 480, A3, 16, prefix="timed")
         took = await carry(stage, api, job, calm=False)
         await api.request("DELETE", f"{within(JOBS, NAMESPACE)}/timed-0")
-        async with watch_pods(api, NAMESPACE) as watch:
+        async with watch_pods(api.http, within(PODS, NAMESPACE)) as watch:
             await watch.until(pods, seconds=BOUND_WITHIN)
         jobs = (nodes - pods) // 48
         await carry(stage, api, Work(jobs, 48, A3, 16, prefix=f"fill-{nodes}"), calm=False)

@@ -1,42 +1,12 @@
-"""What the load table stands on: the count of bound pods, the reading of metrics, the pods of the floor."""
+"""What the load table stands on: the reading of metrics, the pods of the floor."""
 
-import asyncio
 from pathlib import Path
-from typing import Any
-
-import pytest
 
 from bench.figures import Figure
 from bench.load import Table
-from bench.loadapi import PodWatch
 from bench.loadbed import A3, Lags, Metrics
 from bench.loadjobs import Work
 from bench.plots import draw_load
-from testbed.errors import TestbedError
-
-
-def event(kind: str, uid: str, node: str | None = None, phase: str = "Pending") -> dict[str, Any]:
-    spec = {"nodeName": node} if node else {}
-    pod = {"metadata": {"uid": uid, "name": f"pod-{uid}", "resourceVersion": "7"}, "spec": spec}
-    return {"type": kind, "object": pod | {"status": {"phase": phase}}}
-
-
-async def test_a_pod_counts_as_bound_while_it_is_there_and_has_a_node() -> None:
-    watch = PodWatch()
-    for uid in "ab":
-        watch.take(event("ADDED", uid))
-    both = asyncio.create_task(watch.until(2, seconds=5))
-    watch.take(event("MODIFIED", "a", "n1"))
-    watch.take(event("DELETED", "a", "n1"))
-    watch.take(event("ADDED", "a2"))  # a pod of the same name that took its place and has no node yet
-    watch.take(event("MODIFIED", "b", "n2", "Running"))
-    await asyncio.sleep(0)
-    assert not both.done()
-    assert (watch.pods, watch.bound, watch.running, watch.deleted) == (2, 1, 1, 1)
-    watch.take(event("MODIFIED", "a2", "n1"))
-    assert await both > 0
-    with pytest.raises(TestbedError, match="1 pods of 2 run, 2 are bound"):
-        await watch.until(2, running=True, seconds=0.01)
 
 
 def test_what_a_scrape_says_of_writes_and_lag() -> None:
