@@ -80,7 +80,7 @@ up: install ## Start a test bed: make up FLEET=a3-8 [NAME=mine]
 	@$(BIN)/python -m testbed up --name $(NAME) --fleet examples/fleets/$(FLEET).yaml
 
 .PHONY: down
-down: install ## Stop the demo and every test bed, leave nothing behind
+down: install ## Stop the demo and every bed of make up; tests that run keep theirs
 	@$(BIN)/python -m testbed down --all
 
 .PHONY: bench

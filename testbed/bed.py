@@ -218,6 +218,8 @@ def start(
     ``name`` defaults to a random one. An ``owned`` bed is also ended, at the next start of any bed, when
     the process that started it is gone. Raises BuildError, FleetError, StartError; what was begun is then undone.
     """
+    if not (processes.PROC / "self" / "stat").exists():
+        raise StartError("the test bed runs on Linux only; elsewhere use a Linux machine, virtual or not, or WSL 2")
     described = Fleet.load(fleet) if isinstance(fleet, Path) else fleet
     name = name or f"bed-{secrets.token_hex(3)}"
     if not _NAME.fullmatch(name):
