@@ -1,4 +1,4 @@
-# One entry point for people and CI. Needs only Python 3.11 or newer and make; everything else is installed into .venv.
+# One entry point for people and CI. Needs only Python 3.11 or newer with venv, and make; the rest is installed into .venv.
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
 PYTHON ?= python3
@@ -17,7 +17,11 @@ help: ## Show this help
 
 $(VENV)/.installed: requirements/dev.txt pyproject.toml
 	@echo "installing the locked dependencies into $(VENV) (about a minute the first time)"
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@# An interrupt leaves a .venv without pip, and so does a Python whose ensurepip the distribution packs apart.
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -c "import ensurepip, venv" 2>/dev/null || \
+		{ echo "$(PYTHON) cannot make virtual environments: install python3-venv (Debian, Ubuntu)," \
+			"or name another Python: make PYTHON=..." >&2; exit 1; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
@@ -76,7 +80,7 @@ up: install ## Start a test bed: make up FLEET=a3-8 [NAME=mine]
 	@$(BIN)/python -m testbed up --name $(NAME) --fleet examples/fleets/$(FLEET).yaml
 
 .PHONY: down
-down: install ## Stop the demo and every test bed, leave nothing behind
+down: install ## Stop the demo and every bed of make up; tests that run keep theirs
 	@$(BIN)/python -m testbed down --all
 
 .PHONY: bench

@@ -34,7 +34,7 @@ async def meshes(stage: Stage, api: Api, name: str, extent: Extent) -> list[Figu
     took = await carry(stage, api, work)
     took.tell(name, work)
     table.add("jobs bound a second", work.jobs / took.bound)
-    table.add_lag(took.lag_ms, took.busy_ms)
+    table.add_lags([took.lags])
     table.add("writes a minute, converged", took.quiet_writes)
     others = await _foreign_pods(api, work.jobs // 2)
     before, spent = await stage.metrics(), stage.seconds()["operator"]
@@ -95,7 +95,7 @@ async def restless_nodes(stage: Stage, api: Api, name: str, extent: Extent) -> l
 
 
 def _lags(table: Table, after: Metrics, before: Metrics, what: str = "") -> str:
-    """Add the two figures of lag, and say them."""
-    lag, busy = after.lag_ms(before), after.busy_ms(before)
-    table.add_lag(lag, busy, what)
-    return f"lag p99 {lag:.0f} ms, {busy:.0f} its own"
+    """Add the figures of lag, and say them."""
+    lags = after.lags(before)
+    table.add_lags([lags], what)
+    return str(lags)

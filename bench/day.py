@@ -20,6 +20,7 @@ import numpy as np
 from bench.acme import Job, Mix
 from bench.figures import Figure
 from bench.fleets import CARDS, SUPERNODES, T384, T15488, empty
+from bench.optimum import minimal
 from bench.peers import best_fit, first_fit
 from bench.placement import request_of, timed
 from bench.tree import Ints, Tree, tree_of
@@ -133,7 +134,10 @@ def ask(rule: str, tree: Tree, members: int) -> Ints | None:
 
 @dataclass(slots=True)
 class Asked:
-    """Jobs larger than a rack, all three asked on the same state: (supernodes, racks) over each level's own floor."""
+    """Jobs larger than a rack, all three asked on the same state: (supernodes, racks) over each level's own floor.
+
+    minimal: ours that are the exact minimum, by each level's own floor or else by `bench.optimum`, not by its own word.
+    """
 
     over: dict[str, list[tuple[float, float]]] = field(default_factory=lambda: {rule: [] for rule in ("ours", *PEERS)})
     minimal: int = 0
@@ -147,7 +151,7 @@ class Asked:
             vectors[rule] = tree.spans(counts)
         for rule, vector in vectors.items():
             self.over[rule].append((vector[0] / floors[0], vector[1] / floors[1]))
-        self.minimal += placement.spans == placement.minimal
+        self.minimal += vectors["ours"] == floors or vectors["ours"] == minimal(tree, members)
 
 
 @dataclass(slots=True)

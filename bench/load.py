@@ -13,17 +13,18 @@ import contextlib
 import os
 import statistics
 import time
-from collections.abc import Awaitable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from rich.console import Console
 
 from bench.figures import Figure
-from bench.loadapi import GROUPS, JOBS, PODS, SUPERNODES, Api, watch_pods, within
-from bench.loadbed import NAMESPACE, Stage
+from bench.loadapi import GROUPS, JOBS, PODS, SUPERNODES, Api, within
+from bench.loadbed import NAMESPACE, Lags, Stage
 from bench.loadjobs import Work, pods_of
 from testbed.errors import TestbedError
+from testbed.podwatch import first, watch_pods
 
 Json = dict[str, Any]
 
@@ -49,8 +50,7 @@ class Round:
     running: float
     seconds: dict[str, float]
     requests: dict[tuple[str, str], float]
-    lag_ms: float
-    busy_ms: float
+    lags: Lags
     quiet_writes: float
     settled: float
 
@@ -58,8 +58,7 @@ class Round:
         """Say what it cost."""
         say(
             f"{name}: all running {self.running:.2f} s, all said so {self.settled:.2f} s; "
-            f"lag p99 {self.lag_ms:.0f} ms, {self.busy_ms:.0f} its own; {self.quiet_writes:.0f} writes a minute after; "
-            f"machine load {os.getloadavg()[0]:.1f}"
+            f"{self.lags}; {self.quiet_writes:.0f} writes a minute after; machine load {os.getloadavg()[0]:.1f}"
         )
         say(f"    processor ms a pod: {per_pod(self.seconds, work)}")
         say(f"    requests a job: {_requests(self.requests, work)}")
@@ -75,10 +74,12 @@ class Table:
     def add(self, what: str, value: float, unit: str = "") -> None:
         self.figures.append(Figure(f"load: {self.name}: {what}", value, unit))
 
-    def add_lag(self, lag_ms: float, busy_ms: float, what: str = "") -> None:
-        """How late the loop was, and how late by its own doing."""
-        self.add(f"{what}loop lag p99, ms", lag_ms)
-        self.add(f"{what}loop lag p99 without waits for a core, ms", busy_ms)
+    def add_lags(self, rounds: Sequence[Lags], what: str = "") -> None:
+        """How late the loop was, and how late by its own doing: the median of the rounds, and the largest of all."""
+        self.add(f"{what}loop lag p99, ms", statistics.median(lags.p99 for lags in rounds))
+        self.add(f"{what}loop lag p99 without waits for a core, ms", statistics.median(lags.own_p99 for lags in rounds))
+        self.add(f"{what}largest loop lag, ms", max(lags.largest for lags in rounds))
+        self.add(f"{what}largest loop lag without waits for a core, ms", max(lags.own_largest for lags in rounds))
 
 
 # One measurement.
@@ -97,11 +98,11 @@ class Floor:
 async def floor(stage: Stage, api: Api, pods: list[Json]) -> Floor:
     """Create pods as a raw client, and remove them."""
     before, created = stage.seconds(), list[float]()
-    async with watch_pods(api, NAMESPACE) as watch:
+    async with watch_pods(api.http, within(PODS, NAMESPACE)) as watch:
         began = time.monotonic()
         creating = asyncio.create_task(api.create(within(PODS, NAMESPACE), pods))
         creating.add_done_callback(lambda _: created.append(time.monotonic() - began))
-        bound = await _first(watch.until(len(pods), seconds=BOUND_WITHIN), creating) - began
+        bound = await first(watch.until(len(pods), seconds=BOUND_WITHIN), creating) - began
         await watch.until(len(pods), running=True, seconds=BOUND_WITHIN)
         spent = _spent(stage, before)
         await api.delete_all(within(PODS, NAMESPACE))
@@ -112,12 +113,12 @@ async def floor(stage: Stage, api: Api, pods: list[Json]) -> Floor:
 async def carry(stage: Stage, api: Api, work: Work, *, calm: bool = True) -> Round:
     """Submit work to the running operator; what it took, and with `calm` what it writes afterwards. The work stays."""
     path = within(JOBS, NAMESPACE)
-    async with watch_pods(api, NAMESPACE) as watch:
+    async with watch_pods(api.http, within(PODS, NAMESPACE)) as watch:
         total = watch.pods + work.pods
         before, measured = stage.seconds(), await stage.metrics()
         began = time.monotonic()
         creating = asyncio.create_task(api.create(path, work.documents()))
-        bound = await _first(watch.until(total, seconds=BOUND_WITHIN), creating) - began
+        bound = await first(watch.until(total, seconds=BOUND_WITHIN), creating) - began
         running = await watch.until(total, running=True, seconds=BOUND_WITHIN) - began
         await _until_phase(api, path, "Running")
         settled = time.monotonic() - began
@@ -126,14 +127,13 @@ async def carry(stage: Stage, api: Api, work: Work, *, calm: bool = True) -> Rou
             raise TestbedError(f"{watch.deleted} pods were deleted while the jobs started")
         await _check_bound(api, total)
         quiet = await _quiet_writes(stage) if calm else 0.0
-    lag, busy = after.lag_ms(measured), after.busy_ms(measured)
-    return Round(bound, running, spent, after.since(measured), lag, busy, quiet, settled)
+    return Round(bound, running, spent, after.since(measured), after.lags(measured), quiet, settled)
 
 
 async def clean(api: Api) -> float:
     """Delete every job; seconds until no job, group and pod is there and no ledger books a card."""
     began = time.monotonic()
-    async with watch_pods(api, NAMESPACE) as watch:
+    async with watch_pods(api.http, within(PODS, NAMESPACE)) as watch:
         await api.delete_all(within(JOBS, NAMESPACE))
         await watch.until(0, seconds=BOUND_WITHIN)
     while await api.count(within(GROUPS, NAMESPACE)) or await _booked(api):
@@ -145,16 +145,6 @@ async def clean(api: Api) -> float:
 
 async def _booked(api: Api) -> bool:
     return any(sn.get("status", {}).get("ledger") for sn in await api.every(SUPERNODES))
-
-
-async def _first(goal: Awaitable[float], creating: asyncio.Task[None]) -> float:
-    """The goal, or the error of the creation that was to lead to it."""
-    waiting = asyncio.ensure_future(goal)
-    await asyncio.wait({waiting, creating}, return_when=asyncio.FIRST_EXCEPTION)
-    if creating.done() and creating.exception():
-        waiting.cancel()
-    await creating
-    return await waiting
 
 
 async def _until_phase(api: Api, path: str, phase: str) -> None:
@@ -229,7 +219,7 @@ async def pairs(stage: Stage, api: Api, name: str, work: Work, number: int) -> l
     table.add("floor, pods created a second", work.pods / statistics.median(found.created for found in floors))
     table.add("floor, seconds to bound", statistics.median(found.bound for found in floors))
     table.add("seconds to bound", statistics.median(r.bound for r in rounds))
-    table.add_lag(statistics.median(r.lag_ms for r in rounds), statistics.median(r.busy_ms for r in rounds))
+    table.add_lags([r.lags for r in rounds])
     table.add("writes a minute, converged", max(r.quiet_writes for r in rounds))
     table.add(
         "operator, processor ms a pod", statistics.median(r.seconds["operator"] for r in rounds) / work.pods * 1e3

@@ -188,6 +188,22 @@ class Stage:
 
 
 @dataclass(frozen=True, slots=True)
+class Lags:
+    """How late the loop was, in ms, and without its waits for a core: what 99 % of the moments did not exceed, and none
+    did. Bounds of the histogram's buckets, NaN where nothing was measured.
+    """
+
+    p99: float
+    largest: float
+    own_p99: float
+    own_largest: float
+
+    def __str__(self) -> str:
+        p99 = f"lag p99 {self.p99:.0f} ms, {self.own_p99:.0f} its own"
+        return f"{p99}, largest {self.largest:.0f} ms, {self.own_largest:.0f} its own"
+
+
+@dataclass(frozen=True, slots=True)
 class Metrics:
     """One scrape: requests by verb and resource, and buckets (upper bound to count so far) of how late the loop was and
     how long it was busy itself."""
@@ -221,13 +237,12 @@ class Metrics:
         """Requests since an earlier scrape."""
         return {key: rise for key, count in self.requests.items() if (rise := count - before.requests.get(key, 0)) > 0}
 
-    def lag_ms(self, before: Metrics, share: float = 0.99) -> float:
-        """The lag that `share` of the samples since `before` did not exceed (the bound of their bucket), or NaN."""
-        return _quantile_ms(self.lag, before.lag, share)
-
-    def busy_ms(self, before: Metrics, share: float = 0.99) -> float:
-        """The same of what the loop was busy for itself."""
-        return _quantile_ms(self.busy, before.busy, share)
+    def lags(self, before: Metrics) -> Lags:
+        """How late the loop was since `before`."""
+        return Lags(
+            *(_quantile_ms(self.lag, before.lag, s) for s in (0.99, 1.0)),
+            *(_quantile_ms(self.busy, before.busy, s) for s in (0.99, 1.0)),
+        )
 
 
 def _quantile_ms(buckets: Mapping[float, float], before: Mapping[float, float], share: float) -> float:

@@ -11,10 +11,11 @@ from typing import Any
 from bench.churn import meshes, restless_nodes
 from bench.figures import Figure
 from bench.load import BOUND_WITHIN, Table, carry, clean, pairs, say
-from bench.loadapi import GROUPS, JOBS, NODES, PODS, Api, connect, watch_pods, within
+from bench.loadapi import GROUPS, JOBS, NODES, PODS, Api, connect, within
 from bench.loadbed import A3, A960, HGX, NAMESPACE, Extent, Shape, Stage, own_profile
 from bench.loadjobs import Work
 from testbed.errors import TestbedError
+from testbed.podwatch import watch_pods
 
 DENSE = own_profile("dense", cards=32, racks=8, nodes=8)
 PEERS = own_profile("peers", cards=8, racks=3, nodes=16)
@@ -128,7 +129,7 @@ async def arrivals(stage: Stage, api: Api, name: str, extent: Extent) -> list[Fi
     table.add("jobs bound a second", rate)
     table.add("requests a job", sum(took.requests.values()) / work.jobs)
     table.add("operator, processor ms a job", took.seconds["operator"] / work.jobs * 1e3)
-    table.add_lag(took.lag_ms, took.busy_ms)
+    table.add_lags([took.lags])
     table.add("writes a minute, converged", took.quiet_writes)
     table.add("peak memory, MiB", memory)
     table.add("seconds to clean", cleaned, "s")
@@ -152,20 +153,17 @@ async def waiting(stage: Stage, api: Api, name: str, extent: Extent) -> list[Fig
     await stage.calm()
     say(f"{name}: all of it said, after {time.monotonic() - began:.1f} s")
     after = await stage.metrics()
-    lag, busy = after.lag_ms(before), after.busy_ms(before)
+    lags = after.lags(before)
     spent, at_rest = stage.seconds()["operator"], await stage.metrics()
     await asyncio.sleep(REST_SECONDS)
     share = (stage.seconds()["operator"] - spent) / REST_SECONDS
     writes = ((await stage.metrics()).writes - at_rest.writes) * 60 / REST_SECONDS
     used = await _until_used(api, 3)
-    say(
-        f"{name}: {share:.2%} of a core at rest; freed supernodes used after {used} s; "
-        f"lag p99 {lag:.0f} ms, {busy:.0f} its own"
-    )
+    say(f"{name}: {share:.2%} of a core at rest; freed supernodes used after {used} s; {lags}")
     table.add("share of a core at rest", share)
     table.add("writes a minute at rest", writes)
     table.add("seconds until a freed supernode is used", sorted(used)[len(used) // 2])
-    table.add_lag(lag, busy)
+    table.add_lags([lags])
     table.add("seconds to clean", await clean(api), "s")
     await stage.stop_operator()
     return table.figures
@@ -186,7 +184,7 @@ async def _until_used(api: Api, times: int) -> list[float]:
     """Delete a job that fills a supernode; seconds from the end of its last pod to the first of its successor's."""
     seconds = []
     for number in range(times):
-        async with watch_pods(api, NAMESPACE) as watch:
+        async with watch_pods(api.http, within(PODS, NAMESPACE)) as watch:
             start = watch.pods
             await api.request("DELETE", f"{within(JOBS, NAMESPACE)}/full-{number}")
             freed = await watch.until(start - 48, seconds=BOUND_WITHIN)
@@ -229,7 +227,7 @@ async def growth(stage: Stage, api: Api, name: str, extent: Extent) -> list[Figu
         job = Work(1, 480, A3, 16, prefix="timed")
         took = await carry(stage, api, job, calm=False)
         await api.request("DELETE", f"{within(JOBS, NAMESPACE)}/timed-0")
-        async with watch_pods(api, NAMESPACE) as watch:
+        async with watch_pods(api.http, within(PODS, NAMESPACE)) as watch:
             await watch.until(pods, seconds=BOUND_WITHIN)
         jobs = (nodes - pods) // 48
         await carry(stage, api, Work(jobs, 48, A3, 16, prefix=f"fill-{nodes}"), calm=False)

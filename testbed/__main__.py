@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import signal
 import sys
@@ -14,9 +15,10 @@ import typer
 import yaml
 
 from testbed import bed as beds
+from testbed.bed import Bed
 from testbed.build import build as build_binaries
 from testbed.controlplane import START_ORDER
-from testbed.errors import TestbedError
+from testbed.errors import StartError, TestbedError
 from testbed.fleet import Fleet
 from testbed.nodes import apply, render
 
@@ -60,23 +62,41 @@ def up(
             apply(kubeconfig, Fleet.load(fleet), _say)
         print(f"using the cluster of {kubeconfig}; nothing was started")
         return
+    _check_options(beds.running(name), audit=audit, leases=leases)
     bed = beds.start(name, fleet, audit=audit, leases=leases, owned=False, progress=_say)
     if kubeconfig_out:
         kubeconfig_out.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(bed.kubeconfig, kubeconfig_out)
         kubeconfig_out.chmod(0o600)
     print(f"bed {bed.name} runs at {bed.url}")
-    print(f"  use it:  export KUBECONFIG={kubeconfig_out or bed.kubeconfig}")
+    print(f"  use it:  {_export(kubeconfig_out or bed.kubeconfig)}")
     print(f"  stop it: python -m testbed down --name {bed.name}")
+
+
+def _check_options(running: Bed | None, **asked: bool) -> None:
+    """A bed cannot change how it was started: raises StartError where it lacks what is asked for."""
+    for option, wanted in asked.items():
+        if running and wanted and not getattr(running.options, option):
+            raise StartError(
+                f"bed {running.name} runs already, without --{option}; stop it first: "
+                f"python -m testbed down --name {running.name}"
+            )
+
+
+def _export(kubeconfig: Path) -> str:
+    return f"export KUBECONFIG={shlex.quote(str(kubeconfig))}"
 
 
 @app.command()
 def down(
     name: Name = "default",
-    every: Annotated[bool, typer.Option("--all", help="Stop every bed.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Stop every bed but those of programs that still run.")] = False,
 ) -> None:
     """End a bed's processes and remove its folder."""
     for bed in list(beds.beds(_say)) if every else [beds.find_bed(name)]:
+        if every and bed.owner and bed.owner.alive():
+            print(f"bed {bed.name} is left to process {bed.owner.pid}, with which it ends")
+            continue
         bed.stop()
         print(f"bed {bed.name} stopped")
 
@@ -102,7 +122,7 @@ def build() -> None:
 @app.command()
 def env(name: Name = "default") -> None:
     """A line for the shell: eval "$(python -m testbed env)"."""
-    print(f"export KUBECONFIG={beds.find_bed(name).kubeconfig}")
+    print(_export(beds.find_bed(name).kubeconfig))
 
 
 @fleets.command("render")

@@ -15,8 +15,6 @@ import secrets
 import shutil
 import ssl
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -28,6 +26,7 @@ from testbed.build import tail
 from testbed.controlplane import HOST, START_ORDER, Layout, Options, arguments, new_layout, write_files
 from testbed.errors import StartError
 from testbed.fleet import Fleet
+from testbed.loopback import fetch
 from testbed.nodes import apply
 from testbed.paths import Progress, beds_root, locked
 from testbed.processes import ProcessId
@@ -219,6 +218,8 @@ def start(
     ``name`` defaults to a random one. An ``owned`` bed is also ended, at the next start of any bed, when
     the process that started it is gone. Raises BuildError, FleetError, StartError; what was begun is then undone.
     """
+    if not (processes.PROC / "self" / "stat").exists():
+        raise StartError("the test bed runs on Linux only; elsewhere use a Linux machine, virtual or not, or WSL 2")
     described = Fleet.load(fleet) if isinstance(fleet, Path) else fleet
     name = name or f"bed-{secrets.token_hex(3)}"
     if not _NAME.fullmatch(name):
@@ -323,14 +324,4 @@ def _unverified() -> ssl.SSLContext:
 
 
 def _answers(url: str, token: str | None = None, context: ssl.SSLContext | None = None) -> bool:
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    request = urllib.request.Request(url, headers=headers)
-    # A proxy named in the environment must not stand between us and loopback.
-    handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
-    if context:
-        handlers.append(urllib.request.HTTPSHandler(context=context))
-    try:
-        with urllib.request.build_opener(*handlers).open(request, timeout=5):
-            return True
-    except (urllib.error.URLError, OSError):
-        return False
+    return 200 <= fetch(url, token=token, context=context, timeout=5)[0] < 300

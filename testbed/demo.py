@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -214,12 +215,12 @@ def show_next_steps(bed: Bed) -> None:
         f"""
 == look around (docs/tutorial.md goes on from here)
 . .venv/bin/activate
-export KUBECONFIG={bed.kubeconfig}
+export KUBECONFIG={shlex.quote(str(bed.kubeconfig))}
 kubectl get tj,cg,sn -n {NAMESPACE}
 kubectl supernode why superpod -n {NAMESPACE}
 kubectl describe tj second-superpod -n {NAMESPACE}
 kubectl explain trainingjob.spec.topology
-make down    # stops everything and leaves nothing behind"""
+make down    # stops everything; what was built stays for the next time"""
     )
 
 

@@ -1,6 +1,7 @@
 """The floor under every time to bound: what a raw client needs for the same pods, without any operator.
 
-The same clock serves both: it starts when the request is made and stops when a watch has seen every pod bound.
+The same clock serves both, and the benches: it starts when the request is made and stops when a watch has seen every
+pod bound.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import orjson
 from testbed.bed import Bed
 from testbed.client import run
 from testbed.errors import ApiError, TestbedError
+from testbed.podwatch import first, watch_pods
 
 CONNECTIONS = 64
 BOUND_WITHIN = 120.0
@@ -104,48 +106,12 @@ async def _request(http: aiohttp.ClientSession, method: str, path: str, body: Js
 async def _until_bound(
     http: aiohttp.ClientSession, namespace: str, selector: str, pods: int, act: Callable[[], Awaitable[object]]
 ) -> float:
-    path = f"/api/v1/namespaces/{namespace}/pods?labelSelector={selector}"
-    seen = await _request(http, "GET", path)
-    if seen["items"]:
-        raise TestbedError(f"{len(seen['items'])} pods with {selector} are in {namespace} already; delete them first")
-    revision = seen["metadata"]["resourceVersion"]
-    bound: set[str] = set()
-    try:
-        async with asyncio.timeout(BOUND_WITHIN):
-            began = time.monotonic()
-            acting = asyncio.ensure_future(act())
-            try:
-                while len(bound) != pods:
-                    revision = await _watch(http, f"{path}&watch=true&resourceVersion={revision}", bound, pods)
-                seconds = time.monotonic() - began
-            finally:
-                await acting
-    except TimeoutError as error:
-        raise TestbedError(f"{len(bound)} of {pods} pods are bound after {BOUND_WITHIN:.0f} s") from error
-    return seconds
-
-
-async def _watch(http: aiohttp.ClientSession, path: str, bound: set[str], pods: int) -> str:
-    """Keep ``bound``, by uid, until it has that many or the watch ends; the revision to go on from.
-
-    The server ends the watch of whoever reads too slowly on a busy machine, long before all pods are bound.
-    """
-    revision = path.rpartition("=")[2]
-    async with http.get(path) as events:
-        async for line in events.content:
-            event = orjson.loads(line)
-            pod = event["object"]
-            if event["type"] == "ERROR":
-                raise ApiError(pod.get("code", 0), f"the watch of pods broke: {pod.get('message')}")
-            revision = pod["metadata"]["resourceVersion"]
-            uid = pod["metadata"]["uid"]
-            if event["type"] != "DELETED" and pod.get("spec", {}).get("nodeName"):
-                bound.add(uid)
-            else:
-                bound.discard(uid)
-            if len(bound) == pods:
-                break
-    return str(revision)
+    async with watch_pods(http, f"/api/v1/namespaces/{namespace}/pods?labelSelector={selector}") as watch:
+        if watch.pods:
+            raise TestbedError(f"{watch.pods} pods with {selector} are in {namespace} already; delete them first")
+        began = time.monotonic()
+        acting = asyncio.ensure_future(act())
+        return await first(watch.until(pods, seconds=BOUND_WITHIN), acting) - began
 
 
 async def _delete(http: aiohttp.ClientSession, namespace: str, selector: str) -> None:

@@ -11,8 +11,6 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +23,7 @@ from testbed.bed import Bed
 from testbed.build import tail
 from testbed.controlplane import HOST, free_ports
 from testbed.errors import StartError, TestbedError
+from testbed.loopback import fetch
 from testbed.paths import PROJECT
 from testbed.processes import ProcessId
 
@@ -133,13 +132,7 @@ class Operator:
 
     def get(self, path: str) -> tuple[int, str]:
         """Status and body of ``/metrics``, ``/healthz`` or ``/readyz``; status 0 when nothing answers."""
-        try:
-            with urllib.request.urlopen(self.url + path, timeout=10) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
-        except OSError:
-            return 0, ""
+        return fetch(self.url + path)
 
     @property
     def leads(self) -> bool:

@@ -251,7 +251,12 @@ async def _write(api: ApiClient, node: Node) -> None:
             "metadata": {"labels": node["metadata"]["labels"], "annotations": _replaced(node)},
             "spec": node["spec"],
         }
-        await api.request("PATCH", path, changed, content_type=_MERGE)
+        known = await api.request("PATCH", path, changed, content_type=_MERGE)
+        # A merge leaves what it does not name: the labels and resources of an earlier fleet are named, to go.
+        if gone := known["metadata"].get("labels", {}).keys() - node["metadata"]["labels"].keys():
+            await api.request("PATCH", path, {"metadata": {"labels": dict.fromkeys(gone)}}, content_type=_MERGE)
+        for field in ("capacity", "allocatable"):
+            status[field] = dict.fromkeys(known["status"].get(field, {})) | status[field]
         await api.request("PATCH", f"{path}/status", {"status": status}, content_type=_MERGE)
 
 

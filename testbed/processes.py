@@ -10,6 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+PROC = Path("/proc")
+"""Where Linux shows its processes; without it none can be told apart from one that took over its pid."""
+
 
 @dataclass(frozen=True, slots=True)
 class ProcessId:
@@ -34,7 +37,7 @@ class ProcessId:
 
 def _state(pid: int) -> tuple[str, int]:
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        stat = (PROC / str(pid) / "stat").read_text()
     except FileNotFoundError as error:
         raise ProcessLookupError(pid) from error
     # The command name stands in parentheses and may hold anything; the state is the first field after it.
@@ -54,8 +57,14 @@ def spawn(argv: Sequence[str], log: Path, cwd: Path, env: Mapping[str, str]) -> 
             env=dict(env),
             start_new_session=True,
         )
+    try:
+        process = ProcessId.of(child.pid)
+    except BaseException:
+        child.kill()
+        child.wait()
+        raise
     _children[child.pid] = child
-    return ProcessId.of(child.pid)
+    return process
 
 
 _children: dict[int, subprocess.Popen[bytes]] = {}

@@ -1,41 +1,12 @@
-"""What the load table stands on: the count of bound pods, the reading of metrics, the pods of the floor."""
+"""What the load table stands on: the reading of metrics, the pods of the floor."""
 
-import asyncio
 from pathlib import Path
-from typing import Any
-
-import pytest
 
 from bench.figures import Figure
-from bench.loadapi import PodWatch
-from bench.loadbed import A3, Metrics
+from bench.load import Table
+from bench.loadbed import A3, Lags, Metrics
 from bench.loadjobs import Work
 from bench.plots import draw_load
-from testbed.errors import TestbedError
-
-
-def event(kind: str, uid: str, node: str | None = None, phase: str = "Pending") -> dict[str, Any]:
-    spec = {"nodeName": node} if node else {}
-    pod = {"metadata": {"uid": uid, "name": f"pod-{uid}", "resourceVersion": "7"}, "spec": spec}
-    return {"type": kind, "object": pod | {"status": {"phase": phase}}}
-
-
-async def test_a_pod_counts_as_bound_while_it_is_there_and_has_a_node() -> None:
-    watch = PodWatch()
-    for uid in "ab":
-        watch.take(event("ADDED", uid))
-    both = asyncio.create_task(watch.until(2, seconds=5))
-    watch.take(event("MODIFIED", "a", "n1"))
-    watch.take(event("DELETED", "a", "n1"))
-    watch.take(event("ADDED", "a2"))  # a pod of the same name that took its place and has no node yet
-    watch.take(event("MODIFIED", "b", "n2", "Running"))
-    await asyncio.sleep(0)
-    assert not both.done()
-    assert (watch.pods, watch.bound, watch.running, watch.deleted) == (2, 1, 1, 1)
-    watch.take(event("MODIFIED", "a2", "n1"))
-    assert await both > 0
-    with pytest.raises(TestbedError, match="1 pods of 2 run, 2 are bound"):
-        await watch.until(2, running=True, seconds=0.01)
 
 
 def test_what_a_scrape_says_of_writes_and_lag() -> None:
@@ -56,9 +27,18 @@ def test_what_a_scrape_says_of_writes_and_lag() -> None:
     after = Metrics.parse(lag.format(199, 200) + text)
     assert after.writes == 3
     assert after.since(before) == {("patch", "pods"): 3, ("get", "pods"): 9, ("update", "leases"): 5}
-    assert after.lag_ms(before) == 10
-    assert after.lag_ms(before, 0.999) == float("inf")
-    assert after.busy_ms(before) == 5
+    assert after.lags(before) == Lags(p99=10, largest=float("inf"), own_p99=5, own_largest=5)
+
+
+def test_a_table_tells_the_largest_lag_of_all_rounds() -> None:
+    table = Table("t")
+    table.add_lags([Lags(25, 100, 10, 50), Lags(50, 50, 25, 25), Lags(100, 1000, 50, 250)])
+    assert {figure.name: figure.value for figure in table.figures} == {
+        "load: t: loop lag p99, ms": 50,
+        "load: t: loop lag p99 without waits for a core, ms": 25,
+        "load: t: largest loop lag, ms": 1000,
+        "load: t: largest loop lag without waits for a core, ms": 250,
+    }
 
 
 def test_the_jobs_ask_for_what_the_load_says() -> None:

@@ -3,12 +3,14 @@
 from itertools import islice
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
 
 from bench.acme import DAY, SCALE, Mix
-from bench.day import Peer, drive
+from bench.day import Asked, Peer, drive
 from bench.figures import Expectations, Figure, report
 from bench.fleets import CARDS, T384
 from bench.optimum import minimal
@@ -17,6 +19,7 @@ from bench.plots import draw_growth
 from bench.render import GROUPS, measure
 from bench.spans import SETTINGS, Setting, draws
 from bench.tree import Ints, Slices, Tree
+from supernode.placement import Placement
 
 
 def faults(tree: Tree, counts: Ints | None, members: int, slices: Slices) -> list[str]:
@@ -83,6 +86,17 @@ def test_a_day_gives_back_what_it_takes() -> None:
     day = drive(peer, jobs, T384, 3 * DAY)
     assert day.started == len(jobs)
     assert peer.free.cards.sum() == 99_840
+
+
+@pytest.mark.parametrize(("spans", "counted"), [((1, 4, 4), 1), ((1, 4, 5), 0), ((2, 2, 4), 0)])
+def test_a_day_takes_no_answer_at_its_word(spans: tuple[int, int, int], counted: int) -> None:
+    """Four racks with room for one, or one rack with room for three: each level's own floor is 1, 2 and 4."""
+    caps = np.array([1, 0, 1, 0, 1, 0, 1, 0, 2, 1, 0, 0, 0, 0, 0, 0])
+    tree = Tree(caps, (np.repeat(np.arange(8), 2), np.repeat(np.arange(2), 4)))
+    told = dict(zip(("supernode", "rack", "node"), spans, strict=True))
+    asked = Asked()
+    asked.compare(tree, 4, cast(Placement, SimpleNamespace(spans=told, minimal=told)))
+    assert asked.minimal == counted
 
 
 def test_a_missed_limit_is_told_from_a_missed_aim(capsys: pytest.CaptureFixture[str]) -> None:

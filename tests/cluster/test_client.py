@@ -344,6 +344,16 @@ SERVER = "https://10.96.0.1:6443"
 PROXY = "http://user:secret@proxy.example.com:3128"
 
 
+@pytest.mark.parametrize("server", ["https://localhost:6443", "https://127.0.7.1:6443", "https://[::1]:6443"])
+@pytest.mark.parametrize(("proxy_url", "used"), [(None, None), ("http://tunnel:3128", "http://tunnel:3128")])
+def test_a_proxy_to_loopback_is_taken_from_a_kubeconfig_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: str, proxy_url: str | None, used: str | None
+) -> None:
+    set_proxies(monkeypatch, {"HTTPS_PROXY": PROXY})
+    kubeconfig = proxy_kubeconfig(tmp_path / "kubeconfig", proxy_url, server)
+    assert credentials.from_kubeconfig(kubeconfig).proxy == used
+
+
 @pytest.mark.parametrize(
     ("environment", "proxy_url", "used"),
     [
@@ -389,8 +399,8 @@ def set_proxies(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) ->
         monkeypatch.setenv(name, value)
 
 
-def proxy_kubeconfig(path: Path, proxy_url: str | None) -> Path:
-    cluster = {"server": SERVER, **({"proxy-url": proxy_url} if proxy_url else {})}
+def proxy_kubeconfig(path: Path, proxy_url: str | None, server: str = SERVER) -> Path:
+    cluster = {"server": server, **({"proxy-url": proxy_url} if proxy_url else {})}
     config = {
         "current-context": "c",
         "clusters": [{"name": "c", "cluster": cluster}],

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import urllib.request
 
 import pytest
 from scenario import JOB, PODS
@@ -10,6 +9,7 @@ from world import World
 
 from testbed.bed import Bed
 from testbed.errors import ApiError
+from testbed.loopback import fetch
 
 pytestmark = pytest.mark.cluster
 
@@ -18,8 +18,7 @@ def _alarm(bed: Bed, action: str) -> None:
     """Raise or lift etcd's own alarm for no space: until it is lifted it refuses every write, deletions too."""
     body = json.dumps({"action": action, "memberID": "0", "alarm": "NOSPACE"}).encode()
     url = f"http://127.0.0.1:{bed.layout.etcd_port}/v3/maintenance/alarm"
-    with urllib.request.urlopen(urllib.request.Request(url, body, {"Content-Type": "application/json"})) as answer:
-        assert answer.status == 200
+    assert fetch(url, body)[0] == 200
 
 
 async def test_no_space_left(world: World, site: Bed) -> None:

@@ -20,6 +20,7 @@ from testbed.client import connect, run
 from testbed.controlplane import START_ORDER
 from testbed.errors import ApiError, StartError
 from testbed.fleet import Fleet
+from testbed.nodes import render
 from testbed.paths import PROJECT
 from testbed.processes import ProcessId
 
@@ -191,6 +192,20 @@ def test_a_fleet_is_applied_again_with_what_changed(small: Bed) -> None:
     assert "unschedulable" not in call(small, "GET", "/api/v1/nodes/a3-0-n003")["spec"]
 
 
+def test_what_a_fleet_no_longer_says_of_its_nodes_goes(small: Bed) -> None:
+    fleet = yaml.safe_load(SMALL.read_text())
+    fleet["pools"][0] |= {"labels": {"zone": "a"}, "capacity": {"cpu": "8", "pods": "110", "example.com/nic": "2"}}
+    small.apply(Fleet.parse(fleet))
+    before = call(small, "GET", "/api/v1/nodes/a3-0-n005")
+    assert (before["metadata"]["labels"]["zone"], before["status"]["capacity"]["example.com/nic"]) == ("a", "2")
+    small.apply(SMALL)
+    node = call(small, "GET", "/api/v1/nodes/a3-0-n005")
+    described = next(n for n in render(Fleet.load(SMALL)) if n["metadata"]["name"] == "a3-0-n005")
+    assert node["metadata"]["labels"] == described["metadata"]["labels"]
+    assert node["status"]["capacity"] == described["status"]["capacity"]
+    assert node["status"]["allocatable"] == described["status"]["allocatable"]
+
+
 @pytest.mark.parametrize(
     ("program", "file"),
     [("kube-apiserver", "audit-policy.yaml"), ("kube-scheduler", "scheduler.yaml"), ("kwok", "kwok.yaml")],
@@ -215,9 +230,9 @@ def test_a_program_that_cannot_start_shows_its_log(small: Bed, program: str, fil
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache folder with the binaries and nothing else."""
+    """A cache folder with the binaries and nothing else, and a space in its name."""
     built = cached()
-    root = tmp_path / "cache" / "supernode-operator"
+    root = tmp_path / "a cache" / "supernode-operator"
     root.mkdir(parents=True)
     (root / built.name).symlink_to(built)
     monkeypatch.setenv("XDG_CACHE_HOME", str(root.parent))
@@ -267,7 +282,12 @@ def test_two_beds_side_by_side_from_up_to_down(home: Path, tmp_path: Path) -> No
     status = command("status").stdout
     assert str(pids["etcd"]) in status
     assert "DOWN" not in status
-    assert command("env", "--name", "one").stdout == f"export KUBECONFIG={beds.find_bed('one').kubeconfig}\n"
+    env = command("env", "--name", "one").stdout
+    shell = subprocess.run(["sh", "-c", 'eval "$0"; printf %s "$KUBECONFIG"', env], capture_output=True, text=True)
+    assert shell.stdout == str(beds.find_bed("one").kubeconfig)
+    audited = command("up", "--name", "one", "--audit")
+    assert audited.returncode == 1
+    assert "bed one runs already, without --audit; stop it first" in audited.stderr
     assert command("down", "--name", "one").stdout == "bed one stopped\n"
     assert "two" in command("status").stdout
     assert command("down", "--all").stdout == "bed two stopped\n"
@@ -300,6 +320,15 @@ def test_a_bed_whose_owner_was_killed_is_swept(home: Path) -> None:
     subprocess.run([sys.executable, "-c", code], cwd=PROJECT, timeout=120, check=False, capture_output=True)
     assert len(mentions(home)) == len(START_ORDER)
     beds.sweep(lambda _: None)
+    assert_nothing_is_left(home)
+
+
+def test_down_leaves_the_beds_of_running_programs_to_them(home: Path) -> None:
+    with beds.start("tests") as running:
+        answer = command("down", "--all")
+        assert answer.stdout == f"bed tests is left to process {os.getpid()}, with which it ends\n"
+        assert set(running.pids) == set(START_ORDER)
+        assert command("down", "--name", "tests").stdout == "bed tests stopped\n"
     assert_nothing_is_left(home)
 
 

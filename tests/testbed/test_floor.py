@@ -1,5 +1,6 @@
 """The clock of the time to bound, on a real control plane."""
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -39,3 +40,10 @@ def test_whoever_makes_the_pods_is_timed(plain: Bed) -> None:
     assert len(pods(plain)) == len(PODS)
     with pytest.raises(TestbedError, match="delete them first"):
         raw_client(plain, PODS)
+
+
+def test_a_refused_request_is_told_at_once(plain: Bed) -> None:
+    began = time.monotonic()
+    with pytest.raises(TestbedError, match="kubectl apply -f nowhere"):
+        until_bound(plain, "default", "job=refused", 4, lambda: kubectl(plain, "apply", "-f", "nowhere.yaml"))
+    assert time.monotonic() - began < 30

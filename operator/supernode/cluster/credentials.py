@@ -11,8 +11,11 @@ import os
 import ssl
 import time
 from collections.abc import Callable
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 from supernode.cluster.errors import NoCluster
 
@@ -107,6 +110,8 @@ def _proxy_of(configuration: Any) -> str | None:
     proxy: str | None = configuration.proxy
     if not proxy or should_bypass_proxies(configuration.host, configuration.no_proxy or ""):
         return None
+    if _is_loopback(configuration.host) and proxy in getproxies().values():
+        return None  # as kubectl, which takes a proxy to loopback from a kubeconfig only
     if not proxy.lower().startswith(("http://", "https://")):
         # The rest of the URL is not told: it may hold a password.
         scheme = f"{proxy.partition('://')[0]}://" if "://" in proxy else "a URL without a scheme"
@@ -115,6 +120,14 @@ def _proxy_of(configuration: Any) -> str | None:
             "give an http:// or https:// proxy, or name the server in NO_PROXY"
         )
     return proxy
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def from_kubeconfig(path: Path | None = None, context: str | None = None) -> Credentials:

@@ -12,6 +12,9 @@ from supernode.control.observer import Observer
 BEAT_SECONDS = 0.05
 """Often enough to catch every stall worth knowing, at less than a thousandth of a core."""
 
+BEATS_TOLD = 1200
+"""As many beats of one stall are told at most, a minute of them: a machine that slept for hours would stall again."""
+
 _SCHEDSTAT = "/proc/thread-self/schedstat"
 
 
@@ -19,6 +22,8 @@ async def watch_loop(observer: Observer) -> Never:
     """Measure the lag of the running loop until cancelled, and how much of it the loop was busy for.
 
     That is what its thread ran since the last beat, or what its waits for a core do not explain, whichever is more.
+    Beats that fall into a stall are told with their own lags: a second's stall is then not one beat of twenty a second
+    but all that it held up, and a quantile is that of whoever needs the loop at any moment.
     """
     loop = asyncio.get_running_loop()
     with _waits() as waits:
@@ -28,8 +33,12 @@ async def watch_loop(observer: Observer) -> Never:
             lag = max(0.0, loop.time() - due)
             waited_before, waited = waited, waits()
             ran_before, ran = ran, time.thread_time()
-            observer.loop_lag(lag, max(min(lag, ran - ran_before), lag - (waited - waited_before)))
-            due = loop.time() + BEAT_SECONDS
+            busy = max(min(lag, ran - ran_before), lag - (waited - waited_before))
+            beats = 1 + int(lag / BEAT_SECONDS)
+            for beat in range(min(beats, BEATS_TOLD)):
+                left = lag - beat * BEAT_SECONDS
+                observer.loop_lag(left, busy * left / lag if lag else 0.0)
+            due += beats * BEAT_SECONDS
 
 
 @contextmanager
