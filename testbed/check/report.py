@@ -17,7 +17,7 @@ class Rule(StrEnum):
     CARDS = "every pod's cards exist, are healthy, and are what it asks for"
     LEGAL = "every card set is legal and aligned on its profile"
     ONCE = "no card is used twice, no node gives more than it has"
-    WHOLE = "all members of a group or none, each with its cards"
+    WHOLE = "all members and spares of a group or none, each with its cards"
     AGREE = "pods, ledgers and statuses say the same"
     PLACE = "every node lies in the supernode and the profile told"
     BLOCKS = "no block straddles domains"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from testbed.check.facts import Cards, Cluster, Host, Json, Profile
 from testbed.check.grids import check_grids
 from testbed.check.groups import Group, Holding
@@ -22,7 +24,7 @@ class Occupancy:
         """Node to the number of cards in foreign pods that do not say which ones."""
         covered = {(holding.supernode, holding.group) for holding in held}
         for holding in held:
-            for seat in holding.seats.values():
+            for seat in holding.taken:
                 self.holders.setdefault(seat.node, {}).update(dict.fromkeys(seat.cards, holding.uid))
         for pod in cluster.pods:
             host = cluster.hosts.get(pod.node or "")
@@ -59,6 +61,7 @@ def check_topology(cluster: Cluster, group: Group, occupancy: Occupancy, report:
     for topology in topologies:
         _blocks(group, topology, profile, places, report)
         _limits(group, topology, profile, places, report)
+    _spares(cluster, group, profile, places, report)
     check_grids(group, profile, places, cluster.hosts.values(), report)
     spans = _spans(group, profile, places, report)
     verdict = _minimum(cluster, group, profile, occupancy, spans, report)
@@ -101,6 +104,18 @@ def _limits(group: Group, topology: Json, profile: Profile, places: Places, repo
         report.expect(Rule.LIMITS, group.title, count <= most, told)
 
 
+def _spares(cluster: Cluster, group: Group, profile: Profile, places: Places, report: Report) -> None:
+    """As many as asked for in each domain that has members, and none elsewhere."""
+    topology = group.spec.get("topology") or {}
+    asked = topology.get("spares") or {}
+    level = profile.level(asked.get("within") or topology.get("required") or profile.counted[0])
+    hosts = [cluster.hosts.get(seat.node) for seat in group.spares]
+    found = Counter(host.domains[level] if host else ("nowhere",) for host in hosts)
+    wanted = dict.fromkeys({host.domains[level] for host, _ in places}, asked["members"]) if asked else {}
+    told = f"holds {len(group.spares)} spares, not {asked.get('members', 0)} in each domain of {level} it has members in"
+    report.expect(Rule.WHOLE, group.title, found == wanted, told)
+
+
 def _spans(group: Group, profile: Profile, places: Places, report: Report) -> dict[str, int]:
     spans = {level: _touched(level, profile, places) for level in profile.counted}
     statuses = {"its status": group.status}
@@ -120,6 +135,8 @@ def _minimum(
         said = group.status.get("minimal", {})
         report.expect(Rule.MINIMUM, group.title, said == spans, f"says that {said} is the minimum, but touches {spans}")
     try:
+        if group.spares:
+            raise NotRecomputedError("spares have a say in it")  # noqa: TRY301
         vector = _least(cluster, group, profile, occupancy)
     except NotRecomputedError as reason:
         return f"minimum not recomputed: {reason}"
