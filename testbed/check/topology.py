@@ -133,7 +133,7 @@ def _minimum(
     """Compare the spans with the minimum; the verdict in words."""
     if group.status.get("proven"):
         said = group.status.get("minimal", {})
-        report.expect(Rule.MINIMUM, group.title, said == spans, f"says that {said} is the minimum, but touches {spans}")
+        report.expect(Rule.PROVEN, group.title, said == spans, f"says that {said} is the minimum, but touches {spans}")
     try:
         if group.spares:
             raise NotRecomputedError("spares have a say in it")  # noqa: TRY301

@@ -246,12 +246,12 @@ def card_beyond_the_node(objects: Objects) -> None:
     objects["Pod/small-0"]["metadata"]["annotations"][CARDS] = "8-9"
 
 
-@damage(Rule.CARDS)
+@damage(Rule.HEALTHY)
 def card_marked_unhealthy(objects: Objects) -> None:
     objects["Node/s0-n01"]["metadata"]["annotations"]["supernode.io/unhealthy-cards"] = "3"
 
 
-@damage(Rule.CARDS)
+@damage(Rule.HEALTHY)
 def fewer_cards_allocatable_than_used(objects: Objects) -> None:
     objects["Node/s0-n01"]["status"]["allocatable"]["example.com/card"] = "7"
 
@@ -463,7 +463,7 @@ def group_over_more_domains_than_needed(objects: Objects) -> None:
         objects.move("big", place, f"s1-n0{place}")
 
 
-@damage(Rule.MINIMUM)
+@damage(Rule.PROVEN)
 def minimum_told_that_is_not_the_span(objects: Objects) -> None:
     objects["CardGroup/big"]["status"]["minimal"] = {"pod": 1, "rack": 1, "node": 4}
 

@@ -123,7 +123,9 @@ def invalid_group(group: Group, now: datetime) -> Json:
 def reconstruct(fleet: Fleet, group: Group, members: tuple[Member, ...], spares: tuple[Member, ...] = ()) -> Placement:
     """The placement behind a committed ledger, after a crash lost the decision itself.
 
-    The minimal spans are those of today's fleet without the group, the question its decision would answer now.
+    The minimal spans are those of today's fleet without the group, the question its decision would answer now. They are
+    proven only where they are the group's own: cards may have come free since, or broken, and the fleet that it was
+    decided on is not known any more.
     """
     known = [member for member in (*members, *spares) if member.supernode in fleet.supernodes]
     spans: dict[str, set[str]] = {}
@@ -134,7 +136,9 @@ def reconstruct(fleet: Fleet, group: Group, members: tuple[Member, ...], spares:
     profile = fleet.supernodes[known[0].supernode].profile.name if known else ""
     answer = plan(fleet.release(known), request_of(group)) if len(known) == len(members) + len(spares) else None
     if isinstance(answer, Placement) and answer.profile == profile:
-        return Placement(profile, members, counts, answer.minimal, answer.proven, spares=spares)
+        minimal = min(counts, answer.minimal, key=lambda spans: [spans.get(level, 0) for level in answer.minimal])
+        proven = answer.proven and answer.minimal == counts
+        return Placement(profile, members, counts, minimal, proven, spares=spares)
     return Placement(profile, members, counts, counts, proven=False, spares=spares)
 
 
