@@ -112,7 +112,7 @@ def _spares(cluster: Cluster, group: Group, profile: Profile, places: Places, re
     hosts = [cluster.hosts.get(seat.node) for seat in group.spares]
     found = Counter(host.domains[level] if host else ("nowhere",) for host in hosts)
     wanted = dict.fromkeys({host.domains[level] for host, _ in places}, asked["members"]) if asked else {}
-    told = f"holds {len(group.spares)} spares, not {asked.get('members', 0)} in each domain of {level} it has members in"
+    told = f"holds {len(group.spares)} spares, not {asked.get('members', 0)} in each {level} that it has members in"
     report.expect(Rule.WHOLE, group.title, found == wanted, told)
 
 
@@ -135,8 +135,6 @@ def _minimum(
         said = group.status.get("minimal", {})
         report.expect(Rule.PROVEN, group.title, said == spans, f"says that {said} is the minimum, but touches {spans}")
     try:
-        if group.spares:
-            raise NotRecomputedError("spares have a say in it")  # noqa: TRY301
         vector = _least(cluster, group, profile, occupancy)
     except NotRecomputedError as reason:
         return f"minimum not recomputed: {reason}"
@@ -148,6 +146,8 @@ def _minimum(
 
 def _least(cluster: Cluster, group: Group, profile: Profile, occupancy: Occupancy) -> Vector | None:
     """The minimum on the fleet as it is and the group's own cards, which may be given even where others may not."""
+    if group.spares:
+        raise NotRecomputedError("spares have a say in it")
     own = {seat.node: frozenset[int]() for seat in group.seats.values()}
     for seat in group.seats.values():
         own[seat.node] |= seat.cards

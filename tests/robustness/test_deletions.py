@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 from history import Json
+from promises import Excuse
 from scenario import JOB
 from world import World
 
@@ -98,7 +99,7 @@ async def test_the_namespace(world: World, step: int) -> None:
 async def test_a_supernode(world: World, step: int) -> None:
     """Its ledger goes with it. Discovery finds it again, and what was allocated is booked again."""
     pause = await _start_until(world, step)
-    world.promises.ledgers_are_lost = True
+    world.promises.excused.add(Excuse.LEDGERS_LOST)
     for name in world.ledgers():
         await world.delete("SuperNode", name)
     pause.release.set()
