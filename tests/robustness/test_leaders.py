@@ -66,7 +66,7 @@ async def test_a_late_pod_of_a_deposed_one_goes_with_its_job(world: World) -> No
     """A request that was under way when its sender froze arrives after the cards went to another job."""
     world.promises.excused.add(Excuse.LATE_PODS)
     first = await world.replica()
-    first.start(patience=300.0)
+    first.start(within=300.0)
     await first.ready()
     late = Pause()
     first.proxy.inject("create", "pods", late, nth=3)

@@ -177,7 +177,9 @@ class Walk:
             )
         )
         nth, times = self._dice.randrange(1, 6), self._dice.randrange(1, 6)
-        self._one().proxy.inject(verb, resource, fault, nth=nth, times=times, when=lambda call: call.writes)
+        self._one().proxy.inject(
+            verb, resource, fault, nth=nth, times=times, when=lambda call: call.writes, may_miss=True
+        )
         return f"spoil {verb} {resource} {nth}+{times}: {fault}"
 
     async def spoil_watches(self) -> str:
@@ -188,7 +190,7 @@ class Walk:
         if fault is hold:
             self._holds.append(hold)
         replica = self._one()
-        replica.proxy.inject("watch", resource, fault, times=self._dice.randrange(1, 4))
+        replica.proxy.inject("watch", resource, fault, times=self._dice.randrange(1, 4), may_miss=True)
         if self._dice.random() < 0.5:
             replica.proxy.sever()
         return f"spoil watches of {resource}: {fault}"

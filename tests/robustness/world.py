@@ -15,9 +15,19 @@ from testbed.bed import Bed
 from testbed.check.facts import ledger_entries
 from testbed.client import ApiClient, connect
 from testbed.errors import ApiError
+from testbed.proxy import Call, Proxy
 
-QUIET_SECONDS = 1.5
-"""Longer than every interval after which the engine tries or writes again."""
+INTERVALS = {
+    "supernode.control.allocator.IDLE_INTERVAL": 1.0,
+    "supernode.control.waiting.RETELL_SECONDS": 1.0,
+    "supernode.control.job.OBSTACLE_INTERVAL": 2.0,
+    "supernode.control.jobs.OBSTACLE_INTERVAL": 2.0,
+    "supernode.control.running.OBSTACLE_INTERVAL": 2.0,
+}
+"""After so many seconds, here, the engine looks, tries or writes again of its own accord."""
+
+QUIET_SECONDS = 2.5
+"""Longer than each of these."""
 
 _MERGE = "application/merge-patch+json"
 _numbers = itertools.count()
@@ -34,13 +44,14 @@ class World:
         self.promises = Promises()
         self.replicas: list[Replica] = []
         self.neighbours: list[World] = []
+        self._proxies: list[Proxy] = []
 
     async def neighbour(self) -> "World":
         """Another namespace of the same cluster, with the same operators and the same history."""
         name = f"robust-{next(_numbers)}"
         await self.api.request("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
         found = World(self.bed, self.api, self.history, name)
-        found.promises, found.replicas = self.promises, self.replicas
+        found.promises, found.replicas, found._proxies = self.promises, self.replicas, self._proxies
         self.neighbours.append(found)
         return found
 
@@ -52,6 +63,7 @@ class World:
         token = account["users"][0]["user"]["token"]
         replica = await Replica(self.bed.url, token, self.bed.folder, f"replica-{next(_numbers)}").open()
         self.replicas.append(replica)
+        self._proxies.append(replica.proxy)
         return replica
 
     async def operator(self, *, elected: bool = False) -> Replica:
@@ -249,12 +261,20 @@ class World:
         told = self.promises.at_rest()
         assert not told, "\n".join(told)
 
+    def missed(self) -> list[str]:
+        """Faults that the test injected and no request has met."""
+        return [told for proxy in self._proxies for told in proxy.missed]
+
+    def forbidden(self) -> list[str]:
+        """Requests for which the operators lacked a right."""
+        return [_told(call) for proxy in self._proxies for call in proxy.forbidden]
+
     def _writes(self) -> int:
         return sum(replica.writes for replica in self.replicas)
 
     def _last_writes(self) -> list[str]:
         calls = [call for replica in self.replicas for call in replica.proxy.calls if call.writes]
-        return [f"{call.verb} {call.resource} {call.namespace}/{call.name}" for call in calls[-10:]]
+        return [_told(call) for call in calls[-10:]]
 
     async def clear(self) -> None:
         """Delete everything of these namespaces and let a sound operator tidy up."""
@@ -272,6 +292,10 @@ class World:
         prefix = f"{self.namespace}/"
         await self.wait("its cards are free", lambda: not any(h.startswith(prefix) for h in self.holders()), 60)
         await self.wait("its pods are gone", lambda: not self.pods(), 60)
+
+
+def _told(call: Call) -> str:
+    return f"{call.verb} {call.resource} {call.namespace}/{call.name}"
 
 
 @asynccontextmanager
