@@ -122,8 +122,7 @@ async def test_a_node(world: World, step: int) -> None:
         await world.wait("it runs elsewhere or says so", lambda: _told(world, lost), 60)
         assert await world.broken() == []
     finally:
-        kept = {key: node["metadata"][key] for key in ("name", "labels", "annotations")}
-        await world.api.request("POST", "/api/v1/nodes", {**node, "metadata": kept})
+        await world.put_back(node)
     await world.running(JOB, 60)
     await world.settled()
 

@@ -142,6 +142,11 @@ class World:
         else:
             self.promises.taken_away.add(told.get("details", told["metadata"])["uid"])
 
+    async def put_back(self, node: Json) -> None:
+        """Create a Node again that was deleted."""
+        kept = {key: node["metadata"][key] for key in ("name", "labels", "annotations")}
+        await self.api.request("POST", "/api/v1/nodes", {**node, "metadata": kept})
+
     def _path(self, kind: str, name: str = "") -> str:
         path, scoped = PATHS[kind], kind in ("Pod", "Service", "CardGroup", "TrainingJob")
         if scoped:
@@ -195,7 +200,7 @@ class World:
 
     async def running(self, name: str, seconds: float = 30.0) -> Json:
         """Wait until a TrainingJob runs and its pods are those of its status; what matters of it, without uids."""
-        await self.wait(f"{name} runs", lambda: self._runs(name), seconds)
+        await self.wait(f"{name} runs", lambda: self.runs(name), seconds)
         status = self.status(name)
         facts = ("spans", "minimal", "proven", "superNodes", "members", "cards", "restarts", "pods")
         group = self.get("CardGroup", name) or {}
@@ -212,7 +217,8 @@ class World:
             "group": {fact: group.get("status", {}).get(fact) for fact in ("phase", "placement", *facts[:3])},
         }
 
-    def _runs(self, name: str) -> bool:
+    def runs(self, name: str) -> bool:
+        """Whether a TrainingJob runs and its pods are those of its status."""
         status, pods = self.status(name), self.pods(name)
         whole = len(pods) == status.get("members") and all(p["status"]["phase"] == "Running" for p in pods.values())
         group = self.get("CardGroup", name) or {}
