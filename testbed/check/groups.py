@@ -27,7 +27,10 @@ class Holding:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A CardGroup that holds cards, with its members as each source knows them. ``job`` is None for a bare group."""
+    """A CardGroup that holds cards, with its members as each source knows them. ``job`` is None for a bare group.
+
+    ``pods``: of a rank whose pod has ended, and that has no other, that one.
+    """
 
     key: str
     uid: str
@@ -121,7 +124,8 @@ def groups(cluster: Cluster, held: list[Holding], report: Report) -> Iterator[Gr
         placement = _decoded(status.get("placement", []), f"group {key}", report)
         if uid in entries or placement:
             job = next((jobs[ref["uid"]] for ref in meta.get("ownerReferences", ()) if ref["uid"] in jobs), None)
-            pods = {pod.rank: pod for pod in cluster.pods if pod.group_uid == uid and pod.rank is not None}
+            mine = (pod for pod in (*cluster.ended, *cluster.pods) if pod.group_uid == uid)
+            pods = {pod.rank: pod for pod in mine if pod.rank is not None}
             ledger = _joined(key, entries.get(uid, []), report)
             spares = tuple(seat for holding in entries.get(uid, ()) for seat in holding.spares)
             yield Group(key, uid, obj["spec"], status, job, ledger, placement, pods, spares)

@@ -132,7 +132,7 @@ class Promises:
     def _pod(self, key: Key, obj: Json | None) -> None:
         before = self._pods.pop(key, None)
         pod = Pod.of(obj) if obj else None
-        if pod is None or pod.group_uid is None:
+        if pod is None or pod.ended or pod.group_uid is None:
             return
         self._pods[key] = pod
         excused = Excuse.LEDGERS_LOST in self.excused or self._is_late(pod)

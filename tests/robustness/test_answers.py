@@ -80,8 +80,12 @@ async def test_silence_after_the_first_write_of_each_kind(world: World) -> None:
 
 
 async def test_silence_instead_of_lists_is_not_waited_for_long(world: World) -> None:
+    """Neither of lists that fill a cache, where the server has no WatchList, nor of those that begin a term."""
     operator = await world.replica()
-    operator.proxy.inject("list", "*", HalfOpen(), times=None)
+    old = Refuse(422)
+    operator.proxy.inject("watch", "*", old, times=None, when=lambda call: "sendInitialEvents" in call.query)
+    operator.proxy.inject("list", "*", HalfOpen(), times=8)
+    operator.proxy.inject("list", "supernodes", HalfOpen(), nth=2, times=2)
     operator.start()
     await life(world, seconds=20 * REQUEST_SECONDS)
 

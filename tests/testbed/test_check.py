@@ -361,6 +361,17 @@ def test_finished_pods_hold_nothing() -> None:
     assert check(objects.items).violations == []
 
 
+def test_a_member_that_has_ended_before_the_others_is_there() -> None:
+    objects = Objects()
+    objects["Pod/big-0"]["status"]["phase"] = "Succeeded"
+    objects["TrainingJob/big"]["status"]["pods"]["running"] = 3
+    report = check(objects.items)
+    assert report.violations == []
+    assert ("a/big", "minimum proven") in {(row.group, row.verdict) for row in report.rows}
+    objects["Pod/big-0"]["metadata"]["annotations"][CARDS] = "0-3"
+    assert Rule.AGREE in {violation.rule for violation in check(objects.items).violations}
+
+
 def test_a_pod_on_a_bare_group_is_no_stranger() -> None:
     objects = Objects()
     user = pod("disk", 0, "s1-n00", [4, 5, 6, 7])
