@@ -167,6 +167,18 @@ def _least(cluster: Cluster, group: Group, profile: Profile, occupancy: Occupanc
     return minimum(profile, hosts, free, keep, _claim(group, profile))
 
 
+def would_fit(cluster: Cluster, claimed: Json, occupancy: Occupancy) -> bool:
+    """Whether a CardGroup that holds no cards would find room now on the profile it names.
+
+    Raises NotRecomputedError where it asks for spares, or for what `minimum` does not know.
+    """
+    spec = claimed["spec"]
+    if (spec.get("topology") or {}).get("spares"):
+        raise NotRecomputedError("spares have a say in it")
+    group = Group("", claimed["metadata"]["uid"], spec, {}, None, {}, {}, {})
+    return _least(cluster, group, cluster.profiles[spec["profile"]], occupancy) is not None
+
+
 def _claim(group: Group, profile: Profile) -> Claim:
     topology = group.spec.get("topology") or {}
     required = topology.get("required")

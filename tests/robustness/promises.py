@@ -255,4 +255,4 @@ def _well(node: Json) -> bool:
 def _stops(job: Json) -> bool:
     """Whether a job is to have no pods, by what its user says or because it has ended."""
     ended = job.get("status", {}).get("phase") in ("Succeeded", "Failed")
-    return ended or job["spec"].get("suspend", False) or _goes(job)
+    return ended or bool((job.get("spec") or {}).get("suspend")) or _goes(job)

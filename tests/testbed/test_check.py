@@ -9,7 +9,10 @@ import pytest
 
 from testbed import check as package
 from testbed.check import Rule, check
-from testbed.check.facts import node_names, numbers, seats
+from testbed.check.facts import Cluster, node_names, numbers, seats
+from testbed.check.groups import ledgers
+from testbed.check.report import Report
+from testbed.check.topology import Occupancy, would_fit
 from tests.testbed.sound_cluster import (
     CARDS,
     GROUP_UID,
@@ -378,6 +381,24 @@ def test_a_pod_on_a_bare_group_is_no_stranger() -> None:
     del user["metadata"]["labels"]["supernode.io/job"]
     objects.items.append(user)
     assert check(objects.items).violations == []
+
+
+@pytest.mark.parametrize(
+    ("spec", "fits"),
+    [
+        ({"members": 2, "cardsPerMember": 8}, True),
+        ({"members": 3, "cardsPerMember": 8}, False),
+        ({"members": 2, "cardsPerMember": 8, "topology": {"required": "rack"}}, False),
+        ({"members": 3, "cardsPerMember": 2}, True),
+        ({"members": 5, "cardsPerMember": 2}, False),
+    ],
+    ids=["two nodes are free", "not three", "not of one rack", "members in one node", "not more than it has"],
+)
+def test_whether_a_group_that_waits_would_fit(spec: Json, fits: bool) -> None:
+    objects = Objects()
+    cluster = Cluster(objects.items)
+    waits = {"metadata": {"uid": "waits"}, "spec": {"profile": "p", **spec}}
+    assert would_fit(cluster, waits, Occupancy(cluster, ledgers(cluster, Report()))) == fits
 
 
 def test_runs_are_read() -> None:
