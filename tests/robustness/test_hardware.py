@@ -139,11 +139,11 @@ async def test_a_job_that_runs_is_not_touched(world: World, harm: Callable[[Worl
     assert world.promises.creations.total() == 2 * PODS
 
 
-async def _evict(world: World, node: str) -> None:
+async def _evict(world: World, node: str, **options: int) -> None:
     """As the control plane does minutes after a node has fallen silent."""
     for name, pod in world.pods().items():
         if pod["spec"].get("nodeName") == node:
-            await world.delete("Pod", name)
+            await world.delete("Pod", name, **options)
 
 
 async def test_a_job_whose_node_fell_silent_and_whose_pods_were_evicted_runs_elsewhere(world: World) -> None:
@@ -172,7 +172,9 @@ async def test_a_job_whose_node_is_deleted_runs_elsewhere(world: World) -> None:
     node = world.history.objects["Node"]["", name]
     await world.delete("Node", name)
     try:
-        await world.wait("it runs elsewhere", lambda: world.runs(JOB) and not _bound_to(world, name), 120)
+        await world.wait("its cards are to be given back", lambda: world.status(JOB)["phase"] == "Pending")
+        await _evict(world, name, gracePeriodSeconds=0)  # as the control plane does a minute after
+        await world.wait("it runs elsewhere", lambda: world.runs(JOB) and not _bound_to(world, name), 60)
         assert world.status(JOB)["restarts"] == 0
         assert await world.broken() == []
     finally:
