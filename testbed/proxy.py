@@ -25,6 +25,8 @@ from testbed.faults import Dropped, DropRequest, Fault, Pause, Reply
 
 _LONGEST_LINE_BYTES = 64 << 20
 _HOP_BY_HOP = {"connection", "content-length", "host", "keep-alive", "transfer-encoding"}
+_TERMINATING = b'"reason":"NamespaceTerminating"'
+"""In a 403 that tells of no missing right."""
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 
 
@@ -66,6 +68,7 @@ class _Rule:
     first: int
     last: int | None
     when: Callable[[Call], bool]
+    may_miss: bool
     matched: int = 0
 
     def takes(self, call: Call) -> bool:
@@ -78,18 +81,21 @@ class _Rule:
 class Proxy:
     """Forwards to the API server at `server`, with `token` for requests that bring no credentials of their own.
 
-    It listens on `port` of the loopback interface (0: a free one). ``calls`` are all requests so far. While
-    ``unreachable`` is True every request is dropped before it is forwarded.
+    It listens on `port` of the loopback interface (0: a free one). ``calls`` are all requests so far, ``forbidden``
+    those that the server itself refused for want of a right. While ``unreachable`` is True every request is dropped
+    before it is forwarded.
     """
 
     def __init__(self, server: str, token: str, *, port: int = 0) -> None:
         self.url = ""
         self.calls: list[Call] = []
+        self.forbidden: list[Call] = []
         self.unreachable = False
         self._server = server.rstrip("/")
         self._token = token
         self._port = port
         self._rules: list[_Rule] = []
+        self._healed: list[_Rule] = []
         self._open: list[web.BaseRequest] = []
         self._under_way = 0
         self._settled = asyncio.Event()
@@ -103,16 +109,26 @@ class Proxy:
         nth: int = 1,
         times: int | None = 1,
         when: Callable[[Call], bool] = lambda _: True,
+        may_miss: bool = False,
     ) -> None:
         """Spoil the `nth` call from now on with this verb and resource ("*": any) for which `when` holds.
 
         `times` calls in a row are spoilt, None means all that follow. Of several matching rules the first one acts.
+        One that spoils no call at all is a mistake of the test, and among the ``missed``, unless it `may_miss`.
         """
         last = None if times is None else nth + times - 1
-        self._rules.append(_Rule(verb, resource, fault, nth, last, when))
+        self._rules.append(_Rule(verb, resource, fault, nth, last, when, may_miss))
+
+    @property
+    def missed(self) -> list[str]:
+        """Faults that have spoilt nothing so far and should have."""
+        rules = (*self._healed, *self._rules)
+        missed = [rule for rule in rules if rule.matched < rule.first and not rule.may_miss]
+        return [f"call {r.first} of {r.verb} {r.resource} for {r.fault}: {r.matched} came" for r in missed]
 
     def heal(self) -> None:
         """Forget all faults; exchanges that are being spoilt stay so."""
+        self._healed += self._rules
         self._rules.clear()
         self.unreachable = False
 
@@ -130,8 +146,8 @@ class Proxy:
         sees of a client that crashes there.
         """
         pause = Pause(applied)
-        self.inject("*", "*", pause, nth=nth, when=lambda call: call.writes)
-        self.inject("*", "*", DropRequest(), nth=nth, times=None, when=lambda call: call.writes)
+        self.inject("*", "*", pause, nth=nth, when=lambda call: call.writes, may_miss=True)
+        self.inject("*", "*", DropRequest(), nth=nth, times=None, when=lambda call: call.writes, may_miss=True)
         await pause.reached.wait()
         self.unreachable = True
         while self._under_way > 1:
@@ -206,6 +222,8 @@ class Proxy:
                 return await _pass_watch(request, upstream, fault)
             kept = {name: value for name, value in upstream.headers.items() if name.lower() not in _HOP_BY_HOP}
             reply = Reply(upstream.status, await upstream.read(), kept)
+        if reply.status == 403 and _TERMINATING not in reply.body:
+            self.forbidden.append(call)
         return _response(await fault.after(reply))
 
 

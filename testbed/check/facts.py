@@ -21,7 +21,6 @@ _OUT_OF_SERVICE = re.compile(
     r"(node\.kubernetes\.io|node\.cloudprovider\.kubernetes\.io|karpenter\.sh)/|ToBeDeletedByClusterAutoscaler"
 )
 """Keys of taints that no toleration opens a node with."""
-_FINISHED = ("Succeeded", "Failed")
 
 
 def numbers(text: str) -> list[int]:
@@ -261,7 +260,7 @@ def _tolerates(toleration: Json, taint: Json) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """A pod that has not ended and holds cards or claims to."""
+    """A pod that has not failed. It holds cards or claims to, unless it has ended."""
 
     namespace: str
     name: str
@@ -270,7 +269,7 @@ class Pod:
     group_uid: str | None
     rank: int | None
     node: str | None
-    running: bool
+    phase: str | None
     pins: frozenset[str]
     """The nodes that its required affinity admits by name."""
     cards: Cards
@@ -286,12 +285,20 @@ class Pod:
     def title(self) -> str:
         return f"pod {self.namespace}/{self.name}"
 
+    @property
+    def running(self) -> bool:
+        return self.phase == "Running"
+
+    @property
+    def ended(self) -> bool:
+        return self.phase == "Succeeded"
+
     @classmethod
     def of(cls, obj: Json) -> Pod | None:
-        """From a Pod object; None for one that has ended. Raises ValueError on malformed cards."""
+        """From a Pod object; None for one that has failed. Raises ValueError on malformed cards."""
         meta, spec = obj["metadata"], obj["spec"]
         phase = obj.get("status", {}).get("phase")
-        if phase in _FINISHED:
+        if phase == "Failed":
             return None
         labels, annotations = meta.get("labels", {}), meta.get("annotations", {})
         rank = labels.get("supernode.io/rank")
@@ -308,7 +315,7 @@ class Pod:
             annotations.get("supernode.io/group-uid"),
             None if rank is None else int(rank),
             spec.get("nodeName"),
-            phase == "Running",
+            phase,
             _pins(spec),
             frozenset(numbers(annotations.get("supernode.io/cards", ""))),
             requests,
@@ -350,7 +357,9 @@ class Cluster:
         self.groups = kinds.get("CardGroup", [])
         self.supernodes = {obj["metadata"]["name"]: obj for obj in kinds.get("SuperNode", ())}
         self.profiles = {obj["metadata"]["name"]: Profile.of(obj) for obj in kinds.get("SuperNodeProfile", ())}
-        self.pods = [pod for obj in kinds.get("Pod", ()) if (pod := Pod.of(obj))]
+        pods = [pod for obj in kinds.get("Pod", ()) if (pod := Pod.of(obj))]
+        self.pods = [pod for pod in pods if not pod.ended]
+        self.ended = [pod for pod in pods if pod.ended]
         kinds_of_devices = ("ResourceSlice", "DeviceTaintRule", "ResourceClaim")
         self.devices = Devices(*(kinds.get(kind, ()) for kind in kinds_of_devices))
         self.hosts = {host.name: host for host in placed(self._hosts(kinds.get("Node", ())))}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -11,17 +12,25 @@ from testbed.check.report import Report, Rule
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """What one group holds in one supernode by its ledger."""
+    """What one group holds in one supernode by its ledger: its members' seats, and spares that no pod uses."""
 
     supernode: str
     group: str
     uid: str
     seats: Seats
+    spares: tuple[Seat, ...] = ()
+
+    @property
+    def taken(self) -> tuple[Seat, ...]:
+        return (*self.seats.values(), *self.spares)
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A CardGroup that holds cards, with its members as each source knows them. ``job`` is None for a bare group."""
+    """A CardGroup that holds cards, with its members as each source knows them. ``job`` is None for a bare group.
+
+    ``pods``: of a rank whose pod has ended, and that has no other, that one.
+    """
 
     key: str
     uid: str
@@ -31,6 +40,7 @@ class Group:
     ledger: Seats
     placement: Seats
     pods: Mapping[int, Pod]
+    spares: tuple[Seat, ...] = ()
 
     @property
     def title(self) -> str:
@@ -68,16 +78,21 @@ def ledgers(cluster: Cluster, report: Report) -> list[Holding]:
                 continue
             subject = f"supernode {name}, {entry['group']}"
             found = _decoded(entry["runs"], subject, report)
-            held.append(Holding(name, entry["group"], entry["uid"], found))
-            for seat in found.values():
+            spares = _decoded(entry.get("spares", []), subject, report)
+            holding = Holding(name, entry["group"], entry["uid"], found, tuple(spares.values()))
+            held.append(holding)
+            mine: set[tuple[str, int]] = set()
+            for seat in holding.taken:
                 host = cluster.hosts.get(seat.node)
                 home = host.supernode if host else "none"
                 told = f"the ledger holds cards of {seat.node}, which is in supernode {home}"
                 report.expect(Rule.PLACE, subject, home == name, told)
                 for card in seat.cards:
-                    other = owner.setdefault((seat.node, card), entry["uid"])
-                    told = f"the ledger holds card {card} of {seat.node}, which another group holds"
-                    report.expect(Rule.ONCE, subject, other == entry["uid"], told)
+                    place = seat.node, card
+                    free = place not in mine and owner.setdefault(place, entry["uid"]) == entry["uid"]
+                    mine.add(place)
+                    told = f"the ledger holds card {card} of {seat.node}, which is held already"
+                    report.expect(Rule.ONCE, subject, free, told)
     return held
 
 
@@ -109,9 +124,11 @@ def groups(cluster: Cluster, held: list[Holding], report: Report) -> Iterator[Gr
         placement = _decoded(status.get("placement", []), f"group {key}", report)
         if uid in entries or placement:
             job = next((jobs[ref["uid"]] for ref in meta.get("ownerReferences", ()) if ref["uid"] in jobs), None)
-            pods = {pod.rank: pod for pod in cluster.pods if pod.group_uid == uid and pod.rank is not None}
+            mine = (pod for pod in (*cluster.ended, *cluster.pods) if pod.group_uid == uid)
+            pods = {pod.rank: pod for pod in mine if pod.rank is not None}
             ledger = _joined(key, entries.get(uid, []), report)
-            yield Group(key, uid, obj["spec"], status, job, ledger, placement, pods)
+            spares = tuple(seat for holding in entries.get(uid, ()) for seat in holding.spares)
+            yield Group(key, uid, obj["spec"], status, job, ledger, placement, pods, spares)
 
 
 def _joined(key: str, holdings: list[Holding], report: Report) -> Seats:
@@ -130,6 +147,9 @@ def check_group(cluster: Cluster, group: Group, report: Report) -> None:
     _whole(group, report)
     told = "the ledgers and status.placement tell of different members"
     report.expect(Rule.AGREE, group.title, group.ledger == group.placement, told)
+    spares = _decoded(group.status.get("spares", []), group.title, report)
+    told = "the ledgers and status.spares tell of different spares"
+    report.expect(Rule.AGREE, group.title, Counter(group.spares) == Counter(spares.values()), told)
     for run in group.status.get("placement", ()):
         for node in {seat.node for seat in _decoded([run], group.title, report).values()}:
             host = cluster.hosts.get(node)
@@ -147,7 +167,7 @@ def _whole(group: Group, report: Report) -> None:
         wrong = sorted(set(range(group.members)) ^ found.keys())
         told = f"{source} have {len(found)} of {group.members} members; missing or too many are the ranks {wrong[:8]}"
         report.expect(Rule.WHOLE, group.title, not wrong, told)
-    sizes = {len(seat.cards) for seat in (*group.ledger.values(), *group.placement.values())}
+    sizes = {len(seat.cards) for seat in (*group.ledger.values(), *group.placement.values(), *group.spares)}
     told = f"its members have {sorted(sizes)} cards, claimed are {group.cards}"
     report.expect(Rule.WHOLE, group.title, sizes <= {group.cards}, told)
     total = group.job["spec"].get("cards") if group.job else None

@@ -11,19 +11,24 @@ Table = list[tuple[str, ...]]
 
 
 class Rule(StrEnum):
-    """What must hold, in the words of the report."""
+    """What must hold, in the words of the report.
+
+    HEALTHY and MINIMUM speak of now: after a placement cards may rightly break or come free.
+    """
 
     PINNED = "every pod is on the one node it is pinned to"
-    CARDS = "every pod's cards exist, are healthy, and are what it asks for"
+    CARDS = "every pod's cards exist, and are what it asks for and its node is told"
+    HEALTHY = "every pod's cards are healthy"
     LEGAL = "every card set is legal and aligned on its profile"
     ONCE = "no card is used twice, no node gives more than it has"
-    WHOLE = "all members of a group or none, each with its cards"
+    WHOLE = "all members and spares of a group or none, each with its cards"
     AGREE = "pods, ledgers and statuses say the same"
     PLACE = "every node lies in the supernode and the profile told"
     BLOCKS = "no block straddles domains"
     LIMITS = "the required level and maxSpan are kept"
     SHAPE = "what is taken of a ring or torus is a legal box of whole children, or one child"
     SPANS = "the spans told are the domains touched"
+    PROVEN = "spans told as proven are the minimum told"
     MINIMUM = "the spans are the fewest possible"
     COUNTS = "every supernode counts its cards rightly"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from testbed.check.facts import Cards, Cluster, Host, Json, Profile
 from testbed.check.grids import check_grids
 from testbed.check.groups import Group, Holding
@@ -22,7 +24,7 @@ class Occupancy:
         """Node to the number of cards in foreign pods that do not say which ones."""
         covered = {(holding.supernode, holding.group) for holding in held}
         for holding in held:
-            for seat in holding.seats.values():
+            for seat in holding.taken:
                 self.holders.setdefault(seat.node, {}).update(dict.fromkeys(seat.cards, holding.uid))
         for pod in cluster.pods:
             host = cluster.hosts.get(pod.node or "")
@@ -59,6 +61,7 @@ def check_topology(cluster: Cluster, group: Group, occupancy: Occupancy, report:
     for topology in topologies:
         _blocks(group, topology, profile, places, report)
         _limits(group, topology, profile, places, report)
+    _spares(cluster, group, profile, places, report)
     check_grids(group, profile, places, cluster.hosts.values(), report)
     spans = _spans(group, profile, places, report)
     verdict = _minimum(cluster, group, profile, occupancy, spans, report)
@@ -101,6 +104,18 @@ def _limits(group: Group, topology: Json, profile: Profile, places: Places, repo
         report.expect(Rule.LIMITS, group.title, count <= most, told)
 
 
+def _spares(cluster: Cluster, group: Group, profile: Profile, places: Places, report: Report) -> None:
+    """As many as asked for in each domain that has members, and none elsewhere."""
+    topology = group.spec.get("topology") or {}
+    asked = topology.get("spares") or {}
+    level = profile.level(asked.get("within") or topology.get("required") or profile.counted[0])
+    hosts = [cluster.hosts.get(seat.node) for seat in group.spares]
+    found = Counter(host.domains[level] if host else ("nowhere",) for host in hosts)
+    wanted = dict.fromkeys({host.domains[level] for host, _ in places}, asked["members"]) if asked else {}
+    told = f"holds {len(group.spares)} spares, not {asked.get('members', 0)} in each {level} that it has members in"
+    report.expect(Rule.WHOLE, group.title, found == wanted, told)
+
+
 def _spans(group: Group, profile: Profile, places: Places, report: Report) -> dict[str, int]:
     spans = {level: _touched(level, profile, places) for level in profile.counted}
     statuses = {"its status": group.status}
@@ -118,7 +133,7 @@ def _minimum(
     """Compare the spans with the minimum; the verdict in words."""
     if group.status.get("proven"):
         said = group.status.get("minimal", {})
-        report.expect(Rule.MINIMUM, group.title, said == spans, f"says that {said} is the minimum, but touches {spans}")
+        report.expect(Rule.PROVEN, group.title, said == spans, f"says that {said} is the minimum, but touches {spans}")
     try:
         vector = _least(cluster, group, profile, occupancy)
     except NotRecomputedError as reason:
@@ -131,6 +146,8 @@ def _minimum(
 
 def _least(cluster: Cluster, group: Group, profile: Profile, occupancy: Occupancy) -> Vector | None:
     """The minimum on the fleet as it is and the group's own cards, which may be given even where others may not."""
+    if group.spares:
+        raise NotRecomputedError("spares have a say in it")
     own = {seat.node: frozenset[int]() for seat in group.seats.values()}
     for seat in group.seats.values():
         own[seat.node] |= seat.cards
@@ -148,6 +165,18 @@ def _least(cluster: Cluster, group: Group, profile: Profile, occupancy: Occupanc
         # The reserve may have been raised since; what the group took then is its own.
         keep[name] = min(reserve, len(whole) - sum(node in own for node in whole))
     return minimum(profile, hosts, free, keep, _claim(group, profile))
+
+
+def would_fit(cluster: Cluster, claimed: Json, occupancy: Occupancy) -> bool:
+    """Whether a CardGroup that holds no cards would find room now on the profile it names.
+
+    Raises NotRecomputedError where it asks for spares, or for what `minimum` does not know.
+    """
+    spec = claimed["spec"]
+    if (spec.get("topology") or {}).get("spares"):
+        raise NotRecomputedError("spares have a say in it")
+    group = Group("", claimed["metadata"]["uid"], spec, {}, None, {}, {}, {})
+    return _least(cluster, group, cluster.profiles[spec["profile"]], occupancy) is not None
 
 
 def _claim(group: Group, profile: Profile) -> Claim:

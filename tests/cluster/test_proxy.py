@@ -6,7 +6,7 @@ import json
 import pytest
 from cluster_helpers import NAMESPACES, lease
 
-from supernode.cluster.errors import Conflict, NotFound, Unavailable
+from supernode.cluster.errors import Conflict, Forbidden, NotFound, Unavailable
 from supernode.cluster.resources import LEASES, NODES
 from supernode.cluster.session import Session
 from testbed.faults import Delay, DropRequest, HalfOpen, Pause, Refuse
@@ -45,6 +45,23 @@ async def test_without_faults_it_is_transparent(
         assert [json.loads(line)["object"] async for line in lines] == [created]
     assert [call.verb for call in proxy.calls] == ["create", "get", "get", "watch"]
     assert [call.writes for call in proxy.calls] == [True, False, False, False]
+
+
+@pytest.mark.cluster
+async def test_faults_that_hit_nothing_and_rights_that_are_missing_are_told(
+    proxy: Proxy, proxied: Session, namespace: str
+) -> None:
+    proxy.inject("get", "leases", Refuse(500), nth=2, times=None)
+    proxy.inject("delete", "leases", Refuse(500), may_miss=True)
+    proxy.inject("create", "leases", Refuse(403))
+    with pytest.raises(Forbidden):
+        await proxied.create(LEASES, lease(namespace, "a"))
+    await proxied.create(LEASES, lease(namespace, "a"))
+    await proxied.get(LEASES, (namespace, "a"))
+    assert proxy.missed == ["call 2 of get leases for Refuse(code=500, reason='', retry_after=None): 1 came"]
+    proxy.heal()
+    assert len(proxy.missed) == 1, "it stays a mistake when it is over"
+    assert proxy.forbidden == [], "what was injected is no missing right"
 
 
 @pytest.mark.cluster

@@ -329,6 +329,30 @@ async def test_statuses_lost_together_take_as_many_passes_as_they_need(monkeypat
     assert (sorted(told), passes > 1) == (["g0", "g1", "g2", "g3"], True)
 
 
+@pytest.mark.parametrize(
+    ("runs", "ill", "proven"),
+    [
+        ({"sn-0": "0-1@sn-0-n[0-1]:0-3"}, (), True),
+        ({"sn-0": "0@sn-0-n0:0-3", "sn-1": "1@sn-1-n0:0-3"}, (), False),
+        ({"sn-0": "0-1@sn-0-n[0-1]:0-3"}, ("sn-0-n1", "sn-0-n2", "sn-1-n0", "sn-1-n2"), False),
+    ],
+    ids=["as close as can be", "cards came free since", "cards broke since"],
+)
+async def test_what_a_status_lost_is_called_proven_only_where_it_is_the_minimum_still(
+    runs: Mapping[str, str], ill: Sequence[str], proven: bool
+) -> None:
+    """As after a crash between the swap of the ledgers and the status."""
+    allocation = Allocation()
+    allocation.cluster.ask("g", 2)
+    for supernode, run in runs.items():
+        allocation.cluster.write(supernode, f"ml/g CardGroup-g {run}")
+    for node in ill:
+        allocation.cluster.node(node, ill="1")
+    [(_, status)] = (await allocation.decide()).confirmed
+    assert status["minimal"] == {"supernode": 1, "rack": 1, "node": 2}
+    assert status["proven"] == proven
+
+
 async def test_what_is_booked_twice_and_used_by_nobody_is_taken_back_and_given_anew() -> None:
     allocation = Allocation()
     cluster, groups = allocation.cluster, allocation.groups

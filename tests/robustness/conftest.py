@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from world import World, hold_nothing_back
+from world import INTERVALS, World, hold_nothing_back
 from world import world as new_world
 
 from testbed import bed as testbed
@@ -28,10 +28,22 @@ def site() -> Iterator[Bed]:
         yield bed
 
 
+@pytest.fixture(autouse=True)
+def restless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an operator does now and then it does so often that a test sees it."""
+    for name, seconds in INTERVALS.items():
+        monkeypatch.setattr(name, seconds)
+
+
 @pytest.fixture
 async def world(site: Bed) -> AsyncIterator[World]:
-    """A namespace, its users and operators, and the history of the whole cluster; its promises are held at the end."""
+    """A namespace, its users and operators, and the history of the whole cluster; its promises are held at the end.
+
+    The operators have had every right that they asked for, and every fault has met a request.
+    """
     async with new_world(site) as found:
         yield found
         broken = await found.broken()
         assert broken == [], "\n".join(broken)
+        assert found.forbidden() == []
+        assert found.missed() == []

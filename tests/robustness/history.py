@@ -16,6 +16,7 @@ ASK_AGAIN_SECONDS = 0.2
 
 CUSTOM = "/apis/supernode.io/v1alpha1"
 PATHS = {
+    "Namespace": "/api/v1/namespaces",
     "Node": "/api/v1/nodes",
     "Pod": "/api/v1/pods",
     "Service": "/api/v1/services",

@@ -17,6 +17,7 @@ from supernode.cluster.session import Session
 from supernode.control.engine import Elect, Engine
 from supernode.control.leader import Leader
 from supernode.control.observer import Observer
+from supernode.control.patience import Patience
 from testbed.installation import NAMESPACE
 from testbed.proxy import Proxy
 
@@ -63,18 +64,25 @@ class Replica:
         await self.proxy.__aenter__()
         return self
 
-    def start(self, *, elected: bool = False, elect: Lead = in_turns, patience: float = REQUEST_SECONDS) -> None:
+    def start(
+        self,
+        *,
+        elected: bool = False,
+        elect: Lead = in_turns,
+        within: float = REQUEST_SECONDS,
+        patience: Patience | None = None,
+    ) -> None:
         """Run the engine; its first lists go through the proxy too.
 
-        Only ``elected`` ones ask for a Lease; ``elect`` says when others lead. A request may take ``patience`` seconds.
+        Only ``elected`` ones ask for a Lease; ``elect`` says when others lead. A request may take ``within`` seconds.
         """
         kubeconfig = self.proxy.kubeconfig(self._kubeconfig)
-        self._session = Session.connect(kubeconfig, timeout=patience)
+        self._session = Session.connect(kubeconfig, timeout=within)
         session, when = self._session, cast(Elect, elect)
         if elected:
             elector = Elector(self._session, LEASE, self.name, QUICK)
             session, when = self._session.guarded(elector.guard), elector.run
-        self.engine = Engine(session, Observer(), identity=self.name)
+        self.engine = Engine(session, Observer(), identity=self.name, patience=patience)
         self._running = asyncio.create_task(self.engine.run(when), name=self.name)
 
     @property

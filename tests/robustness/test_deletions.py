@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 from history import Json
+from promises import Excuse
 from scenario import JOB
 from world import World
 
@@ -98,7 +99,7 @@ async def test_the_namespace(world: World, step: int) -> None:
 async def test_a_supernode(world: World, step: int) -> None:
     """Its ledger goes with it. Discovery finds it again, and what was allocated is booked again."""
     pause = await _start_until(world, step)
-    world.promises.ledgers_are_lost = True
+    world.promises.excused.add(Excuse.LEDGERS_LOST)
     for name in world.ledgers():
         await world.delete("SuperNode", name)
     pause.release.set()
@@ -121,8 +122,7 @@ async def test_a_node(world: World, step: int) -> None:
         await world.wait("it runs elsewhere or says so", lambda: _told(world, lost), 60)
         assert await world.broken() == []
     finally:
-        kept = {key: node["metadata"][key] for key in ("name", "labels", "annotations")}
-        await world.api.request("POST", "/api/v1/nodes", {**node, "metadata": kept})
+        await world.put_back(node)
     await world.running(JOB, 60)
     await world.settled()
 

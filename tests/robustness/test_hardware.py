@@ -1,5 +1,6 @@
 """Nodes and cards go while a job starts or runs: it is placed soundly all the same, and nothing else is touched."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -7,7 +8,7 @@ from history import Json
 from scenario import JOB, PODS
 from world import World
 
-from supernode.control import refusals
+from supernode.control import refusals, running
 from testbed.faults import Pause
 from testbed.nodes import READY, UNHEALTHY
 
@@ -52,9 +53,29 @@ async def _heal(world: World, node: str) -> None:
     await world.wait(f"{node} is well", well, 60)
 
 
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A group waits seconds instead of a minute for a node that takes no pods or is gone."""
+    monkeypatch.setattr(refusals, "UNBOUND_SECONDS", 2.0)
+    monkeypatch.setattr(running, "LOST_SECONDS", 2.0)
+
+
+async def _begin_anew(world: World) -> None:
+    """With a new operator: only the process that left a node knows it, and keeps it closed for minutes."""
+    for operator in [*world.replicas]:
+        await world.end(operator)
+    await world.operator()
+
+
+def _bound_to(world: World, node: str) -> set[str]:
+    """The uids of pods on a node."""
+    return {p["metadata"]["uid"] for p in world.pods().values() if p["spec"].get("nodeName") == node}
+
+
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("harm", [_cordon, _lose, _break_a_card])
 async def test_while_a_job_starts(world: World, harm: Callable[[World, str], Awaitable[None]], step: int) -> None:
+    """Pods that are not bound yet go elsewhere, and with them their job."""
     operator = await world.operator()
     pause = Pause()
     operator.proxy.inject("*", "*", pause, nth=step, when=lambda call: call.writes)
@@ -62,26 +83,25 @@ async def test_while_a_job_starts(world: World, harm: Callable[[World, str], Awa
     await pause.reached.wait()
     node = _first_node(world)
     await harm(world, node)
+    await asyncio.sleep(0.5)  # until the scheduler has seen it
+    there = _bound_to(world, node)
     pause.release.set()
     try:
-        await world.wait("it runs, or is held with its cards", lambda: _settled(world), 60)
+        state = await world.running(JOB, 60)
+        assert harm is _break_a_card or _bound_to(world, node) <= there
+        assert state["job"]["restarts"] == 0
         assert await world.broken() == []
     finally:
         await _heal(world, node)
     await world.running(JOB, 60)
+    await _begin_anew(world)
     await world.submit("next", replicas=PODS, cards=2)
     await world.running("next", 60)
     await world.settled()
 
 
-def _settled(world: World) -> bool:
-    phase = world.status(JOB).get("phase")
-    return phase == "Running" or (phase == "Starting" and f"{world.namespace}/{JOB}" in world.holders())
-
-
-async def test_a_node_that_lacks_cpu_is_left_after_a_while(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_node_that_lacks_cpu_is_left_after_a_while(world: World) -> None:
     """Placement sees cards only; the scheduler tells of the rest."""
-    monkeypatch.setattr(refusals, "UNBOUND_SECONDS", 2.0)
     node = _first_node(world)
     await world.patch("Node", node, {"status": {"allocatable": {"cpu": "1"}}}, subresource="status")
     container = {"name": "train", "image": "example.invalid/train:1", "resources": {"requests": {"cpu": "2"}}}
@@ -97,12 +117,11 @@ async def test_a_node_that_lacks_cpu_is_left_after_a_while(world: World, monkeyp
         assert len(groups) == 2
     finally:
         await world.patch("Node", node, {"status": {"allocatable": {"cpu": "192"}}}, subresource="status")
-    await world.end(operator)  # only this process knows that it left the node, and keeps it closed for minutes
-    await world.operator()
+    await _begin_anew(world)
     await world.settled()
 
 
-@pytest.mark.parametrize("harm", [_cordon, _break_a_card])
+@pytest.mark.parametrize("harm", [_cordon, _lose, _break_a_card])
 async def test_a_job_that_runs_is_not_touched(world: World, harm: Callable[[World, str], Awaitable[None]]) -> None:
     await world.operator()
     await world.submit(JOB, replicas=PODS, cards=2)
@@ -118,3 +137,47 @@ async def test_a_job_that_runs_is_not_touched(world: World, harm: Callable[[Worl
         await _heal(world, node)
     await world.settled()
     assert world.promises.creations.total() == 2 * PODS
+
+
+async def _evict(world: World, node: str, **options: int) -> None:
+    """As the control plane does minutes after a node has fallen silent."""
+    for name, pod in world.pods().items():
+        if pod["spec"].get("nodeName") == node:
+            await world.delete("Pod", name, **options)
+
+
+async def test_a_job_whose_node_fell_silent_and_whose_pods_were_evicted_runs_elsewhere(world: World) -> None:
+    await world.operator()
+    await world.submit(JOB, replicas=PODS, cards=2)
+    await world.running(JOB)
+    node = _first_node(world)
+    await _lose(world, node)
+    try:
+        await world.wait("the node is tainted", lambda: world.history.objects["Node"]["", node]["spec"].get("taints"))
+        await _evict(world, node)
+        await world.wait("it runs elsewhere", lambda: world.runs(JOB) and not _bound_to(world, node), 60)
+        assert world.status(JOB)["restarts"] == 0
+        assert await world.broken() == []
+    finally:
+        await _heal(world, node)
+    await _begin_anew(world)
+    await world.settled()
+
+
+async def test_a_job_whose_node_is_deleted_runs_elsewhere(world: World) -> None:
+    await world.operator()
+    await world.submit(JOB, replicas=PODS, cards=2)
+    await world.running(JOB)
+    name = _first_node(world)
+    node = world.history.objects["Node"]["", name]
+    await world.delete("Node", name)
+    try:
+        await world.wait("its cards are to be given back", lambda: world.status(JOB)["phase"] == "Pending")
+        await _evict(world, name, gracePeriodSeconds=0)  # as the control plane does a minute after
+        await world.wait("it runs elsewhere", lambda: world.runs(JOB) and not _bound_to(world, name), 60)
+        assert world.status(JOB)["restarts"] == 0
+        assert await world.broken() == []
+    finally:
+        await world.put_back(node)
+    await _begin_anew(world)
+    await world.settled()

@@ -8,6 +8,7 @@ import random
 
 import pytest
 from history import Event
+from promises import Excuse
 from replica import once
 from scenario import JOB, PODS, life, lose
 from world import World
@@ -63,8 +64,9 @@ async def test_one_that_cannot_reach_the_server_is_replaced_and_comes_back(world
 
 async def test_a_late_pod_of_a_deposed_one_goes_with_its_job(world: World) -> None:
     """A request that was under way when its sender froze arrives after the cards went to another job."""
+    world.promises.excused.add(Excuse.LATE_PODS)
     first = await world.replica()
-    first.start(patience=300.0)
+    first.start(within=300.0)
     await first.ready()
     late = Pause()
     first.proxy.inject("create", "pods", late, nth=3)
@@ -85,7 +87,7 @@ async def test_a_late_pod_of_a_deposed_one_goes_with_its_job(world: World) -> No
     await world.wait("the late pod is gone", lambda: not world.pods(JOB), 60)
     await world.end(first)
     await world.running("next")
-    await world.settled(without="came for a group that is gone")
+    await world.settled()
 
 
 def _is_pod_of(job: str, event: Event) -> bool:
@@ -125,7 +127,7 @@ async def _disturb(world: World, rng: random.Random, until: float) -> None:
 
 @pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.nightly) for seed in range(2, 10))])
 async def test_two_that_depose_each_other_share_no_card_and_come_to_rest(world: World, seed: int) -> None:
-    world.promises.late_pods = True
+    world.promises.excused.add(Excuse.LATE_PODS)
     replicas = [await world.operator(), await world.operator()]
     await _disturb(world, random.Random(seed), asyncio.get_running_loop().time() + CHURN_SECONDS)
     assert all(replica.failure is None for replica in replicas)

@@ -7,6 +7,7 @@ import pytest
 from definitions import loosened, until_taken
 from history import CUSTOM, Json
 from object_tables import TABLES, merged
+from promises import Excuse
 from scenario import JOB, PODS, life
 from world import World
 
@@ -50,7 +51,6 @@ async def test_invalid_objects_that_were_stored_all_the_same(world: World, stric
 
     Once the definitions are strict the API server takes no status of some of them any more: of these an Event tells.
     """
-    world.history.may_miss = True
     if not strict:
         await world.operator()
     stored: list[tuple[str, Json]] = []
@@ -201,6 +201,6 @@ async def test_a_ledger_that_cannot_be_read_or_is_lost_ends_no_pod(world: World,
     if runs:
         await world.patch("SuperNode", supernode, {"status": {"ledger": ledger}}, subresource="status")
     assert await world.running(JOB) == state
-    world.promises.ledgers_are_lost = True
-    await world.settled(without="cannot")
+    world.promises.excused.add(Excuse.LEDGERS_LOST)
+    await world.settled()
     assert world.promises.creations.total() == 2 * PODS

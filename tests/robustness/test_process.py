@@ -82,3 +82,5 @@ async def _process(site: Bed, folder: Path, name: str) -> AsyncIterator[tuple[Op
             yield operator, proxy
         finally:
             await asyncio.to_thread(operator.stop)
+        assert proxy.missed == []
+        assert proxy.forbidden == []

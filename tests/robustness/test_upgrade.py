@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from definitions import loosened, newer, until_taken
 from history import PATHS, Json
+from promises import Excuse
 from scenario import life
 from world import World
 
@@ -73,8 +74,7 @@ def by_group(entries: Iterable[Json]) -> list[Json]:
 
 @pytest.mark.parametrize("golden", GOLDEN.values(), ids=GOLDEN)
 async def test_the_state_of_an_earlier_version(world: World, golden: str) -> None:
-    world.history.may_miss = True
-    world.promises.ledgers_are_lost = True  # those of the first version are not read any more, but rebuilt
+    world.promises.excused.add(Excuse.LEDGERS_LOST)  # those of the first version are not read any more, but rebuilt
     stored = _Restored(world, golden)
     for kind in ("TrainingJob", "CardGroup", "Service", "Pod"):
         await stored.create(kind)

@@ -3,17 +3,51 @@
 import os
 import random
 import time
+from collections.abc import Iterator
 
 import pytest
+from history import CUSTOM
 from walk import Walk
 from world import World
 
+from supernode.control import running
+from testbed import nodes
+from testbed.bed import Bed
+from testbed.client import connect, run
+from testbed.fleet import Fleet
+
 pytestmark = pytest.mark.cluster
+
+PINNED = Fleet.parse({"pools": [{"name": "a3", "profile": "ascend-a3-384", "supernodes": 1, "nodes": 4}]})
+"""A supernode beside the others whose pods are pinned to their cards by annotations, and so created in turns."""
 
 _SEED = os.environ.get("SUPERNODE_WALK_SEED")
 _STEPS = int(os.environ.get("SUPERNODE_WALK_STEPS", "100000"))
 _WALKS = 1 if _SEED else 4
 """Side by side, each in a cluster of its own: a walk mostly waits for things to calm down."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def pinned(site: Bed) -> Iterator[None]:
+    """The cluster has a third supernode for the walks of this file."""
+    nodes.apply(site.kubeconfig, PINNED, lambda _: None)
+    yield
+    run(_remove(site))
+
+
+async def _remove(site: Bed) -> None:
+    async with connect(site.kubeconfig) as api:
+        for node in nodes.render(PINNED):
+            await api.request("DELETE", f"/api/v1/nodes/{node['metadata']['name']}")
+        for supernode in (await api.request("GET", f"{CUSTOM}/supernodes"))["items"]:
+            if supernode["spec"]["profile"] == "ascend-a3-384":
+                await api.request("DELETE", f"{CUSTOM}/supernodes/{supernode['metadata']['name']}")
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A group waits seconds instead of a minute for a node that is gone."""
+    monkeypatch.setattr(running, "LOST_SECONDS", 2.0)
 
 
 async def _walk(world: World, seed: int, steps: int) -> None:

@@ -8,44 +8,27 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 
-from history import Json, of_kinds
+import draws
+from fairness import wait_although_they_fit
+from history import Json
+from promises import Excuse
 from replica import Replica
 from world import World
 
-from testbed.check.facts import Cluster
-from testbed.check.groups import ledgers
-from testbed.check.report import Report
-from testbed.faults import (
-    CutWatch,
-    Delay,
-    DropReply,
-    DropRequest,
-    FailAfter,
-    Fault,
-    HoldEvents,
-    Late,
-    Refuse,
-    WatchError,
-)
+from supernode.control.patience import Patience
+from testbed.faults import HoldEvents
 from testbed.nodes import READY, UNHEALTHY
 
 STEPS_BETWEEN_CALMS = (10, 40, 160)
 """How many steps may lie between two calms: few tell what went wrong, many let faults meet."""
 
+PATIENCE = Patience(hold_after=2.0, device_grace=1.0)
+"""Seconds instead of minutes, so that nodes are held within a walk."""
+
+LONG_QUIET_SECONDS = 12.0
+"""At the end of a walk: whatever an operator does now and then it would do meanwhile."""
+
 _MOST_JOBS = 12
-_WRITES = (
-    ("create", "pods"),
-    ("create", "cardgroups"),
-    ("create", "services"),
-    ("patch", "supernodes/status"),
-    ("patch", "cardgroups/status"),
-    ("patch", "trainingjobs/status"),
-    ("patch", "cardgroups"),
-    ("delete", "pods"),
-    ("delete", "cardgroups"),
-    ("*", "*"),
-)
-_KINDS = ("nodes", "pods", "services", "supernodes", "cardgroups", "trainingjobs", "*")
 
 
 class Walk:
@@ -59,15 +42,28 @@ class Walk:
         self._dice = random.Random(seed)
         self._jobs = 0
         self._harmed: set[str] = set()
+        self._gone: dict[str, Json] = {}
+        self._doomed: World | None = None
         self._holds: list[HoldEvents] = []
 
     async def run(self, steps: int) -> None:
         """Walk so many steps, with a calm now and then and at the end."""
-        await self._world.operator(elected=True)
-        while self.steps < steps:
-            for _ in range(min(self._dice.choice(STEPS_BETWEEN_CALMS), steps - self.steps)):
-                await self._step()
-            await self._calm()
+        await self._start()
+        await self._world.one_leads()
+        await self._hold_nothing_back()
+        try:
+            while self.steps < steps:
+                for _ in range(min(self._dice.choice(STEPS_BETWEEN_CALMS), steps - self.steps)):
+                    await self._step()
+                await self._calm()
+            await self._world.quiet(LONG_QUIET_SECONDS, within=60)
+        finally:
+            await self.heal_nodes()
+
+    async def _start(self) -> Replica:
+        replica = await self._world.replica()
+        replica.start(elected=True, patience=PATIENCE)
+        return replica
 
     async def _step(self) -> None:
         self.steps += 1
@@ -86,15 +82,8 @@ class Walk:
         if len(self._names()) >= _MOST_JOBS:
             return await self.delete_job()
         self._jobs += 1
-        name, dice = f"job-{self._jobs}", self._dice
-        replicas, cards = dice.choice((1, 2, 3, 5, 8, 16)), dice.choice((1, 2, 4))
-        ends = dice.choice(({}, {}, {}, {"run-seconds": "2"}, {"fail-seconds": "1"}))
-        annotations = {f"testbed.supernode.io/{key}": value for key, value in ends.items()}
-        policy = {"maxRestarts": dice.randrange(3)}
-        ttl = dice.choice(({}, {"ttlSecondsAfterFinished": 1}))
-        priority = dice.randrange(3)
-        job = {"replicas": replicas, "cards": cards, "annotations": annotations, "priority": priority, **ttl}
-        await self._world.submit(name, **job, faultPolicy=policy)
+        name, job = f"job-{self._jobs}", draws.job(self._dice)
+        await self._world.submit(name, **job)
         return f"submit {name} {job}"
 
     async def delete_job(self) -> str:
@@ -131,27 +120,54 @@ class Walk:
         await self._world.delete("CardGroup", name)
         return f"delete group {name}"
 
+    async def doom_namespace(self) -> str:
+        """A namespace of its own gets a job; or the namespace is deleted with it."""
+        if self._doomed is None:
+            self._doomed = await self._world.neighbour()
+            await self._doomed.submit("doomed", **draws.job(self._dice))
+            return f"a job in {self._doomed.namespace}"
+        name, self._doomed = self._doomed.namespace, None
+        await self._world.api.request("DELETE", f"/api/v1/namespaces/{name}")
+        return f"delete namespace {name}"
+
+    async def delete_supernode(self) -> str:
+        """A supernode is deleted, and its ledger with it; it is discovered again."""
+        names = sorted(name for _, name in self._world.history.objects["SuperNode"])
+        if not names:
+            return "no supernode to delete"
+        await self._world.broken()  # what was until now is judged without the excuse
+        self._world.promises.excused.add(Excuse.LEDGERS_LOST)
+        name = self._dice.choice(names)
+        await self._world.delete("SuperNode", name)
+        return f"delete supernode {name}"
+
     # Hardware.
 
     async def harm_node(self) -> str:
-        """A node is cordoned, falls silent or has a broken card."""
+        """A node is cordoned, falls silent, has a broken card, or is deleted."""
         node = self._dice.choice(sorted(name for _, name in self._world.history.objects["Node"]))
-        kind = self._dice.choice(("cordon", "silent", "card"))
+        kind = self._dice.choice(("cordon", "silent", "card", "gone"))
         self._harmed.add(node)
         match kind:
             case "cordon":
-                await self._world.patch("Node", node, {"spec": {"unschedulable": True}})
+                await self._world.try_patch("Node", node, {"spec": {"unschedulable": True}})
             case "silent":
-                await self._world.patch("Node", node, {"metadata": {"annotations": {READY: "Unknown"}}})
+                await self._world.try_patch("Node", node, {"metadata": {"annotations": {READY: "Unknown"}}})
             case "card":
-                await self._world.patch("Node", node, {"metadata": {"annotations": {UNHEALTHY: "1"}}})
+                await self._world.try_patch("Node", node, {"metadata": {"annotations": {UNHEALTHY: "1"}}})
+            case "gone" if node not in self._gone:
+                self._gone[node] = self._world.history.objects["Node"]["", node]
+                await self._world.delete("Node", node)
         return f"{kind} {node}"
 
     async def heal_nodes(self) -> str:
-        """Every node is well again."""
+        """Every node is there and well again."""
         healed: Json = {"metadata": {"annotations": {READY: None, UNHEALTHY: None}}, "spec": {"unschedulable": None}}
-        for node in sorted(self._harmed):
-            await self._world.patch("Node", node, healed)
+        for node in self._gone.values():
+            await self._world.put_back(node)
+        self._gone.clear()
+        for name in sorted(self._harmed):
+            await self._world.patch("Node", name, healed)
         self._harmed.clear()
         return "heal nodes"
 
@@ -162,36 +178,26 @@ class Walk:
 
     async def spoil_writes(self) -> str:
         """Some writes fail, or seem to."""
-        verb, resource = self._dice.choice(_WRITES)
-        fault: Fault = self._dice.choice(
-            (
-                DropReply(),
-                DropRequest(),
-                FailAfter(500),
-                FailAfter(504),
-                Refuse(409),
-                Refuse(429, retry_after=1),
-                Refuse(500),
-                Refuse(503),
-                Delay(0.3),
-            )
-        )
-        nth, times = self._dice.randrange(1, 6), self._dice.randrange(1, 6)
-        self._one().proxy.inject(verb, resource, fault, nth=nth, times=times, when=lambda call: call.writes)
-        return f"spoil {verb} {resource} {nth}+{times}: {fault}"
+        what = draws.writes(self._dice)
+        self._inject(self._one(), what)
+        return f"spoil {what.verb} {what.resource} {what.nth}+{what.times}: {what.fault}"
 
     async def spoil_watches(self) -> str:
-        """Some watches break, stand still or tell late."""
-        resource = self._dice.choice(_KINDS)
-        hold = HoldEvents(after_start=True)
-        fault: Fault = self._dice.choice((CutWatch(5), WatchError(410, 5), WatchError(500, 5), Late(0.5), hold))
-        if fault is hold:
-            self._holds.append(hold)
-        replica = self._one()
-        replica.proxy.inject("watch", resource, fault, times=self._dice.randrange(1, 4))
+        """Some watches break, fall silent, or tell late or twice."""
+        what, replica = draws.watches(self._dice), self._one()
+        if isinstance(what.fault, HoldEvents):
+            self._holds.append(what.fault)
+        self._inject(replica, what)
         if self._dice.random() < 0.5:
             replica.proxy.sever()
-        return f"spoil watches of {resource}: {fault}"
+        return f"spoil watches of {what.resource}: {what.fault}"
+
+    @staticmethod
+    def _inject(replica: Replica, what: draws.Spoilt) -> None:
+        """It may be that no such request comes until the next calm."""
+        replica.proxy.inject(
+            what.verb, what.resource, what.fault, nth=what.nth, times=what.times, when=what.takes, may_miss=True
+        )
 
     async def part(self) -> str:
         """An operator cannot reach the server any more; or can again."""
@@ -207,7 +213,7 @@ class Walk:
         """An operator crashes and another one starts, sometimes beside a second."""
         replica = self._one()
         await self._world.end(replica)
-        (await self._world.replica()).start(elected=True)
+        await self._start()
         return f"crash {replica.name}"
 
     async def second(self) -> str:
@@ -216,9 +222,7 @@ class Walk:
             replica = self._one()
             await self._world.end(replica)
             return f"end {replica.name}"
-        replica = await self._world.replica()
-        replica.start(elected=True)
-        return f"start {replica.name} beside the other"
+        return f"start {(await self._start()).name} beside the other"
 
     # Calm.
 
@@ -230,16 +234,27 @@ class Walk:
         await self.heal_nodes()
         for replica in self._world.replicas:
             replica.proxy.heal()
+            replica.proxy.sever()  # what has fallen silent would be found out only after a minute
         try:
             await self._world.one_leads()
+            await self._hold_nothing_back()
             await self._rest()
             await self._world.judge()
-            told = self._waits_although_it_fits()
+            self._world.promises.excused.clear()
+            told = wait_although_they_fit(self._world)
             assert not told, "\n".join(told)
         except (AssertionError, TimeoutError) as error:
             steps = "\n".join(self.trace[-2 * max(STEPS_BETWEEN_CALMS) :])
             found = f"{str(error) or repr(error)}\nrestless: {self._restless()}\nafter the steps\n{steps}"
             raise AssertionError(f"{found}\n{self._world.history.overview()}") from error
+
+    async def _hold_nothing_back(self) -> None:
+        """A supernode that was deleted and discovered again keeps what its profile says."""
+        homes = {node["metadata"]["name"].rpartition("-")[0] for node in self._world.history.every("Node")}
+        there = self._world.history.objects["SuperNode"]
+        await self._world.wait("every supernode is there", lambda: len(there) == len(homes))
+        for _, name in [*there]:
+            await self._world.patch("SuperNode", name, {"spec": {"reserve": 0}})
 
     async def _rest(self) -> None:
         """Wait until nothing moves and nothing is written; where a job ends, one that waited for cards moves next."""
@@ -251,12 +266,17 @@ class Walk:
         raise AssertionError("jobs move again and again")
 
     def _restless(self) -> list[str]:
-        """Jobs that are between two states or will end by themselves, pods that have to go, nodes not well yet."""
-        names = self._names()
+        """Jobs that are between two states or will end by themselves, pods and namespaces that have to go, nodes not
+        well yet."""
+        names, history = self._names(), self._world.history
         restless = [name for name in names if self._moves(name)]
         going = [name for name, pod in self._world.pods().items() if _goes(pod, names)]
-        tainted = [node for node in self._world.history.every("Node") if node["spec"].get("taints")]
-        return restless + going + [node["metadata"]["name"] for node in tainted]
+        spaces = [space["metadata"]["name"] for space in history.every("Namespace")]
+        leaving = [
+            space for space in spaces if "deletionTimestamp" in history.objects["Namespace"]["", space]["metadata"]
+        ]
+        tainted = [node for node in history.every("Node") if node["spec"].get("taints")]
+        return restless + going + leaving + [node["metadata"]["name"] for node in tainted]
 
     def _moves(self, name: str) -> bool:
         job: Json = self._world.get("TrainingJob", name) or {}
@@ -265,28 +285,6 @@ class Walk:
             return True
         phase = status.get("phase")
         return phase in (None, "Starting") or (phase == "Running" and bool(template["metadata"].get("annotations")))
-
-    def _waits_although_it_fits(self) -> list[str]:
-        """Jobs of which every member would find room now: members of these jobs may lie anywhere.
-
-        While nodes are held for a job that has waited long, room is no claim.
-        """
-        told = [str(self._world.status(name).get("conditions")) for name in self._names()]
-        if any("held for" in conditions for conditions in told):
-            return []
-        cluster = Cluster(of_kinds(self._world.history.objects))
-        free = {host.name: host.cards if host.open else 0 for host in cluster.hosts.values()}
-        for holding in ledgers(cluster, Report()):
-            for seat in holding.seats.values():
-                free[seat.node] = free.get(seat.node, 0) - len(seat.cards)
-        found = []
-        for name in self._names():
-            if self._world.status(name).get("phase") == "Pending":
-                workers = self._world.get("TrainingJob", name)["spec"]["workers"]  # type: ignore[index]
-                room = sum(max(cards, 0) // workers["cardsPerWorker"] for cards in free.values())
-                if room >= workers["replicas"]:
-                    found.append(f"{name} waits although {room} members of its kind have room")
-        return found
 
 
 def _goes(pod: Json, jobs: list[str]) -> bool:
@@ -302,6 +300,8 @@ def _weighted(walk: Walk) -> tuple[list[Callable[[], Awaitable[str]]], list[int]
         walk.edit: 12,
         walk.delete_pod: 8,
         walk.delete_group: 2,
+        walk.doom_namespace: 2,
+        walk.delete_supernode: 1,
         walk.harm_node: 6,
         walk.heal_nodes: 2,
         walk.spoil_writes: 12,

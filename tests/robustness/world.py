@@ -15,9 +15,19 @@ from testbed.bed import Bed
 from testbed.check.facts import ledger_entries
 from testbed.client import ApiClient, connect
 from testbed.errors import ApiError
+from testbed.proxy import Call, Proxy
 
-QUIET_SECONDS = 1.5
-"""Longer than every interval after which the engine tries or writes again."""
+INTERVALS = {
+    "supernode.control.allocator.IDLE_INTERVAL": 1.0,
+    "supernode.control.waiting.RETELL_SECONDS": 1.0,
+    "supernode.control.job.OBSTACLE_INTERVAL": 2.0,
+    "supernode.control.jobs.OBSTACLE_INTERVAL": 2.0,
+    "supernode.control.running.OBSTACLE_INTERVAL": 2.0,
+}
+"""After so many seconds, here, the engine looks, tries or writes again of its own accord."""
+
+QUIET_SECONDS = 2.5
+"""Longer than each of these."""
 
 _MERGE = "application/merge-patch+json"
 _numbers = itertools.count()
@@ -34,13 +44,14 @@ class World:
         self.promises = Promises()
         self.replicas: list[Replica] = []
         self.neighbours: list[World] = []
+        self._proxies: list[Proxy] = []
 
     async def neighbour(self) -> "World":
         """Another namespace of the same cluster, with the same operators and the same history."""
         name = f"robust-{next(_numbers)}"
         await self.api.request("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
         found = World(self.bed, self.api, self.history, name)
-        found.promises, found.replicas = self.promises, self.replicas
+        found.promises, found.replicas, found._proxies = self.promises, self.replicas, self._proxies
         self.neighbours.append(found)
         return found
 
@@ -52,6 +63,7 @@ class World:
         token = account["users"][0]["user"]["token"]
         replica = await Replica(self.bed.url, token, self.bed.folder, f"replica-{next(_numbers)}").open()
         self.replicas.append(replica)
+        self._proxies.append(replica.proxy)
         return replica
 
     async def operator(self, *, elected: bool = False) -> Replica:
@@ -121,11 +133,19 @@ class World:
 
     async def delete(self, kind: str, name: str, **options: Any) -> None:
         """Delete an object that may be gone already."""
+        how = {"propagationPolicy": "Background", **options}
         try:
-            await self.api.request("DELETE", self._path(kind, name), {"propagationPolicy": "Background", **options})
+            told = await self.api.request("DELETE", self._path(kind, name), how)
         except ApiError as error:
             if error.status != 404:
                 raise
+        else:
+            self.promises.taken_away.add(told.get("details", told["metadata"])["uid"])
+
+    async def put_back(self, node: Json) -> None:
+        """Create a Node again that was deleted."""
+        kept = {key: node["metadata"][key] for key in ("name", "labels", "annotations")}
+        await self.api.request("POST", "/api/v1/nodes", {**node, "metadata": kept})
 
     def _path(self, kind: str, name: str = "") -> str:
         path, scoped = PATHS[kind], kind in ("Pod", "Service", "CardGroup", "TrainingJob")
@@ -180,7 +200,7 @@ class World:
 
     async def running(self, name: str, seconds: float = 30.0) -> Json:
         """Wait until a TrainingJob runs and its pods are those of its status; what matters of it, without uids."""
-        await self.wait(f"{name} runs", lambda: self._runs(name), seconds)
+        await self.wait(f"{name} runs", lambda: self.runs(name), seconds)
         status = self.status(name)
         facts = ("spans", "minimal", "proven", "superNodes", "members", "cards", "restarts", "pods")
         group = self.get("CardGroup", name) or {}
@@ -197,7 +217,8 @@ class World:
             "group": {fact: group.get("status", {}).get(fact) for fact in ("phase", "placement", *facts[:3])},
         }
 
-    def _runs(self, name: str) -> bool:
+    def runs(self, name: str) -> bool:
+        """Whether a TrainingJob runs and its pods are those of its status."""
         status, pods = self.status(name), self.pods(name)
         whole = len(pods) == status.get("members") and all(p["status"]["phase"] == "Running" for p in pods.values())
         group = self.get("CardGroup", name) or {}
@@ -225,13 +246,10 @@ class World:
             self.promises.take(event)
         return self.promises.broken
 
-    async def settled(self, *, quiet: float = QUIET_SECONDS, within: float = 20.0, without: str = "no such") -> None:
-        """Wait until the operators write nothing for ``quiet`` seconds; then every promise must hold.
-
-        Reproaches that contain ``without`` are what the test provoked.
-        """
+    async def settled(self, *, quiet: float = QUIET_SECONDS, within: float = 20.0) -> None:
+        """Wait until the operators write nothing for ``quiet`` seconds; then every promise must hold."""
         await self.quiet(quiet, within=within)
-        await self.judge(without=without)
+        await self.judge()
 
     async def quiet(self, quiet: float = QUIET_SECONDS, *, within: float = 20.0) -> None:
         """Wait until the operators write nothing for ``quiet`` seconds, which must come ``within`` some."""
@@ -243,20 +261,26 @@ class World:
                 assert loop.time() < until, f"still writes after {within} s: {self._last_writes()}"
                 since, writes = loop.time(), now
 
-    async def judge(self, *, without: str = "no such") -> None:
-        """Every promise must hold now and have held at every revision; see ``settled``."""
-        for event in await self.history.take():
-            self.promises.take(event)
-        self.promises.broken = [told for told in self.promises.broken if without not in told]
+    async def judge(self) -> None:
+        """Every promise must hold now and have held at every revision."""
+        await self.broken()
         told = self.promises.at_rest()
         assert not told, "\n".join(told)
+
+    def missed(self) -> list[str]:
+        """Faults that the test injected and no request has met."""
+        return [told for proxy in self._proxies for told in proxy.missed]
+
+    def forbidden(self) -> list[str]:
+        """Requests for which the operators lacked a right."""
+        return [_told(call) for proxy in self._proxies for call in proxy.forbidden]
 
     def _writes(self) -> int:
         return sum(replica.writes for replica in self.replicas)
 
     def _last_writes(self) -> list[str]:
         calls = [call for replica in self.replicas for call in replica.proxy.calls if call.writes]
-        return [f"{call.verb} {call.resource} {call.namespace}/{call.name}" for call in calls[-10:]]
+        return [_told(call) for call in calls[-10:]]
 
     async def clear(self) -> None:
         """Delete everything of these namespaces and let a sound operator tidy up."""
@@ -274,6 +298,10 @@ class World:
         prefix = f"{self.namespace}/"
         await self.wait("its cards are free", lambda: not any(h.startswith(prefix) for h in self.holders()), 60)
         await self.wait("its pods are gone", lambda: not self.pods(), 60)
+
+
+def _told(call: Call) -> str:
+    return f"{call.verb} {call.resource} {call.namespace}/{call.name}"
 
 
 @asynccontextmanager

@@ -156,7 +156,8 @@ def reconstruct(
     """The placement behind a committed ledger, after a crash lost the decision itself.
 
     ``answer`` is what the group would be given in today's fleet without it, ``None`` where that is not known: its
-    minimal spans are the placement's if it is on the same profile.
+    minimal spans are the placement's if it is on the same profile. They are proven only where they are the group's own:
+    cards may have come free since, or broken, and the fleet that it was decided on is not known any more.
     """
     spans: dict[str, set[str]] = {}
     for member in members:
@@ -164,7 +165,9 @@ def reconstruct(
             spans.setdefault(level, set()).add(domain)
     counts = {level: len(domains) for level, domains in spans.items()}
     if isinstance(answer, Placement) and answer.profile == profile:
-        return Placement(profile, members, counts, answer.minimal, answer.proven, spares=spares)
+        minimal = min(counts, answer.minimal, key=lambda spans: [spans.get(level, 0) for level in answer.minimal])
+        proven = answer.proven and answer.minimal == counts
+        return Placement(profile, members, counts, minimal, proven, spares=spares)
     return Placement(profile, members, counts, counts, proven=False, spares=spares)
 
 
