@@ -127,6 +127,8 @@ class Profile:
     shapes: tuple[tuple[int, ...], ...]
     rings: bool
     """Whether a level around the node is a ring or a torus."""
+    per_package: int = 1
+    """Cards that fail together."""
 
     @classmethod
     def of(cls, obj: Json) -> Profile:
@@ -163,6 +165,7 @@ class Profile:
             pinning=spec.get("pinning", {}),
             shapes=tuple(map(tuple, allocation.get("shapes", ()))),
             rings=any(level.get("fabric") in ("ring", "torus") for level in spec["levels"][at + 1 :]),
+            per_package=spec["card"].get("perPackage", 1),
         )
 
     @property
@@ -209,7 +212,10 @@ class Host:
     supernode: str
     domains: Mapping[str, tuple[str, ...]]
     cards: int
-    healthy: Cards
+    working: Cards
+    """All but the cards that failed."""
+    offered: int
+    """How many cards its device plugin offers."""
     open: bool
     """Whether new pods may be put here."""
     cells: Mapping[str, tuple[int, ...] | None] = field(default_factory=dict)
@@ -229,16 +235,23 @@ class Host:
         domains[NODE] = (name,)
         count = min(int(node["status"].get("capacity", {}).get(profile.resource, 0)), profile.node.cards)
         cells = {lv.name: cell(labels.get(lv.position, "").strip(), lv.grid) for lv in profile.outer if lv.position}
-        return cls(
-            name, profile, supernode, domains, count, _healthy(node, profile, count), _open(node, profile), cells
-        )
+        offered = int(node["status"].get("allocatable", {}).get(profile.resource, 0))
+        working = _working(node, count, offered)
+        return cls(name, profile, supernode, domains, count, working, offered, _open(node, profile), cells)
+
+    @property
+    def healthy(self) -> Cards:
+        """The cards of packages in which none has failed."""
+        size = self.profile.per_package
+        broken = {card // size for card in range(self.cards) if card not in self.working}
+        return frozenset(card for card in self.working if card // size not in broken)
 
 
-def _healthy(node: Json, profile: Profile, count: int) -> Cards:
+def _working(node: Json, count: int, offered: int) -> Cards:
     """All cards but those the annotation names and, where more are not allocatable, the highest others."""
     named = set(numbers(node["metadata"].get("annotations", {}).get("supernode.io/unhealthy-cards", "")))
     left = [card for card in range(count) if card not in named]
-    return frozenset(left[: int(node["status"].get("allocatable", {}).get(profile.resource, 0))])
+    return frozenset(left[:offered])
 
 
 def _open(node: Json, profile: Profile) -> bool:

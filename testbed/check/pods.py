@@ -36,7 +36,7 @@ def _cards(cluster: Cluster, host: Host, pod: Pod, report: Report) -> None:
         return
     beyond = sorted(card for card in pod.cards if card >= host.cards)
     report.expect(Rule.CARDS, pod.title, not beyond, f"uses cards {beyond}; {host.name} has {host.cards}")
-    ill = sorted(pod.cards - host.healthy - set(beyond))
+    ill = sorted(pod.cards - host.working - set(beyond))
     report.expect(Rule.HEALTHY, pod.title, not ill, f"uses cards {ill} of {host.name}, which are unhealthy")
     resource = host.profile.resource
     asked = pod.requests.get(resource, 0) if "devices" not in host.profile.pinning else len(pod.cards)

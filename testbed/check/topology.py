@@ -36,10 +36,22 @@ class Occupancy:
             else:
                 self.unknown[host.name] = self.unknown.get(host.name, 0) + amount
 
+    def usable(self, host: Host) -> Cards:
+        """The healthy cards, without the highest free ones for which a scheduler has no room.
+
+        It counts: whoever runs on a card that failed takes the place of one that the node goes on offering.
+        """
+        if "devices" in host.profile.pinning:
+            return host.healthy
+        holders, unknown = self.holders.get(host.name, {}), self.unknown.get(host.name, 0)
+        free = sorted(card for card in host.healthy if card not in holders)
+        room = max(0, host.offered - len(holders) - unknown)
+        return host.healthy - set(free[room + unknown :])
+
     def free(self, host: Host, uid: str) -> Cards:
-        """The healthy cards that nobody but this group holds."""
+        """The usable cards that nobody but this group holds."""
         holders = self.holders.get(host.name, {})
-        return frozenset(card for card in host.healthy if holders.get(card, uid) == uid)
+        return frozenset(card for card in self.usable(host) if holders.get(card, uid) == uid)
 
 
 def check_topology(cluster: Cluster, group: Group, occupancy: Occupancy, report: Report) -> None:
@@ -197,7 +209,7 @@ def check_counts(cluster: Cluster, occupancy: Occupancy, report: Report) -> None
         hosts = [host for host in cluster.hosts.values() if host.supernode == name]
         cards = {
             "total": sum(host.cards for host in hosts),
-            "healthy": sum(len(host.healthy) for host in hosts),
+            "healthy": sum(len(occupancy.usable(host)) for host in hosts),
             "allocated": sum(
                 len(occupancy.holders.get(host.name, ())) + occupancy.unknown.get(host.name, 0) for host in hosts
             ),

@@ -43,7 +43,7 @@ def host(profile: Profile, supernode: int, rack: int, place: int) -> Host:
     name = f"s{supernode}-r{rack}-n{place}"
     home, inside = f"s{supernode}", str(rack)
     domains = {"supernode": (home,), "rack": (home, inside), "node": (name,)}
-    return Host(name, profile, home, domains, 4, frozenset(range(4)), True)
+    return Host(name, profile, home, domains, 4, frozenset(range(4)), 4, True)
 
 
 Fleets = tuple[list[Host], dict[str, Cards], dict[str, int]]
