@@ -41,15 +41,15 @@ _OF_ONE_NODE = ((2, 2), (4, 2), (4, 4), (8, 2), (2, 8), (1, 16), (2, 16), (3, 16
 
 
 def job(dice: random.Random) -> Json:
-    """A TrainingJob of up to 16 members, as ``World.submit`` takes it; some can never be placed."""
+    """A TrainingJob of up to 24 members, as ``World.submit`` takes it; some can never be placed."""
     profile = dice.choice(("nvidia-nvl72", "nvidia-nvl72", "nvidia-nvl72", "ascend-a3-384"))
-    replicas, cards = dice.choice((1, 2, 3, 5, 8, 16)), dice.choice((1, 2, 4))
+    replicas, cards = dice.choice((1, 2, 3, 8, 16, 24)), dice.choice((1, 2, 4, 4))
     if profile == "ascend-a3-384":
         replicas, cards = dice.choice(_OF_ONE_NODE)
     topology = dice.choice(_TOPOLOGIES)
     if any(replicas % block["members"] for block in topology.get("blocks", ())):
         topology = {}
-    ends = dice.choice(({}, {}, {}, {"run-seconds": "2"}, {"fail-seconds": "1"}))
+    ends = dice.choice(({}, {}, {}, {}, {"run-seconds": "2"}, {"fail-seconds": "1"}))
     return {
         "replicas": replicas,
         "cards": cards,
