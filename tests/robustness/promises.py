@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
+from math import inf
 
 from history import Event, Json, Key, of_kinds
 
@@ -62,7 +63,7 @@ class Promises:
         self._ledgers: dict[str, tuple[Entry, ...]] = {}
         self._pods: dict[Key, Pod] = {}
         self._came: dict[Key, int] = {}
-        self._disturbed: dict[str, int] = {}
+        self._disturbed: dict[str, float] = {}
         self._revision = 0
 
     def take(self, event: Event) -> None:
@@ -80,12 +81,20 @@ class Promises:
                 self._pod(event.key, event.obj)
             case "CardGroup" if event.obj is None:
                 self._group_gone(event.key)
-            case "Namespace" if _goes(event.obj):
-                self._disturbed[event.key[1]] = event.revision
-            case "Node" if event.obj is None or not _well(event.obj):
-                self._disturbed[event.key[1]] = event.revision
-            case "TrainingJob" if event.obj is None or _stops(event.obj):
-                self._disturbed[(event.obj or before or {})["metadata"]["uid"]] = event.revision
+            case "Namespace":
+                self._disturbs(event.key[1], _goes(event.obj))
+            case "Node":
+                self._disturbs(event.key[1], event.obj is None or not _well(event.obj))
+            case "TrainingJob":
+                uid = (event.obj or before or {})["metadata"]["uid"]
+                self._disturbs(uid, event.obj is None or _stops(event.obj))
+
+    def _disturbs(self, name: str, does: bool) -> None:
+        """Note whether a node, namespace or job (by its uid) gives a cause now to delete pods, or did until now."""
+        if does:
+            self._disturbed[name] = inf
+        elif self._disturbed.get(name) == inf:
+            self._disturbed[name] = self._revision
 
     # At every revision.
 

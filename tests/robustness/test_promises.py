@@ -125,8 +125,13 @@ def test_each_broken_promise_is_found(events: list[Event], told: str) -> None:
 def test_what_happened_to_a_gang_is_a_cause_to_delete_its_pods(cause: Event) -> None:
     told = "pod a/x-0 was deleted"
     assert not any(told in line for line in _judged(*RUNS, cause, _node("n1"), _job("x"), GONE))
-    sound = (_job("x"), _node("n1"), _node("n0"))
+    sound = (Event(0, "Namespace", ("", "a"), {"metadata": {"name": "a"}}), _job("x"), _node("n1"), _node("n0"))
     assert any(told in line for line in _judged(*sound, cause, *sound, *RUNS, GONE)), "it was over when they came"
+
+
+def test_pods_that_come_after_their_job_has_gone_are_to_go_too() -> None:
+    gone = _gone("TrainingJob", ("a", "x"))
+    assert _judged(_job("x"), gone, *RUNS, GONE) == []
 
 
 @pytest.mark.parametrize("uid", ["pod-x-0", "uid-x"])
