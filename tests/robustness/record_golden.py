@@ -60,6 +60,8 @@ async def _record(bed: Bed, file: Path) -> None:
             mine = [obj for obj in page["items"] if obj["metadata"]["name"] != "kube-root-ca.crt"]
             for obj in mine:
                 obj["metadata"].pop("managedFields", None)
+                if kind == "Secret":
+                    obj["data"] = dict.fromkeys(obj["data"], "")  # no key belongs into a repository
             found[kind] = mine
         text = json.dumps(found, sort_keys=True).replace(world.namespace, "NAMESPACE")
         file.write_text(text + "\n")  # noqa: ASYNC240 (a small local file)

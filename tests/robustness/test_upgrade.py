@@ -41,7 +41,8 @@ class _Restored:
                 stored["spec"].pop("clusterIPs", None)
             path = KINDS[kind].replace("NAMESPACE", self._world.namespace)
             created = await self._world.api.request("POST", path, stored)
-            self._text = self._text.replace(uid, created["metadata"]["uid"])
+            new = created["metadata"]["uid"]
+            self._text = self._text.replace(uid, new).replace(uid[:8], new[:8])  # a name may have its beginning
             if kind in ("TrainingJob", "CardGroup"):
                 own: Json = json.loads(self._text)[kind][number]
                 await self._world.patch(kind, meta["name"], {"status": own["status"]}, subresource="status")
