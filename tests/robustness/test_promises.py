@@ -129,6 +129,16 @@ def test_what_happened_to_a_gang_is_a_cause_to_delete_its_pods(cause: Event) -> 
     assert any(told in line for line in _judged(*sound, cause, *sound, *RUNS, GONE)), "it was over when they came"
 
 
+def test_pods_that_a_device_plugin_could_confuse_come_one_after_the_other() -> None:
+    allocated = (_group("x", 2), _ledger("s0", x=("0-1", "n0", "0-1/2-3")))
+    first, second = (_pod(f"x-{rank}", "x", rank, cards) for rank, cards in enumerate(("0-1", "2-3")))
+    for pod in (first, second):
+        pod.obj["metadata"]["annotations"] |= {"predicate-time": "1"}  # type: ignore[index]
+    admitted = _pod("x-0", "x", 0, "0-1", node="n0", phase="Running")
+    assert _judged(*allocated, first, second) == ["revision 4: pod a/x-1 came while pod a/x-0 was on its way to ['n0']"]
+    assert _judged(*allocated, first, admitted, second) == []
+
+
 def test_pods_that_come_after_their_job_has_gone_are_to_go_too() -> None:
     gone = _gone("TrainingJob", ("a", "x"))
     assert _judged(_job("x"), gone, *RUNS, GONE) == []
