@@ -57,15 +57,15 @@ def test_nodes_held_for_a_group_are_not_given_to_those_who_come_later(answer: An
 @pytest.mark.parametrize(
     ("waiting", "why"),
     [
-        (waits("big", 4, seconds=HOLD_AFTER / 2), "it has not waited long enough"),
-        (waits("big", 4, allocated="True"), "it has its cards, which a lost ledger will be told"),
-        (waits("big", 9), "it fits nowhere, whoever ends"),
-        (waits("big", 4, priority=-1), "who comes later has a higher priority"),
-        (small.group("big", 4), "it is no group of a cluster"),
+        (lambda: waits("big", 4, seconds=HOLD_AFTER / 2), "it has not waited long enough"),
+        (lambda: waits("big", 4, allocated="True"), "it has its cards, which a lost ledger will be told"),
+        (lambda: waits("big", 9), "it fits nowhere, whoever ends"),
+        (lambda: waits("big", 4, priority=-1), "who comes later has a higher priority"),
+        (lambda: small.group("big", 4), "it is no group of a cluster"),
     ],
 )
-def test_nothing_is_held(answer: Answer, waiting: Json, why: str) -> None:
-    assert answer(NEXT, waiting)["feasible"], why
+def test_nothing_is_held(answer: Answer, waiting: Callable[[], Json], why: str) -> None:
+    assert answer(NEXT, waiting())["feasible"], why
 
 
 def test_a_group_in_a_ledger_does_not_wait(answer: Answer) -> None:

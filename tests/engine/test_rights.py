@@ -58,7 +58,8 @@ def _granted() -> set[Right]:
     roles = [
         obj
         for obj in manifests("supernode-operator")
-        if obj["kind"] in ("ClusterRole", "Role") and obj["metadata"]["name"] == "supernode-operator"
+        if obj["kind"] in ("ClusterRole", "Role")
+        and obj["metadata"]["name"] in ("supernode-operator", "supernode-operator-card-reports")
     ]
     return {
         (verb, group, resource)

@@ -1,31 +1,28 @@
-"""One real cluster with two NVL72 racks for all tests of robustness; each has a world of its own in it."""
+"""One real cluster for all tests of robustness; each has a world of its own in it."""
 
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
-from world import INTERVALS, World, hold_nothing_back
+from grounds import add_pinned, prepared, remove_pinned
+from world import INTERVALS, World
 from world import world as new_world
 
-from testbed import bed as testbed
 from testbed.bed import Bed
-from testbed.client import run
-from testbed.installation import install
-
-HERE = Path(__file__).parent
-FLEET = HERE / "fleet.yaml"
 
 
 @pytest.fixture(scope="session")
 def site() -> Iterator[Bed]:
-    """The cluster, with the operator's charts applied and its supernodes discovered."""
-    with testbed.start(fleet=FLEET, audit=False) as bed:
-        install(bed)
-        # The garbage collector looks for new kinds every half minute; a new one knows them at once.
-        bed.stop_program("kube-controller-manager")
-        bed.start_program("kube-controller-manager")
-        run(hold_nothing_back(bed, supernodes=2))
+    """One cluster for all tests."""
+    with prepared() as bed:
         yield bed
+
+
+@pytest.fixture(scope="module")
+def pinned(site: Bed) -> Iterator[None]:
+    """It has a third supernode for the tests of one file."""
+    add_pinned(site)
+    yield
+    remove_pinned(site)
 
 
 @pytest.fixture(autouse=True)

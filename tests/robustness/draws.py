@@ -22,34 +22,33 @@ from testbed.proxy import Call
 
 Json = dict[str, Any]
 
-_TOPOLOGIES: tuple[Json, ...] = (
-    {},
-    {},
-    {},
-    {},
-    {"required": "supernode"},
-    {"required": "node"},
-    {"maxSpan": {"supernode": 1}},
-    {"blocks": [{"level": "node", "members": 2}]},
-    {"blocks": [{"level": "supernode", "members": 2}]},
-    {"spares": {"members": 1}},
-    {"spares": {"members": 1, "within": "node"}},
-    {"required": "nowhere"},
-)
+_NVL_CARDS = 4
 _OF_ONE_NODE = ((2, 2), (4, 2), (4, 4), (8, 2), (2, 8), (1, 16), (2, 16), (3, 16))
 """Members and cards of jobs on the machine whose pods are pinned by annotations, mostly several in one node."""
 
 
+def _topologies(replicas: int, cards: int, node: int) -> list[Json]:
+    """What a job may ask for, on nodes of so many cards; the last one has no place anywhere."""
+    found: list[Json] = [{}, {}, {}, {}, {"required": "supernode"}, {"maxSpan": {"supernode": 1}}]
+    if replicas * cards <= node:
+        found += [{"required": "node"}]
+    if replicas % 2 == 0:
+        found += [{"blocks": [{"level": "supernode", "members": 2}]}]
+    if replicas % 2 == 0 and 2 * cards <= node:
+        found += [{"blocks": [{"level": "node", "members": 2}]}]
+    if cards == node or node == _NVL_CARDS:
+        found += [{"spares": {"members": 1}}, {"spares": {"members": 1}}]
+    return [*found, {"required": "nowhere"}]
+
+
 def job(dice: random.Random) -> Json:
-    """A TrainingJob of up to 16 members, as ``World.submit`` takes it; some can never be placed."""
-    profile = dice.choice(("nvidia-nvl72", "nvidia-nvl72", "nvidia-nvl72", "ascend-a3-384"))
-    replicas, cards = dice.choice((1, 2, 3, 5, 8, 16)), dice.choice((1, 2, 4))
+    """A TrainingJob of up to 24 members, as ``World.submit`` takes it."""
+    profile, node = dice.choice((("nvidia-nvl72", _NVL_CARDS),) * 3 + (("ascend-a3-384", 16),))
+    replicas, cards = dice.choice((1, 2, 3, 8, 16, 24)), dice.choice((1, 2, 4, 4))
     if profile == "ascend-a3-384":
         replicas, cards = dice.choice(_OF_ONE_NODE)
-    topology = dice.choice(_TOPOLOGIES)
-    if any(replicas % block["members"] for block in topology.get("blocks", ())):
-        topology = {}
-    ends = dice.choice(({}, {}, {}, {"run-seconds": "2"}, {"fail-seconds": "1"}))
+    topology = dice.choice(_topologies(replicas, cards, node))
+    ends = dice.choice(({}, {}, {}, {}, {"run-seconds": "2"}, {"fail-seconds": "1"}))
     return {
         "replicas": replicas,
         "cards": cards,

@@ -170,6 +170,9 @@ class History:
         self._news.clear()
 
     def _has(self, kind: str, page: Json) -> bool:
+        """Whether all up to a list is told; what was listed may have changed or gone since."""
+        if self._reached[kind] > revision_of(page):
+            return True
         listed = {key_of(obj): revision_of(obj) for obj in page["items"]}
         known = self.objects[kind]
         there = all(key in known and revision_of(known[key]) >= revision for key, revision in listed.items())

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
+from math import inf
 
 from history import Event, Json, Key, of_kinds
 
@@ -18,6 +19,10 @@ Card = tuple[str, int]
 
 OF_NOW = {Rule.MINIMUM, Rule.HEALTHY}
 """What may rightly change after a placement: cards that come free later, or break."""
+
+
+PREDICATE_TIME = "predicate-time"
+"""The annotation of pods whose cards a device plugin gives by number."""
 
 
 class Excuse(Enum):
@@ -62,7 +67,7 @@ class Promises:
         self._ledgers: dict[str, tuple[Entry, ...]] = {}
         self._pods: dict[Key, Pod] = {}
         self._came: dict[Key, int] = {}
-        self._disturbed: dict[str, int] = {}
+        self._disturbed: dict[str, float] = {}
         self._revision = 0
 
     def take(self, event: Event) -> None:
@@ -80,12 +85,20 @@ class Promises:
                 self._pod(event.key, event.obj)
             case "CardGroup" if event.obj is None:
                 self._group_gone(event.key)
-            case "Namespace" if _goes(event.obj):
-                self._disturbed[event.key[1]] = event.revision
-            case "Node" if event.obj is None or not _well(event.obj):
-                self._disturbed[event.key[1]] = event.revision
-            case "TrainingJob" if event.obj is None or _stops(event.obj):
-                self._disturbed[(event.obj or before or {})["metadata"]["uid"]] = event.revision
+            case "Namespace":
+                self._disturbs(event.key[1], _goes(event.obj))
+            case "Node":
+                self._disturbs(event.key[1], event.obj is None or not _well(event.obj))
+            case "TrainingJob":
+                uid = (event.obj or before or {})["metadata"]["uid"]
+                self._disturbs(uid, event.obj is None or _stops(event.obj))
+
+    def _disturbs(self, name: str, does: bool) -> None:
+        """Note whether a node, namespace or job (by its uid) gives a cause now to delete pods, or did until now."""
+        if does:
+            self._disturbed[name] = inf
+        elif self._disturbed.get(name) == inf:
+            self._disturbed[name] = self._revision
 
     # At every revision.
 
@@ -141,6 +154,7 @@ class Promises:
             self._came[key] = self._revision
             if not excused:
                 self._allocated(key, pod)
+                self._takes_its_turn(key, pod)
         if pod.node is not None and (before is None or before.node is None):
             self._bound(pod, excused=excused)
 
@@ -193,6 +207,15 @@ class Promises:
             told = f"{pod.title} came for {sorted(pod.pins)} {sorted(pod.cards)}, booked is {seat}"
             self._expect(same, told)
 
+    def _takes_its_turn(self, key: Key, pod: Pod) -> None:
+        """Where a device plugin tells pods apart by their number of cards only, one is on its way at a time."""
+        if PREDICATE_TIME not in pod.annotations:
+            return
+        for other_key, other in self._pods.items():
+            alike = other_key != key and other.pins == pod.pins and len(other.cards) == len(pod.cards)
+            confused = alike and _on_its_way(self._objects["Pod"][other_key])
+            self._expect(not confused, f"{pod.title} came while {other.title} was on its way to {sorted(pod.pins)}")
+
     def _group_gone(self, key: Key) -> None:
         text = "/".join(key)
         for name, entries in self._ledgers.items():
@@ -244,6 +267,13 @@ def _goes(obj: Json | None) -> bool:
 def _works(pod: Json) -> bool:
     """Whether a pod runs and is not being deleted."""
     return pod["status"].get("phase") == "Running" and not _goes(pod)
+
+
+def _on_its_way(pod: Json) -> bool:
+    """Whether no kubelet has taken a pod, and no scheduler has found that it cannot be bound."""
+    status = pod["status"]
+    blocked = any(c["type"] == "PodScheduled" and c["status"] == "False" for c in status.get("conditions", ()))
+    return status.get("phase") == "Pending" and "startTime" not in status and not blocked and not _goes(pod)
 
 
 def _well(node: Json) -> bool:

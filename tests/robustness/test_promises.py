@@ -125,8 +125,23 @@ def test_each_broken_promise_is_found(events: list[Event], told: str) -> None:
 def test_what_happened_to_a_gang_is_a_cause_to_delete_its_pods(cause: Event) -> None:
     told = "pod a/x-0 was deleted"
     assert not any(told in line for line in _judged(*RUNS, cause, _node("n1"), _job("x"), GONE))
-    sound = (_job("x"), _node("n1"), _node("n0"))
+    sound = (Event(0, "Namespace", ("", "a"), {"metadata": {"name": "a"}}), _job("x"), _node("n1"), _node("n0"))
     assert any(told in line for line in _judged(*sound, cause, *sound, *RUNS, GONE)), "it was over when they came"
+
+
+def test_pods_that_a_device_plugin_could_confuse_come_one_after_the_other() -> None:
+    allocated = (_group("x", 2), _ledger("s0", x=("0-1", "n0", "0-1/2-3")))
+    first, second = (_pod(f"x-{rank}", "x", rank, cards) for rank, cards in enumerate(("0-1", "2-3")))
+    for pod in (first, second):
+        pod.obj["metadata"]["annotations"] |= {"predicate-time": "1"}  # type: ignore[index]
+    admitted = _pod("x-0", "x", 0, "0-1", node="n0", phase="Running")
+    assert _judged(*allocated, first, second) == ["revision 4: pod a/x-1 came while pod a/x-0 was on its way to ['n0']"]
+    assert _judged(*allocated, first, admitted, second) == []
+
+
+def test_pods_that_come_after_their_job_has_gone_are_to_go_too() -> None:
+    gone = _gone("TrainingJob", ("a", "x"))
+    assert _judged(_job("x"), gone, *RUNS, GONE) == []
 
 
 @pytest.mark.parametrize("uid", ["pod-x-0", "uid-x"])
@@ -199,7 +214,7 @@ def test_wrongs_at_rest_are_found(act: Callable[[Objects], object], told: str) -
 
 def _card_broke(objects: Objects) -> None:
     objects["Node/s0-n01"]["metadata"]["annotations"]["supernode.io/unhealthy-cards"] = "3"
-    objects["SuperNode/sn-0"]["status"]["cards"]["healthy"] = 31
+    objects["SuperNode/sn-0"]["status"]["cards"]["healthy"] = 30  # its package with it
 
 
 @pytest.mark.parametrize("act", [lambda _: None, _card_broke], ids=["nothing", "a card broke"])

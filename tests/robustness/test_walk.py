@@ -3,45 +3,22 @@
 import os
 import random
 import time
-from collections.abc import Iterator
 
 import pytest
-from history import CUSTOM
 from walk import Walk
 from world import World
 
 from supernode.control import running
-from testbed import nodes
-from testbed.bed import Bed
-from testbed.client import connect, run
-from testbed.fleet import Fleet
 
-pytestmark = pytest.mark.cluster
-
-PINNED = Fleet.parse({"pools": [{"name": "a3", "profile": "ascend-a3-384", "supernodes": 1, "nodes": 4}]})
-"""A supernode beside the others whose pods are pinned to their cards by annotations, and so created in turns."""
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("pinned")]
 
 _SEED = os.environ.get("SUPERNODE_WALK_SEED")
 _STEPS = int(os.environ.get("SUPERNODE_WALK_STEPS", "100000"))
+_LONG_QUIET_SECONDS = 12.0
+"""At the end: whatever an operator does now and then it would do meanwhile."""
+
 _WALKS = 1 if _SEED else 4
 """Side by side, each in a cluster of its own: a walk mostly waits for things to calm down."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def pinned(site: Bed) -> Iterator[None]:
-    """The cluster has a third supernode for the walks of this file."""
-    nodes.apply(site.kubeconfig, PINNED, lambda _: None)
-    yield
-    run(_remove(site))
-
-
-async def _remove(site: Bed) -> None:
-    async with connect(site.kubeconfig) as api:
-        for node in nodes.render(PINNED):
-            await api.request("DELETE", f"/api/v1/nodes/{node['metadata']['name']}")
-        for supernode in (await api.request("GET", f"{CUSTOM}/supernodes"))["items"]:
-            if supernode["spec"]["profile"] == "ascend-a3-384":
-                await api.request("DELETE", f"{CUSTOM}/supernodes/{supernode['metadata']['name']}")
 
 
 @pytest.fixture(autouse=True)
@@ -71,3 +48,4 @@ async def test_a_long_walk(world: World, _number: int) -> None:
     """``SUPERNODE_WALK_STEPS`` is how far all of them go together; ``SUPERNODE_WALK_SEED`` repeats a single one."""
     seed = int(_SEED) if _SEED else random.randrange(1 << 32)
     await _walk(world, seed, steps=_STEPS // _WALKS)
+    await world.quiet(_LONG_QUIET_SECONDS, within=60)

@@ -25,9 +25,6 @@ STEPS_BETWEEN_CALMS = (10, 40, 160)
 PATIENCE = Patience(hold_after=2.0, device_grace=1.0)
 """Seconds instead of minutes, so that nodes are held within a walk."""
 
-LONG_QUIET_SECONDS = 12.0
-"""At the end of a walk: whatever an operator does now and then it would do meanwhile."""
-
 _MOST_JOBS = 12
 
 
@@ -49,14 +46,11 @@ class Walk:
     async def run(self, steps: int) -> None:
         """Walk so many steps, with a calm now and then and at the end."""
         await self._start()
-        await self._world.one_leads()
-        await self._hold_nothing_back()
         try:
             while self.steps < steps:
                 for _ in range(min(self._dice.choice(STEPS_BETWEEN_CALMS), steps - self.steps)):
                     await self._step()
                 await self._calm()
-            await self._world.quiet(LONG_QUIET_SECONDS, within=60)
         finally:
             await self.heal_nodes()
 
@@ -78,7 +72,7 @@ class Walk:
         return sorted(name for space, name in self._world.history.objects["TrainingJob"] if space == self._space)
 
     async def submit(self) -> str:
-        """A job of up to 16 members."""
+        """A job of up to 24 members."""
         if len(self._names()) >= _MOST_JOBS:
             return await self.delete_job()
         self._jobs += 1
