@@ -12,7 +12,7 @@ from supernode.control.jobview import OBSTACLE_INTERVAL, GroupView, JobView, Not
 from supernode.control.records import PodRecord, parse_time
 from supernode.control.refusals import Refusals, is_refused
 from supernode.control.turns import TURN_SECONDS
-from supernode.control.wording import stranded_text
+from supernode.control.wording import former_text, stranded_text
 from supernode.topology.fleet import Member
 from supernode.topology.ranges import format_nodes, natural_key
 from supernode.workload import LAUNCHERS
@@ -253,10 +253,7 @@ def _running_states(draft: Draft, pods: list[PodRecord], wanted: int, *, held: b
     message = f"{len(alive)} of {wanted} pods run"
     if held:
         message += "; rank 0 comes once the others run and have names"
-    if former := draft.view.former:
-        more = f" and {len(former) - 1} more" if len(former) > 1 else ""
-        message += f"; {former[0].key[1]}{more} of an earlier job of this name {'have' if more else 'has'} yet to go"
-    message += stranded_text(draft.view.stranded)
+    message += former_text(draft.view.former) + stranded_text(draft.view.stranded)
     reason = Reason.PODS_RUNNING if running else Reason.PODS_PENDING
     if draft.view.lost:
         reason = Reason.NODES_LOST

@@ -30,14 +30,24 @@ def estimate_text(estimate: Mapping[str, int]) -> str:
     )
 
 
+def former_text(pods: Sequence[PodRecord]) -> str:
+    """What is to be added where pods of an earlier job of the same name are there still; empty without any."""
+    have = "have" if len(pods) > 1 else "has"
+    return f"; {_some(pods)} of an earlier job of this name {have} yet to go" if pods else ""
+
+
+def _some(pods: Sequence[PodRecord]) -> str:
+    """The first by its name, and how many more."""
+    return pods[0].key[1] + (f" and {len(pods) - 1} more" if len(pods) > 1 else "")
+
+
 def stranded_text(pods: Sequence[PodRecord]) -> str:
     """What is to be added where pods are being deleted whose nodes are not ready; empty without any."""
     if not pods:
         return ""
     nodes = format_nodes(sorted({pod.node for pod in pods if pod.node}, key=natural_key))
-    more = f" and {len(pods) - 1} more" if len(pods) > 1 else ""
     return (
-        f"; {pods[0].key[1]}{more} cannot end on {nodes}, not ready: delete the node, or taint it "
+        f"; {_some(pods)} cannot end on {nodes}, not ready: delete the node, or taint it "
         "node.kubernetes.io/out-of-service once its machine is off"
     )
 
