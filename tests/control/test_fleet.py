@@ -281,7 +281,7 @@ class Cluster:
         """Swap the ledgers as an allocator does."""
         for name in draft.touched:
             entries, added = self.state.ledgers[name].entries, draft.added.get(name, [])
-            gone = draft.removed.get(name, set()) | {entry.uid for entry in added}
+            gone = {entry.uid for entry in (*draft.removed.get(name, ()), *added)}
             self.write(name, *(entry.text for entry in (*(e for e in entries if e.uid not in gone), *added)))
 
     def refuse(self, node: str) -> None:

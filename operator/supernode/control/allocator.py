@@ -222,7 +222,7 @@ class Allocator:
 
     def _swap(self, name: str, draft: Draft) -> Any:
         ledger, added = self._state.ledgers[name], draft.added.get(name, [])
-        gone = draft.removed.get(name, set()) | {entry.uid for entry in added}
+        gone = {entry.uid for entry in (*draft.removed.get(name, ()), *added)}
         entries = [entry for entry in ledger.entries if entry.uid not in gone] + added
         record = self._caches.supernodes.store.get(("", name))
         assert record is not None

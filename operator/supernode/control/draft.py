@@ -42,7 +42,7 @@ class Draft:
 
     fleet: Fleet
     added: dict[str, list[LedgerEntry]] = field(default_factory=dict)
-    removed: dict[str, set[str]] = field(default_factory=dict)
+    removed: dict[str, list[LedgerEntry]] = field(default_factory=dict)
     placed: dict[Key, tuple[Group, Placement]] = field(default_factory=dict)
     confirmed: list[tuple[Group, dict[str, Any]]] = field(default_factory=list)
     finalized: list[Group] = field(default_factory=list)
@@ -52,7 +52,6 @@ class Draft:
     repairs: list[Repair] = field(default_factory=list)
     unfinished: bool = False
     retry: bool = False
-    _given_back: dict[str, list[LedgerEntry]] = field(default_factory=dict)
 
     @property
     def touched(self) -> list[str]:
@@ -63,12 +62,11 @@ class Draft:
         """Take a group's entries out of the ledgers of these supernodes."""
         for name, entry in parts.items():
             self.changed.setdefault(name, set()).add(key)
-            self.removed.setdefault(name, set()).add(entry.uid)
-            self._given_back.setdefault(name, []).append(entry)
+            self.removed.setdefault(name, []).append(entry)
 
     def after(self, supernode: str) -> SuperNodeView | None:
         """A supernode once its ledger is swapped, as far as this ledger alone tells."""
-        view, entries = self.fleet.supernodes.get(supernode), self._given_back.get(supernode)
+        view, entries = self.fleet.supernodes.get(supernode), self.removed.get(supernode)
         return view if view is None or entries is None else view.release(held_cards(entries))
 
     def book(
