@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import shlex
 import shutil
-import signal
 import sys
 import time
 from pathlib import Path
-from types import FrameType
 from typing import Annotated
 
 import typer
@@ -21,6 +19,7 @@ from testbed.controlplane import START_ORDER
 from testbed.errors import StartError, TestbedError
 from testbed.fleet import Fleet
 from testbed.nodes import apply, render
+from testbed.processes import heed_signals
 
 KUBECONFIG = "SUPERNODE_TESTBED_KUBECONFIG"
 """The variable that names a cluster of the user's own: fleets are applied to it, and nothing is started."""
@@ -140,13 +139,9 @@ def apply_fleet(file: FleetFile, name: Name = "default", kubeconfig: Existing = 
     print(f"{apply(target, Fleet.load(file), _say)} nodes applied")
 
 
-def _interrupted(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
 def main() -> None:
     """Run one command; a user's mistake is one message on stderr and exit code 1, an interrupt is 130."""
-    signal.signal(signal.SIGTERM, _interrupted)
+    heed_signals()
     try:
         app()
     except TestbedError as error:

@@ -9,7 +9,6 @@ import json
 import os
 import re
 import shlex
-import signal
 import subprocess
 import sys
 import time
@@ -25,6 +24,7 @@ from testbed.errors import TestbedError
 from testbed.floor import pinned_pod, raw_client, until_bound
 from testbed.installation import Operator, install, kubectl
 from testbed.paths import PROJECT
+from testbed.processes import heed_signals
 
 Json = dict[str, Any]
 
@@ -50,9 +50,7 @@ _BEGAN = time.monotonic()
 
 def main() -> None:
     """Run the demo; a failure is one message and exit code 1."""
-    # Both are the interrupt that asyncio knows how to end its tasks by, also where a shell had it ignored.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    heed_signals()
     try:
         with _demo_bed() as bed:
             operator = install_operator(bed)

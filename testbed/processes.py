@@ -67,6 +67,16 @@ def spawn(argv: Sequence[str], log: Path, cwd: Path, env: Mapping[str, str]) -> 
     return process
 
 
+def heed_signals() -> None:
+    """Let SIGTERM end this program as Ctrl-C does, also where a shell had it ignore that, as in the background.
+
+    Both are then the interrupt that asyncio ends its task by. An exception raised in the midst of whatever runs
+    would be lost: aiohttp turns any that meets it while it reads an answer into an answer that was cut.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+
+
 _children: dict[int, subprocess.Popen[bytes]] = {}
 
 

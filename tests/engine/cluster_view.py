@@ -64,7 +64,8 @@ class Cluster:
         """Make a namespace that pods can be created in; its name."""
         name = f"test-{uuid.uuid4().hex[:8]}"
         self.kubectl("create", "namespace", name)
-        self.wait("its service account", lambda: self.get("serviceaccount", "default", name))
+        # After an API server was away, Kubernetes' own controllers follow it again within a minute only.
+        self.wait("its service account", lambda: self.get("serviceaccount", "default", name), 90)
         return name
 
     def leave_namespace(self, name: str) -> None:

@@ -294,16 +294,11 @@ def test_two_beds_side_by_side_from_up_to_down(home: Path, tmp_path: Path) -> No
     assert_nothing_is_left(home)
 
 
-def _heed_interrupts() -> None:
-    """As a shell in the foreground starts programs; one in the background makes them, and these tests, ignore it."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_up_leaves_nothing(home: Path, number: signal.Signals) -> None:
     fleet = PROJECT / "examples" / "fleets" / "fleet-100k.yaml"
     argv = [sys.executable, "-m", "testbed", "up", "--fleet", str(fleet)]
-    with subprocess.Popen(argv, cwd=PROJECT, stderr=subprocess.PIPE, text=True, preexec_fn=_heed_interrupts) as process:
+    with subprocess.Popen(argv, cwd=PROJECT, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr
         line = process.stderr.readline()
         assert "control plane of bed default ready" in line
