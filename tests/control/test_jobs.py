@@ -12,7 +12,7 @@ from supernode.cluster.credentials import Credentials
 from supernode.cluster.errors import Unavailable
 from supernode.cluster.session import Session
 from supernode.cluster.writer import Writer
-from supernode.control import jobs, launch
+from supernode.control import jobreader, launch
 from supernode.control.job import decide
 from supernode.control.leader import Leader
 from supernode.control.observer import Observer
@@ -60,7 +60,7 @@ def _mistake(*_: Any, **__: Any) -> Any:
 
 @pytest.mark.parametrize(
     ("module", "function", "allocated", "said"),
-    [(jobs, "group_for", False, "what it asks for"), (launch, "render_pod", True, "its pods")],
+    [(jobreader, "group_for", False, "what it asks for"), (launch, "render_pod", True, "its pods")],
 )
 async def test_a_mistake_of_the_operator_is_told_in_the_status_of_the_job(
     monkeypatch: pytest.MonkeyPatch, module: Any, function: str, allocated: bool, said: str
@@ -73,7 +73,7 @@ async def test_a_mistake_of_the_operator_is_told_in_the_status_of_the_job(
         await leader._jobs.reconcile(JOB)
     job = cluster.caches.jobs.store.get(JOB)
     assert job is not None
-    step = decide(leader._jobs._view(job))
+    step = decide(leader._jobs._reader.view(job))
     assert step.status is not None
     [stalled] = [each for each in step.status["conditions"] if each["type"] == "Stalled"]
     assert (stalled["status"], stalled["reason"]) == ("True", "DecisionFailed")
@@ -116,4 +116,4 @@ async def test_no_pod_is_made_again_on_cards_that_are_called_unhealthy(
     await leader.state.refresh()
     job = cluster.caches.jobs.store.get(JOB)
     assert job is not None
-    assert leader._jobs._view(job).unfit == unfit
+    assert leader._jobs._reader.view(job).unfit == unfit

@@ -21,7 +21,7 @@ INTERVALS = {
     "supernode.control.allocator.IDLE_INTERVAL": 1.0,
     "supernode.control.waiting.RETELL_SECONDS": 1.0,
     "supernode.control.job.OBSTACLE_INTERVAL": 2.0,
-    "supernode.control.jobs.OBSTACLE_INTERVAL": 2.0,
+    "supernode.control.obstacles.OBSTACLE_INTERVAL": 2.0,
     "supernode.control.running.OBSTACLE_INTERVAL": 2.0,
 }
 """After so many seconds, here, the engine looks, tries or writes again of its own accord."""

@@ -143,3 +143,10 @@ def _create(resource: Resource, obj: JsonObject) -> Call[JsonObject]:
 
 def _delete(resource: Resource, key: Key, uid: str | None) -> Call[JsonObject]:
     return lambda session: session.delete(resource, key, uid=uid)
+
+
+def raise_first(results: Iterable[object], *harmless: type[ApiError]) -> None:
+    """Raise the first error that is none of ``harmless``, so that the caller tries again."""
+    for result in results:
+        if isinstance(result, ApiError) and not isinstance(result, harmless):
+            raise result

@@ -1,0 +1,161 @@
+"""What the caches tell of one job: all that its decision reads."""
+
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+from supernode.api.conditions import ConditionType, Reason
+from supernode.api.trainingjob import TrainingJob
+from supernode.control.allocator import Allocator
+from supernode.control.caches import Caches
+from supernode.control.conditions import is_true
+from supernode.control.fleet import FleetState
+from supernode.control.grouping import claim_for, group_for
+from supernode.control.job import finished
+from supernode.control.jobview import GroupView, JobView, Obstacle
+from supernode.control.obstacles import Obstacles, mistaken
+from supernode.control.records import Custom, Key, PodRecord
+from supernode.control.turns import Turns
+from supernode.topology.fleet import Member
+from supernode.topology.profile import Profile
+from supernode.workload import LAUNCHERS, InvalidSpec
+
+Job = Custom[TrainingJob]
+
+
+class JobReader:
+    """Looks at jobs through the caches, the fleet and the ledgers."""
+
+    def __init__(self, caches: Caches, state: FleetState, allocator: Allocator, obstacles: Obstacles) -> None:
+        self._caches = caches
+        self._state = state
+        self._allocator = allocator
+        self._obstacles = obstacles
+        self._lost_since: dict[str, float] = {}
+        self._turns = Turns(partial(caches.pods.store.by_index, "arriving"))
+
+    def view(self, job: Job) -> JobView:
+        """A job as it is now."""
+        pods = self._caches.pods.store.by_index("job", job.key)
+        group = self.group(job.key)
+        members = (group.members if group else None) or ()
+        lost = frozenset(m.node for m in members if ("", m.node) not in self._caches.nodes.store)
+        return JobView(
+            job=job,
+            group=group,
+            pods=tuple(pod for pod in pods if pod.owner_uid == job.uid),
+            former=tuple(pod for pod in pods if pod.owner_uid not in (job.uid, None)),
+            has_service=job.key in self._caches.services.store,
+            outdated=group is not None and group.members is None and self._outdated(job),
+            lost=lost,
+            lost_for=self._lost_for(job, lost),
+            obstacle=self._obstacles.of(job.uid) or (self._claim_obstacle(job) if group is None else None),
+            now=datetime.now(UTC),
+            crowded=frozenset(p.pinned for p in pods if p.blocked and p.pinned and self._state.crowded(p.pinned)),
+            unfit=self._unfit(members, pods),
+            later=self._later(job, members, pods),
+            away=frozenset(p.pinned for p in pods if p.blocked and p.pinned and self._state.offers_none(p.pinned)),
+            stranded=self._state.stranded(pod for pod in pods if pod.owner_uid == job.uid),
+        )
+
+    def _lost_for(self, job: Job, lost: frozenset[str]) -> float:
+        """Seconds since nodes of its members were first found to be gone, by this process."""
+        if not lost:
+            self._lost_since.pop(job.uid, None)
+            return 0.0
+        return time.monotonic() - self._lost_since.setdefault(job.uid, time.monotonic())
+
+    def _later(self, job: Job, members: Sequence[Member], pods: Sequence[PodRecord]) -> frozenset[int]:
+        """Ranks without a pod that have to wait for pods on their way, where a device plugin could confuse the two."""
+        if not self._by_turns(members):
+            return frozenset()
+        there = {pod.rank for pod in pods}
+        missing = [member for member in members if member.rank not in there]
+        if job.model is not None and LAUNCHERS[job.model.spec.runtime].first_decides:
+            missing.sort(key=lambda member: member.rank == 0)  # it waits for the others, so none may wait for it
+        return self._turns.later(missing)
+
+    def turn_of(self, group: GroupView, ranks: Iterable[int]) -> AbstractContextManager[None]:
+        """While pods of these ranks are being created those that a device plugin could confuse with them wait."""
+        members, created = group.members or (), set(ranks)
+        return self._turns.taken([m for m in members if m.rank in created] if self._by_turns(members) else [])
+
+    def _by_turns(self, members: Sequence[Member]) -> bool:
+        profile = self.profile_of(members[0]) if members else None
+        return profile is not None and profile.pinning.mode == "annotation"
+
+    def _unfit(self, members: Sequence[Member], pods: Sequence[PodRecord]) -> frozenset[int]:
+        """Ranks whose pods wait for a scheduler that will never bind them, or would come to cards that do not work.
+        Pods that run are left alone: they know best whether they can go on."""
+        there = {pod.rank: pod for pod in pods}
+        return frozenset(m.rank for m in members if self._is_unfit(m, there.get(m.rank)))
+
+    def _is_unfit(self, member: Member, pod: PodRecord | None) -> bool:
+        """Whether a member's pod, the one there is or the next one, cannot use its cards. Where the kubelet chooses the
+        cards, the next pod may get others of its node."""
+        profile = self.profile_of(member)
+        mode = profile.pinning.mode if profile is not None else "none"
+        if (pod is not None and pod.blocked) or (pod is None and mode == "dra"):
+            return self._state.unfit(member.node, member.cards)
+        return mode != "none" and (pod is None or pod.phase == "Failed") and self._state.ill(member.node, member.cards)
+
+    def _claim_obstacle(self, job: Job) -> Obstacle | None:
+        if job.model is None or job.deleting or finished(job.status):
+            return None
+        try:
+            self.claim(job.model)
+        except InvalidSpec as problem:
+            return Obstacle(problem.reason, str(problem))
+        except Exception as mistake:  # the job would be silent for ever
+            return Obstacle(Reason.DECISION_FAILED, mistaken("what it asks for", job.key, mistake))
+        return None
+
+    def _outdated(self, job: Job) -> bool:
+        """Whether the job's group is stalled as it is, and its profile, edited since, makes another one of the job."""
+        group = self._caches.groups.store.get(job.key)
+        if (
+            group is None
+            or not is_true(group.status, ConditionType.STALLED)
+            or group.model is None
+            or job.model is None
+        ):
+            return False
+        try:
+            claim = claim_for(job.model, self._state.fleet)
+        except InvalidSpec:
+            return False
+        return claim.model_copy(update={"priority": group.model.spec.priority}) != group.model.spec
+
+    def claim(self, job: TrainingJob) -> dict[str, Any]:
+        """The CardGroup the job asks for."""
+        return group_for(job, self._state.fleet)
+
+    def group(self, key: Key) -> GroupView | None:
+        """The CardGroup of a job's name, the job's own or not."""
+        group = self._caches.groups.store.get(key)
+        if group is None:
+            return None
+        spec, members = group.model.spec if group.model else None, self._allocator.members_of(key, group.uid)
+        return GroupView(
+            uid=group.uid,
+            owner_uid=group.owner_uid,
+            deleting=group.deleting,
+            priority=spec.priority if spec else None,
+            size=spec.members if spec else len(members or ()),
+            cards=spec.cards if spec else sum(member.cards.bit_count() for member in members or ()),
+            status=group.status,
+            members=members,
+            created=group.created,
+        )
+
+    def profile_of(self, member: Member) -> Profile | None:
+        """The profile of a member's supernode, unless it is missing."""
+        view = self._state.fleet.supernodes.get(member.supernode)
+        return view.profile if view else None
+
+    def forget(self, uid: str) -> None:
+        """A job is gone."""
+        self._lost_since.pop(uid, None)
