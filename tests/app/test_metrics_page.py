@@ -57,6 +57,7 @@ async def exported() -> list[Metric]:
         "decided": ("placed", 0.1),
         "allocated": (2, 1.0, {"rack": 1}, {"rack": 1}),
         "ledger_conflict": (),
+        "deposed": (),
         "ledger_repaired": ("rebuilt",),
         "reconciled": ("TrainingJob", 0.1, True),
         "restarted": (1,),

@@ -13,6 +13,8 @@ import yaml
 
 from supernode.app.settings import Settings, parse_settings
 from supernode.cluster.lease import Timing
+from supernode.control.allocator import IDLE_INTERVAL
+from supernode.control.engine import STALE_AFTER
 from supernode.topology import deviceinfo
 
 ROOT = Path(__file__).parents[2]
@@ -296,6 +298,22 @@ def test_alerts_are_rendered_unchanged_and_found(render):
     rules = render(VALUES["everything"])["PrometheusRule", "cards"]
     assert rules["spec"] == yaml.safe_load((CHART / "files" / "rules.yaml").read_text())
     assert rules["metadata"]["labels"]["release"] == "prometheus"
+
+
+SCRAPE_AND_EVALUATE = 2 * 30
+"""Seconds, by the intervals that Prometheus often has, until a rule has seen what is."""
+
+
+def test_silence_is_alerted_before_liveness_starts_the_process_anew(render):
+    groups = yaml.safe_load((CHART / "files" / "rules.yaml").read_text())["groups"]
+    [rule] = [rule for group in groups for rule in group["rules"] if rule["alert"] == "SupernodeAllocatorSilent"]
+    threshold = float(rule["expr"].split(">")[1])
+    deployment = render(VALUES["everything"])["Deployment", "cards"]
+    probe = deployment["spec"]["template"]["spec"]["containers"][0]["livenessProbe"]
+    restarted = STALE_AFTER + (probe["failureThreshold"] - 1) * probe["periodSeconds"]
+    assert threshold > IDLE_INTERVAL * 3, "passes may take their time"
+    assert "for" not in rule
+    assert threshold + SCRAPE_AND_EVALUATE <= restarted
     assert not [kind for kind, _ in render() if kind == "PrometheusRule"]
 
 

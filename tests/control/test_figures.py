@@ -131,3 +131,14 @@ async def test_a_cache_that_nothing_needs_has_no_age() -> None:
     resources = {dict(labels).get("resource") for name, labels in await Replica().scrape() if "cache_age" in name}
     assert "nodes" in resources
     assert "resourceslices" not in resources
+
+
+async def test_a_cache_of_what_the_cluster_does_not_serve_has_no_age() -> None:
+    replica = Replica()
+    replica.cluster.caches._by_claims.set()
+    resources = {dict(labels).get("resource") for name, labels in await replica.scrape() if "cache_age" in name}
+    assert {"resourceslices", "resourceclaims"} <= resources
+    assert "devicetaintrules" not in resources
+    replica.cluster.caches.taint_rules.synced.set()
+    resources = {dict(labels).get("resource") for name, labels in await replica.scrape() if "cache_age" in name}
+    assert "devicetaintrules" in resources

@@ -50,12 +50,23 @@ async def once(lead: Callable[[], Awaitable[None]]) -> None:
     await lead()
 
 
+class Depositions(Observer):
+    """Counts how often another operator took the ledgers."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def deposed(self) -> None:
+        self.count += 1
+
+
 class Replica:
     """``open`` gives it a proxy, where faults can be injected before it starts; ``start`` runs the engine."""
 
     def __init__(self, server: str, token: str, folder: Path, name: str) -> None:
         self.name = name
         self.proxy = Proxy(server, token)
+        self.observer = Depositions()
         self._kubeconfig = folder / f"{name}.kubeconfig"
         self._running: asyncio.Task[None] | None = None
 
@@ -82,7 +93,7 @@ class Replica:
         if elected:
             elector = Elector(self._session, LEASE, self.name, QUICK)
             session, when = self._session.guarded(elector.guard), elector.run
-        self.engine = Engine(session, Observer(), identity=self.name, patience=patience)
+        self.engine = Engine(session, self.observer, identity=self.name, patience=patience)
         self._running = asyncio.create_task(self.engine.run(when), name=self.name)
 
     @property

@@ -133,6 +133,7 @@ async def test_two_that_depose_each_other_share_no_card_and_come_to_rest(world: 
     assert all(replica.failure is None for replica in replicas)
     terms = [sn["status"]["term"] for sn in world.history.every("SuperNode")]
     assert min(terms) > 10, "they did depose each other"
+    assert all(replica.observer.count > 2 for replica in replicas), "an alert tells of it"
     await world.end(replicas[0])
     await world.settled(within=60)
     assert {world.status(key[1]).get("phase") for key in world.history.objects["TrainingJob"]} <= {"Running", "Pending"}

@@ -10,6 +10,7 @@ from prometheus_client.registry import Collector
 from supernode.cluster.elector import Elector
 from supernode.control.engine import Engine
 from supernode.control.figures import Figures, LeaderFigures
+from supernode.control.supernodes import cards_of
 from supernode.placement import largest_block
 from supernode.topology.fleet import Fleet, SuperNodeView
 
@@ -148,12 +149,7 @@ class _Stock:
     def _counted(cls, view: SuperNodeView) -> Self:
         blocks = largest_block(view)
         return cls(
-            cards={
-                "total": sum(node.cards for node in view.nodes),
-                "healthy": sum((node.healthy & node.all_cards).bit_count() for node in view.nodes),
-                "allocated": sum((node.taken & node.all_cards).bit_count() for node in view.nodes),
-                "free": view.free_cards,
-            },
+            cards=cards_of(view),
             blocks=blocks,
             together=min(view.free_cards, blocks[view.profile.outermost.name]),
             reserve=min(view.reserve, view.wholly_free),

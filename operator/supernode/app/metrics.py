@@ -90,6 +90,11 @@ class Metrics(Observer):
             "Ledger swaps that did not succeed and were tried again.",
             registry=self.registry,
         )
+        self._deposed = Counter(
+            "supernode_terms_lost_total",
+            "Terms that ended because another operator had taken the ledgers.",
+            registry=self.registry,
+        )
         self._repairs = Counter(
             "supernode_ledger_repairs_total",
             "Ledger entries that were not as they must be and were mended, by kind.",
@@ -149,6 +154,9 @@ class Metrics(Observer):
 
     def ledger_conflict(self) -> None:
         self._conflicts.inc()
+
+    def deposed(self) -> None:
+        self._deposed.inc()
 
     def ledger_repaired(self, kind: str) -> None:
         self._repairs.labels(kind).inc()

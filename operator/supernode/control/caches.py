@@ -138,10 +138,10 @@ class Caches:
         return (self.nodes, self.pods, self.services, self.profiles, self.supernodes, self.groups, self.jobs)
 
     def followed(self) -> tuple[Reflector[Any], ...]:
-        """The reflectors that run; that of reports once it may read them, since a cluster may do without."""
-        devices = (self.slices, self.claims, self.taint_rules) if self._by_claims.is_set() else ()
-        reports = (self.reports,) if self.reports.synced.is_set() else ()
-        return (*self.always(), *devices, *reports)
+        """The reflectors that run; those of what not every cluster serves, or lets be read, once they have read it."""
+        devices = (self.slices, self.claims) if self._by_claims.is_set() else ()
+        optional = (self.taint_rules, self.reports)
+        return (*self.always(), *devices, *(reflector for reflector in optional if reflector.synced.is_set()))
 
     def filled(self) -> list[Reflector[Any]]:
         """The reflectors whose first list has ended."""

@@ -83,6 +83,7 @@ class Engine:
         try:
             await leader.run()
         except* Deposed as deposed:
+            self._observer.deposed()
             _log.error("%s; are there two releases in this cluster, or two Leases?", deposed.exceptions[0])
         finally:
             self.caches.listener = self.leader = None

@@ -13,6 +13,9 @@ class Observer:
     def ledger_conflict(self) -> None:
         """A ledger swap lost against another writer and was rolled back."""
 
+    def deposed(self) -> None:
+        """A term ended because another operator had taken the ledgers."""
+
     def ledger_repaired(self, kind: str) -> None:
         """A ledger was not as it must be and was mended; ``kind`` as in ``supernode.control.groups.Repair``."""
 

@@ -166,16 +166,21 @@ def standing(view: SuperNodeView | None, trouble: Trouble | None, conflict: str 
     return Standing(Reason.DISCOVERED, text, ready=True, tainted=tainted.total())
 
 
+def cards_of(view: SuperNodeView) -> dict[str, int]:
+    """A supernode's cards by state."""
+    return {
+        "total": sum(node.cards for node in view.nodes),
+        "healthy": sum((node.healthy & node.all_cards).bit_count() for node in view.nodes),
+        "allocated": sum((node.taken & node.all_cards).bit_count() for node in view.nodes),
+        "free": view.free_cards,
+    }
+
+
 def counts(view: SuperNodeView) -> dict[str, Any]:
     """The counted part of a SuperNode's status: nodes, cards, largestBlock, fragmentation."""
     return {
         "nodes": len(view.nodes),
-        "cards": {
-            "total": sum(node.cards for node in view.nodes),
-            "healthy": sum((node.healthy & node.all_cards).bit_count() for node in view.nodes),
-            "allocated": sum((node.taken & node.all_cards).bit_count() for node in view.nodes),
-            "free": view.free_cards,
-        },
+        "cards": cards_of(view),
         "largestBlock": [{"level": level, "cards": cards} for level, cards in largest_block(view).items()],
         "fragmentation": fragmentation(view),
     }
