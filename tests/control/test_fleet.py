@@ -62,6 +62,9 @@ class Follower:
     def devices_read(self) -> None:
         self.state.all_devices_changed()
 
+    def reports_read(self) -> None:
+        self.state.reports_read()
+
     def report_changed(self, key: Any, _old: Any, _new: Any) -> None:
         self.state.report_changed(reported_node(key[1]))
 
@@ -102,6 +105,7 @@ class Cluster:
             self.caches.slices.synced.set()
             self.caches.claims.synced.set()
         self.caches.profiles.put(self._object("p", "SuperNodeProfile", spec=spec))
+        self.caches.reports.settled.set()
         for name in NODES:
             self.node(name)
             if claimed:
@@ -127,9 +131,11 @@ class Cluster:
         capacity: int = 4,
         usable: int = 4,
         ill: str = "",
+        labels: Json | None = None,
         **spec: Any,
     ) -> None:
-        labels = {"kind": "p", "supernode": home or name[:4], "rack": str(rack or int(name[-1]) // 2)}
+        ours = {"kind": "p", "supernode": home or name[:4], "rack": str(rack or int(name[-1]) // 2)}
+        labels = ours | (labels or {})
         status = {
             "capacity": {CARD: str(capacity)},
             "allocatable": {CARD: str(min(capacity, usable))},

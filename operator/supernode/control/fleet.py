@@ -17,7 +17,15 @@ from supernode.control.records import PodRecord, foreign_pod, in_ledger
 from supernode.control.slices import Slices
 from supernode.control.supernodes import Ledger, Trouble, facts_of, trouble_of
 from supernode.topology.devices import Claim
-from supernode.topology.discovery import Discovery, Found, NodeFacts, ProblemKind, SuperNodeFacts, discover
+from supernode.topology.discovery import (
+    Discovery,
+    Found,
+    NodeFacts,
+    ProblemKind,
+    SuperNodeFacts,
+    discover,
+    selecting_labels,
+)
 from supernode.topology.fleet import Fleet, SuperNodeView
 from supernode.topology.profile import Profile
 from supernode.topology.views import ForeignPod, build_view, held_cards, named_unhealthy, renew_view
@@ -41,6 +49,7 @@ class FleetState:
         self._distrust = Distrust(device_grace)
         self.devices = DeviceState(caches)
         self._rediscover = True
+        self._sorted_by: tuple[str, ...] = ()
         self._specs: dict[str, SuperNodeFacts] = {}
         self._dirty = Dirty()
         self._views: dict[str, SuperNodeView] = {}
@@ -62,7 +71,7 @@ class FleetState:
 
     def node_changed(self, old: NodeFacts | None, new: NodeFacts | None) -> None:
         """Note a node's change; only one of labels, of its existence or of what it has any of asks for discovery."""
-        moved = old is None or new is None or old.labels != new.labels or _had(old) != _had(new)
+        moved = old is None or new is None or self._sorts(old) != self._sorts(new)
         self._rediscover |= moved
         for facts in (old, new):
             if facts is not None:
@@ -101,6 +110,10 @@ class FleetState:
         """Note that a device plugin says something else of a node's cards."""
         self._note(node)
 
+    def reports_read(self) -> None:
+        """Note that what device plugins say is known now, or is known to be out of reach."""
+        self._dirty.add_whole(*(name for name, view in self._views.items() if view.profile.health.reports))
+
     def claim_changed(self, old: Claim | None, new: Claim | None) -> bool:
         """Note that a claim has other devices; whether it matters, which claims of allocated groups do not."""
         matters = False
@@ -117,6 +130,12 @@ class FleetState:
         self.devices.all_changed()
         self._rediscover = True
         self._dirty.add_whole(*(name for name, view in self._views.items() if view.profile.pinning.devices))
+
+    def _sorts(self, facts: NodeFacts) -> tuple[object, ...]:
+        """What a node is sorted into a supernode by: some of its labels, and what it has any of. A node whose device
+        plugin has yet to come says that it has 0."""
+        has = {name for name, count in facts.capacity.items() if count > 0}
+        return (*map(facts.labels.get, self._sorted_by), has)
 
     def _note(self, node: str, *, whole: bool = False) -> None:
         """Note that something changed on a node, or may have changed its supernode as a whole."""
@@ -270,19 +289,24 @@ class FleetState:
             if isinstance(record.model, SuperNodeProfile)
         }
         self.devices.follow(profiles.values())
-        nodes = list(map(self.devices.facts, self._caches.nodes.store.values()))
         unread = await self._read_specs()
+        self._sorted_by = selecting_labels(profiles.values(), self._specs.values())
+        nodes, slices = [], Slices()
+        for facts in list(self._caches.nodes.store.values()):
+            nodes.append(self.devices.facts(facts))
+            await slices.turn()
         before, conflicts = self.discovery, self.conflicts
         self.discovery, stale = await asyncio.to_thread(_sorted_anew, before, profiles, nodes, dict(self._specs))
-        self.conflicts = {p.subject: p.message for p in self.discovery.problems if p.kind == ProblemKind.NODE_CONFLICT}
+        self.conflicts = _conflicts(self.discovery)
         if profiles != self.profiles:
             self.profiles = profiles
             self.reshaped = True
             self.version += 1
             self.fleet = self.fleet.succeeded_by(self._views.values(), profiles)
             stale |= {name for name, view in self._views.items() if profiles.get(view.profile.name) != view.profile}
+            stale |= self.troubles.keys()  # of those some may have lacked their profile
         self.discovered = True
-        self.changed |= conflicts.keys() ^ self.conflicts.keys()
+        self.changed |= {name for name, _ in conflicts.items() ^ self.conflicts.items()}
         self._dirty.add_whole(*stale, *unread)
 
     async def _read_specs(self) -> list[str]:
@@ -362,7 +386,10 @@ class FleetState:
         """These nodes, as far as there are any, as decisions should see them."""
         moment, seen = time.monotonic(), (self._caches.nodes.store.get(("", node)) for node in nodes)
         there = (self.devices.facts(facts) for facts in seen if facts is not None)
-        return [self._distrust.facts(facts, profile.counted, moment) for facts in there]
+        known = [self._distrust.facts(facts, profile.counted, moment) for facts in there]
+        if profile.health.reports is not None and not self._caches.reports.settled.is_set():
+            return [replace(facts, unschedulable=True) for facts in known]  # which cards are broken is yet to be read
+        return known
 
     def _covered(self, pod: PodRecord) -> bool:
         """Whether the ledger of the pod's supernode already counts its cards."""
@@ -391,9 +418,13 @@ def _sorted_anew(
     return after, stale | {name for name, found in after.supernodes.items() if before.supernodes.get(name) != found}
 
 
-def _had(facts: NodeFacts) -> set[str]:
-    """What a node has any of; a node whose device plugin has yet to come says that it has 0."""
-    return {name for name, count in facts.capacity.items() if count > 0}
+def _conflicts(discovery: Discovery) -> dict[str, str]:
+    """By supernode, which of its nodes others have."""
+    told: dict[str, list[str]] = {}
+    for problem in discovery.problems:
+        if problem.kind == ProblemKind.NODE_CONFLICT:
+            told.setdefault(problem.subject, []).append(problem.message)
+    return {name: "; ".join(messages) for name, messages in told.items()}
 
 
 def _differs(old: SuperNodeView | None, new: SuperNodeView) -> bool:
