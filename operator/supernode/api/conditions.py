@@ -191,7 +191,7 @@ class Reason(StrEnum):
     NAME_CONFLICT = (
         "NameConflict",
         ReasonKind.STALLED,
-        "A CardGroup or pod of the name the job needs belongs to something else; delete it or rename the job.",
+        "A CardGroup, Service or pod of the name the job needs is not its own; delete it or rename the job.",
     )
     POD_REJECTED = (
         "PodRejected",

@@ -7,7 +7,17 @@ from typing import Any, Self
 from supernode.api.conditions import ConditionType, Reason
 from supernode.api.trainingjob import TrainingJobSpec
 from supernode.control.conditions import State, find, timestamp
-from supernode.control.jobstatus import Draft, draft_of, end, priority_change, remaining_of, size_of, tally, tear_down
+from supernode.control.jobstatus import (
+    Draft,
+    draft_of,
+    end,
+    is_alive,
+    priority_change,
+    remaining_of,
+    size_of,
+    tally,
+    tear_down,
+)
 from supernode.control.jobview import OBSTACLE_INTERVAL, GroupView, JobView, Notice, Step
 from supernode.control.records import PodRecord, parse_time
 from supernode.control.refusals import Refusals, is_refused
@@ -164,7 +174,7 @@ def _first_waits(view: JobView, spec: TrainingJobSpec, pods: Mapping[int | None,
     has no name."""
     if not LAUNCHERS[spec.runtime].first_decides or members == 1 or 0 in pods:
         return False
-    return not view.has_service or sum(_alive(pod) for pod in pods.values()) < members - 1
+    return not view.has_service or sum(is_alive(pod) for pod in pods.values()) < members - 1
 
 
 def _missing(view: JobView, members: tuple[Member, ...], wait: float, *, held: bool) -> tuple[tuple[int, ...], bool]:
@@ -242,12 +252,8 @@ def _in_place(pod: PodRecord, group_uid: str, seats: Mapping[int, Member]) -> bo
     return pod.node in (None, seat.node)
 
 
-def _alive(pod: PodRecord) -> bool:
-    return not pod.deleting and pod.phase in ("Running", "Succeeded")
-
-
 def _running_states(draft: Draft, pods: list[PodRecord], wanted: int, *, held: bool) -> str:
-    alive = [pod for pod in pods if _alive(pod)]
+    alive = [pod for pod in pods if is_alive(pod)]
     running = len(alive) == wanted
     draft.status["pods"] = tally(draft.view.pods)
     message = f"{len(alive)} of {wanted} pods run"
