@@ -359,3 +359,13 @@ def test_a_service_of_somebody_else_is_told_and_its_going_waited_for(cluster: Cl
     assert len(cluster.pods("web", namespace)) == 2
     cluster.delete("service", "web", namespace=namespace)
     cluster.wait_phase("web", namespace, "Running")
+
+
+def test_a_misspelt_field_of_the_template_is_named(cluster: Cluster, namespace: str) -> None:
+    """As kubectl names one of a Deployment: nothing that was written is to vanish."""
+    job = training_job("typo", namespace)
+    job["spec"]["workers"]["template"]["spec"]["toleratons"] = [{"operator": "Exists"}]
+    cluster.apply(job)
+    failed = condition(cluster.wait_phase("typo", namespace, "Failed"), "Succeeded")
+    assert failed["reason"] == "PodRejected"
+    assert 'unknown field "spec.toleratons"' in failed["message"]

@@ -102,12 +102,14 @@ class Creation:
         if render is None:
             return
 
+        had_pods = _has_had_pods(view)
+
         async def create(rank: int, session: Session) -> None:
-            self._caches.pods.put(await session.create(resources.PODS, render(rank)))
+            self._caches.pods.put(await session.create(resources.PODS, render(rank), strict=not had_pods))
 
         results = await self._writer.run(job.key, [partial(create, rank) for rank in ranks])
         for rank, result in zip(ranks, results, strict=True):
-            if isinstance(result, Invalid | BadRequest) and is_mistake(result) and not _has_had_pods(view):
+            if isinstance(result, Invalid | BadRequest) and is_mistake(result) and not had_pods:
                 text = f"the API server refuses the pod template: {result.message}"
                 self._obstacles.meet(job.uid, Reason.POD_REJECTED, text, final=True)
                 return
