@@ -11,7 +11,6 @@ from cli_command import Run
 from small_fleet import Json
 
 from supernode.api.reading import parse
-from supernode.cli.ahead import who_is_ahead
 from supernode.cli.inventory import Inventory, Snapshot, snapshot
 from supernode.cli.plan import plan_all
 from supernode.control.supernodes import Ledger
@@ -34,7 +33,7 @@ def cluster(supernode: Json) -> Snapshot:
 def placed(fleet: Snapshot, members: int) -> set[str]:
     """The nodes that a group of whole nodes gets."""
     request = parse("CardGroup", small.group(members=members))
-    [result] = plan_all(who_is_ahead(fleet, datetime.now(UTC)), [request])
+    [result] = plan_all(fleet, [request], datetime.now(UTC))
     return {member.node for member in result.answer.members} if isinstance(result.answer, Placement) else set()
 
 

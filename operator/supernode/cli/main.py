@@ -110,7 +110,6 @@ def plan(
         raise BadInput("-f - and --fleet -: standard input can be read once; name a file for one of them")
     asked, described = list(read_documents(requests or ())), list(read_documents(paths))
 
-    from supernode.cli.ahead import who_is_ahead
     from supernode.cli.output import console, say
     from supernode.cli.plan import plan_all, read_requests
     from supernode.cli.plan_output import write_results
@@ -125,8 +124,7 @@ def plan(
         if not all(one.possible for one in repairs):
             raise typer.Exit(DOES_NOT_FIT)
         return
-    ahead = who_is_ahead(snapshot, datetime.now(UTC))
-    results = plan_all(ahead, wanted, namespace=namespace, independent=independent)
+    results = plan_all(snapshot, wanted, datetime.now(UTC), namespace=namespace, independent=independent)
     write_results(console(), results, output)
     if not all(result.fits for result in results):
         raise typer.Exit(DOES_NOT_FIT)
