@@ -454,10 +454,10 @@ def _broken(obj: Json, path: str, value: Any) -> Json:
         *(
             (
                 small.text(small.node("a") | {"status": {field: {small.RESOURCE: amount}}}),
-                ["no number of devices", field],
+                ["no whole number of devices", field],
             )
             for field in ("capacity", "allocatable")
-            for amount in ("-16", 16.0, "0.5", "16m")
+            for amount in ("-16", 16.5, "0.5", "16m")
         ),
         (small.text(_broken(small.node("a"), "status/conditions/0/type", 3)), ["status.conditions[0].type"]),
         (small.text(_broken(small.pod("p", "a", 1), "spec/containers/0/resources", 3)), ["Pod p", "resources"]),
