@@ -16,9 +16,9 @@ from supernode.api.errors import InvalidObject
 from supernode.api.reading import KINDS, parse
 from supernode.api.trainingjob import TrainingJob
 from supernode.cli.ahead import Ahead, who_is_ahead
-from supernode.cli.documents import Document, specified
+from supernode.cli.documents import Document
 from supernode.cli.errors import BadInput, is_name
-from supernode.cli.inventory import Say, Snapshot
+from supernode.cli.inventory import Say, Snapshot, read
 from supernode.control.grouping import claim_for, request_for
 from supernode.control.planner import Ask
 from supernode.placement import Placement, Refusal, Request, estimate
@@ -61,10 +61,9 @@ def read_requests(documents: Iterable[Document], say: Say) -> list[Wanted]:
             skipped[document.kind] += 1
             continue
         try:
-            body = parse(document.kind, specified(document.body))
+            body = _request(document)
         except InvalidObject as problem:
             raise document.error(problem) from None
-        assert isinstance(body, Wanted)
         _check_names(document, body)
         wanted.append(body)
     if skipped:
@@ -73,6 +72,15 @@ def read_requests(documents: Iterable[Document], say: Say) -> list[Wanted]:
     if not wanted:
         raise BadInput("-f: the files hold no request; give TrainingJob or CardGroup objects")
     return wanted
+
+
+def _request(document: Document) -> Wanted:
+    if document.kind == "TrainingJob":
+        return read(TrainingJob, document.body)
+    if document.kind == "CardGroup":
+        return read(CardGroup, document.body)
+    parse(document.kind, document.body)  # says that there is no such kind
+    raise AssertionError(document.kind)
 
 
 def _check_names(document: Document, body: Wanted) -> None:

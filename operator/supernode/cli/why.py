@@ -9,11 +9,10 @@ from rich.text import Text
 
 from supernode.api.conditions import Reason
 from supernode.api.errors import SupernodeError
-from supernode.api.reading import parse
 from supernode.api.trainingjob import TrainingJob
-from supernode.cli.documents import Json, specified
+from supernode.cli.documents import Json
 from supernode.cli.errors import NotThere
-from supernode.cli.inventory import Snapshot
+from supernode.cli.inventory import Snapshot, read
 from supernode.cli.jobs import cards_of, outer_first
 from supernode.cli.live import Reader
 from supernode.cli.output import members_table, show, table
@@ -75,7 +74,7 @@ def _parallelism(out: Console, job: Json, snapshot: Snapshot) -> None:
         _line(out, "topology.blocks says what stays together; parallelism adds nothing to it")
         return
     try:
-        wanted: TrainingJob = parse("TrainingJob", specified(job))
+        wanted = read(TrainingJob, job)
         assert wanted.spec.parallelism is not None
         kept = explain_blocks(wanted.spec.parallelism, worker_shape(wanted, profile), profile)
     except SupernodeError as problem:
