@@ -119,7 +119,10 @@ def test_two_containers_cannot_both_hold_the_cards(job, kind):
         ({}, None),
         ({"hostNetwork": False}, None),
         ({"hostNetwork": True}, "ClusterFirstWithHostNet"),
+        ({"hostNetwork": True, "dnsPolicy": "ClusterFirst"}, "ClusterFirstWithHostNet"),
         ({"hostNetwork": True, "dnsPolicy": "None"}, "None"),
+        ({"hostNetwork": True, "dnsPolicy": "Default"}, "Default"),
+        ({"dnsPolicy": "ClusterFirst"}, "ClusterFirst"),
         ({"dnsPolicy": "Default"}, "Default"),
     ],
 )
