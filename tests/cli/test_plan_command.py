@@ -137,6 +137,14 @@ def test_what_a_cluster_would_stall_is_no_bad_input(plan: Plan, request_: Json, 
     assert part in result["message"]
 
 
+def test_a_name_that_the_operator_may_add_to_a_pod_does_not_fit(plan: Plan) -> None:
+    job = small.job(cards=4)
+    job["spec"]["workers"]["template"]["spec"]["volumes"] = [{"name": "supernode-group", "emptyDir": {}}]
+    code, [result] = plan([job], FLEET)
+    assert (code, result["reason"]) == (3, "InvalidSpec")
+    assert "volumes[0].name: 'supernode-group' begins with supernode-" in result["message"]
+
+
 def test_a_preferred_level_is_taken_when_free_and_given_up_when_not(plan: Plan) -> None:
     request = small.group(members=2, topology={"preferred": {"level": "rack", "wait": "10m"}})
     assert plan([request], FLEET)[1][0]["spans"]["rack"] == 1
