@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.text import Text
 
-from supernode.api.conditions import Reason
+from supernode.api.conditions import NEVER, Reason
 from supernode.api.errors import SupernodeError
 from supernode.api.trainingjob import TrainingJob
 from supernode.cli.documents import Json
@@ -109,7 +109,8 @@ def _title(out: Console, kind: str, obj: Json) -> None:
 def _conditions(out: Console, status: Json) -> None:
     conditions = status.get("conditions", ())
     rows = [
-        [condition[part] for part in ("type", "status", "reason", "lastTransitionTime")] for condition in conditions
+        [*(condition[part] for part in ("type", "status", "reason")), _since(condition["lastTransitionTime"])]
+        for condition in conditions
     ]
     if rows:
         show(out, table(["CONDITION", "STATUS", "REASON", "SINCE"], rows), indent=2)
@@ -119,6 +120,10 @@ def _conditions(out: Console, status: Json) -> None:
         meaning = next((known.meaning for known in Reason if known == reason), None)
         if meaning is not None:
             _line(out, f"{reason}: {meaning}")
+
+
+def _since(time: str) -> str:
+    return "-" if time == NEVER else time
 
 
 def _spans(out: Console, status: Json, snapshot: Snapshot) -> None:
