@@ -137,6 +137,27 @@ def test_what_a_cluster_would_stall_is_no_bad_input(plan: Plan, request_: Json, 
     assert part in result["message"]
 
 
+def test_a_name_that_the_api_server_is_to_make_up_stands_in_the_answer(plan: Plan) -> None:
+    group, job = small.group(), small.job(cards=4)
+    for body in (group, job):
+        del body["metadata"]["name"]
+        body["metadata"]["generateName"] = "try-"
+    code, results = plan([group, job], FLEET)
+    assert (code, [result["name"] for result in results]) == (0, ["default/try-xxxxx", "research/try-xxxxx"])
+
+
+@pytest.mark.parametrize("option", ["-n", "--namespace"])
+def test_requests_that_name_no_namespace_are_in_the_one_of_the_command_line(plan: Plan, option: str) -> None:
+    _, results = plan([small.group(), small.job(cards=4)], FLEET, option, "team-a")
+    assert [result["name"] for result in results] == ["team-a/g", "research/j"]
+
+
+def test_a_namespace_is_a_name(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text(small.text(small.group()))
+    ran = run("plan", "-f", tmp_path / "r.yaml", "-n", "../x")
+    assert (ran.code, ran.err) == (1, "error: --namespace: '../x' is no name; correct it\n")
+
+
 def test_a_name_that_the_operator_may_add_to_a_pod_does_not_fit(plan: Plan) -> None:
     job = small.job(cards=4)
     job["spec"]["workers"]["template"]["spec"]["volumes"] = [{"name": "supernode-group", "emptyDir": {}}]
@@ -503,6 +524,11 @@ def test_bad_fleets_are_told_with_place_field_and_reason(
         (small.text(_broken(small.group(), "kind", "CardGrop")).encode(), ["CardGrop is unknown", "CardGroup"]),
         (small.text(_broken(small.group(), "apiVersion", "supernode.io/v1")).encode(), ["apiVersion"]),
         (small.text(_broken(small.group(), "metadata", {})).encode(), ["metadata.name: is required"]),
+        (
+            small.text(_broken(small.group(), "metadata", {"generateName": "A b"})).encode(),
+            ["CardGroup A bxxxxx: metadata.name: 'A bxxxxx' is no name"],
+        ),
+        (small.text(_broken(small.group(), "metadata", {"generateName": 3})).encode(), ["metadata.name: is required"]),
         (small.text(small.group("A b")).encode(), ["CardGroup A b: metadata.name: 'A b' is no name"]),
         (small.text(_broken(small.group(), "metadata/namespace", "../x")).encode(), ["metadata.namespace: '../x'"]),
         (small.text(small.job()).encode(), ["research/j", "spec.workers", "exactly one of cards"]),

@@ -16,7 +16,7 @@ from supernode.api.errors import InvalidObject
 from supernode.api.reading import KINDS, parse
 from supernode.api.trainingjob import TrainingJob
 from supernode.cli.ahead import Ahead, who_is_ahead
-from supernode.cli.documents import Document
+from supernode.cli.documents import Document, Json
 from supernode.cli.errors import BadInput, is_name
 from supernode.cli.inventory import Say, Snapshot, read
 from supernode.control.grouping import claim_for, request_for
@@ -27,6 +27,8 @@ from supernode.topology.ranges import card_indices
 from supernode.workload import InvalidSpec
 
 _REQUESTS: Final = ("TrainingJob", "CardGroup")
+_MADE_UP: Final = "xxxxx"
+"""For the five characters that the API server adds to `generateName`."""
 
 
 Wanted = TrainingJob | CardGroup
@@ -75,18 +77,27 @@ def read_requests(documents: Iterable[Document], say: Say) -> list[Wanted]:
 
 
 def _request(document: Document) -> Wanted:
+    body = _called(document.body)
     if document.kind == "TrainingJob":
-        return read(TrainingJob, document.body)
+        return read(TrainingJob, body)
     if document.kind == "CardGroup":
-        return read(CardGroup, document.body)
-    parse(document.kind, document.body)  # says that there is no such kind
+        return read(CardGroup, body)
+    parse(document.kind, body)  # says that there is no such kind
     raise AssertionError(document.kind)
+
+
+def _called(body: Json) -> Json:
+    """With a name such as the API server would make up, where it is to make up one."""
+    metadata = body.get("metadata")
+    if not isinstance(metadata, dict) or metadata.get("name") or not isinstance(metadata.get("generateName"), str):
+        return body
+    return {**body, "metadata": {**metadata, "name": metadata["generateName"] + _MADE_UP}}
 
 
 def _check_names(document: Document, body: Wanted) -> None:
     name, namespace = body.metadata.name, body.metadata.namespace
     if not name:
-        raise document.error(f"{document.kind} (unnamed): metadata.name: is required; set it")
+        raise document.error(f"{document.kind} (unnamed): metadata.name: is required; set it, or generateName")
     for field, text in (("name", name), ("namespace", namespace or "default")):
         if not is_name(text):
             raise document.error(f"{document.kind} {name}: metadata.{field}: {text!r} is no name; correct it")
