@@ -94,19 +94,21 @@ def again(group: Json) -> Json:
 
 
 @pytest.mark.parametrize(
-    ("others", "fits"),
+    ("other", "members", "seconds", "priority", "fits"),
     [
-        ([], True),
-        ([waits("before", 2, seconds=20)], False),
-        ([waits("after", 2, seconds=1)], True),
-        ([waits("after", 2, seconds=20, priority=-1)], True),
-        ([waits("asks-the-same", 3, seconds=20)], False),
-        ([waits("fits-nowhere", 4, seconds=20)], True),
+        ("before", 2, 20, 0, False),
+        ("after", 2, 1, 0, True),
+        ("of-less-priority", 2, 20, -1, True),
+        ("asks-the-same", 3, 20, 0, False),
+        ("fits-nowhere", 4, 20, 0, True),
     ],
 )
-def test_a_group_that_waits_and_fits_is_placed_in_its_turn(answer: Answer, others: list[Json], fits: bool) -> None:
+def test_a_group_that_waits_and_fits_is_placed_in_its_turn(
+    answer: Answer, other: str, members: int, seconds: float, priority: int, fits: bool
+) -> None:
     me = waits("me", 3, seconds=10)
-    assert answer(again(me), me, *others)["feasible"] == fits
+    assert answer(again(me), me)["feasible"]
+    assert answer(again(me), me, waits(other, members, seconds=seconds, priority=priority))["feasible"] == fits
 
 
 def test_who_comes_later_is_planned_after_those_who_wait_and_are_asked_for(answer: Answer) -> None:
