@@ -1,7 +1,6 @@
 """What plain scalars of a YAML file stand for: the values are those of `kubectl label --local -o json`."""
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -49,7 +48,6 @@ def test_what_json_has_no_value_for_is_refused(tmp_path: Path, text: str) -> Non
         list(read_documents([str(tmp_path)]))
 
 
-@pytest.mark.skipif(shutil.which("kubectl") is None, reason="needs kubectl")
 def test_kubectl_says_so() -> None:
     manifests = "---\n".join(manifest(text) for text in SCALARS)
     command = ["kubectl", "label", "--local", "-f", "-", "-o", "json", "a=b"]
