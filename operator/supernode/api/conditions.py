@@ -90,6 +90,12 @@ class Reason(StrEnum):
         ReasonKind.WAITING,
         "Nodes that hold cards of the job are gone. A minute is waited for them, then the group is placed again.",
     )
+    NODES_NOT_READY = (
+        "NodesNotReady",
+        ReasonKind.WAITING,
+        "Nodes of members are not ready. Pods that fail meanwhile are not counted, and are made again once these nodes "
+        "are ready or given up: delete them, or taint them out of service.",
+    )
     POD_REFUSED = (
         "PodRefused",
         ReasonKind.WAITING,

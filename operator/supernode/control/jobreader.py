@@ -56,6 +56,7 @@ class JobReader:
             now=datetime.now(UTC),
             crowded=frozenset(p.pinned for p in pods if p.blocked and p.pinned and self._state.crowded(p.pinned)),
             unfit=self._unfit(members, pods),
+            unready=self._unready(members, pods),
             later=self._later(job, members, pods),
             away=frozenset(p.pinned for p in pods if p.blocked and p.pinned and self._state.offers_none(p.pinned)),
             stranded=self._state.stranded(pod for pod in pods if pod.owner_uid == job.uid),
@@ -86,6 +87,14 @@ class JobReader:
     def _by_turns(self, members: Sequence[Member]) -> bool:
         profile = self.profile_of(members[0]) if members else None
         return profile is not None and profile.pinning.mode == "annotation"
+
+    def _unready(self, members: Sequence[Member], pods: Sequence[PodRecord]) -> frozenset[str]:
+        """Nodes that are not ready of members whose pods have not ended."""
+        ended = {pod.rank for pod in pods if pod.finished}
+        nodes = self._caches.nodes.store
+        found = ((member, nodes.get(("", member.node))) for member in members)
+        silent = ((member, facts.name) for member, facts in found if facts is not None and not facts.ready)
+        return frozenset(name for member, name in silent if member.rank not in ended)
 
     def _unfit(self, members: Sequence[Member], pods: Sequence[PodRecord]) -> frozenset[int]:
         """Ranks whose pods wait for a scheduler that will never bind them, or would come to cards that do not work.

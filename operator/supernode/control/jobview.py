@@ -56,7 +56,8 @@ class JobView:
     are nodes, of those that blocked pods wait for, that offer no card at all because their device plugin is away.
     ``lost_for`` is for how many seconds some of ``lost`` have been known to be gone. ``former`` are pods that an
     earlier job of the same name has left, and that go by themselves. ``outdated`` says that no waiting can help the
-    group, and that the job would ask for another one now.
+    group, and that the job would ask for another one now. ``unready`` are nodes of its members that are not ready,
+    where the member's pod has not ended: it may be hung.
     """
 
     job: Custom[TrainingJob]
@@ -74,6 +75,7 @@ class JobView:
     lost_for: float = 0.0
     former: tuple[PodRecord, ...] = ()
     outdated: bool = False
+    unready: frozenset[str] = frozenset()
 
     @property
     def staying(self) -> tuple[PodRecord, ...]:

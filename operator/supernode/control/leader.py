@@ -81,6 +81,8 @@ class Leader:
             for pod in self._caches.pods.store.by_index("node", key[1]):
                 if pod.deleting:
                     self._stranding(pod)
+                elif pod.job is not None:
+                    self._queue.add((pod.key[0], pod.job))
 
     def pod_changed(self, _key: Key, old: PodRecord | None, new: PodRecord | None) -> None:
         """A pod came, went or changed."""
