@@ -187,6 +187,16 @@ def test_a_group_waits_a_minute_for_a_node_that_is_gone() -> None:
     assert reason(late, ConditionType.READY) == Reason.NODES_LOST
 
 
+def test_a_node_that_moved_is_told_apart_from_one_that_is_gone() -> None:
+    lost, moved = frozenset({"n0", "n1"}), frozenset({"n1"})
+    step = look(job(), group(MEMBERS), lost=lost, moved=moved)
+    assert "gone: n0, in another supernode now: n1; the group" in find(status_of(step), ConditionType.READY)["message"]
+    late = look(job(), group(MEMBERS), lost=lost, moved=moved, lost_for=LOST_SECONDS)
+    assert late.notices[0].message == (
+        "after a minute still gone: n0, in another supernode now: n1; the group is placed again"
+    )
+
+
 @pytest.mark.parametrize(
     "misplaced", [{"group_uid": "old"}, {"node": "elsewhere"}, {"cards": 0xFF}, {"rank": 9, "key": ("d", "j-9")}]
 )
@@ -380,7 +390,7 @@ def test_a_node_that_cannot_take_a_pod_is_left_after_a_while() -> None:
         ({"lost": frozenset({"n0"})}, Reason.NODES_LOST),
         ({"away": frozenset({"n0"})}, Reason.PODS_PENDING),
         ({"crowded": frozenset({"n0"})}, Reason.CARDS_TAKEN),
-        ({"unfit": frozenset({0})}, Reason.CARDS_FAILED),
+        ({"unfit": {0: "card 3 of n0 does not work"}}, Reason.CARDS_FAILED),
     ],
     ids=["gone", "without its device plugin", "crowded", "with broken cards"],
 )
@@ -454,11 +464,19 @@ def test_a_group_whose_cards_others_took_is_placed_again() -> None:
 
 def test_a_group_whose_cards_failed_before_its_pods_were_bound_is_placed_again() -> None:
     stuck = pod(0, "Pending", node=None, pinned="n0", reason="Unschedulable", message="cannot allocate all claims")
-    step = look(job(), group(MEMBERS), stuck, unfit=frozenset({0, 1}))
+    troubles = {rank: f"card 3 of n{rank} does not work" for rank in (0, 1)}
+    step = look(job(), group(MEMBERS), stuck, unfit=troubles)
     assert step.delete_group
     assert not step.create_ranks
     assert reason(step, ConditionType.READY) == Reason.CARDS_FAILED
-    assert "cards of n0,n1 do not work" in step.notices[0].message
+    told = "card 3 of n0 does not work; card 3 of n1 does not work; the group is placed again"
+    assert step.notices[0].message == told
+
+
+def test_of_many_cards_that_failed_the_first_are_told_of() -> None:
+    step = look(job(), group(MEMBERS), unfit={rank: f"card 0 of n{rank} does not work" for rank in range(9)})
+    said = "card 0 of n0 does not work; card 0 of n1 does not work; card 0 of n2 does not work; and so on for 6 more"
+    assert step.notices[0].message == f"{said}; the group is placed again"
 
 
 def test_cards_that_fail_under_a_pod_are_not_the_jobs_failure() -> None:
@@ -467,7 +485,7 @@ def test_cards_that_fail_under_a_pod_are_not_the_jobs_failure() -> None:
     assert reason(look(job(**spec), group(MEMBERS), failed, pod(1)), ConditionType.READY) == (
         Reason.MAX_RESTARTS_EXCEEDED
     )
-    step = look(job(**spec), group(MEMBERS), failed, pod(1), unfit=frozenset({0}))
+    step = look(job(**spec), group(MEMBERS), failed, pod(1), unfit={0: "card 3 of n0 does not work"})
     assert step.delete_group
     assert reason(step, ConditionType.READY) == Reason.CARDS_FAILED
     assert status_of(step)["restarts"] == 0

@@ -19,6 +19,7 @@ from supernode.control.figures import LeaderFigures
 from supernode.control.fleet import FleetState
 from supernode.control.groups import now
 from supernode.control.jobs import JobController
+from supernode.control.nodehealth import stranded
 from supernode.control.observer import Observer
 from supernode.control.patience import Patience
 from supernode.control.queue import WorkQueue
@@ -99,7 +100,7 @@ class Leader:
                     self._queue.add(job)
             if pod.group_key is not None and (new is None or new.finished):
                 self.allocator.group_touched(pod.group_key)
-        if new is not None and self.state.stranded((new,)):
+        if new is not None and stranded((new,), self._caches.nodes.store):
             self._stranding(new)
 
     def _stranding(self, pod: PodRecord) -> None:

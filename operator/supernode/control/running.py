@@ -20,9 +20,11 @@ from supernode.workload import LAUNCHERS
 
 Json = dict[str, Any]
 
-
 LOST_SECONDS = 60.0
 """So long a group waits for a node that does not exist any more: a kubelet that registers anew makes it again."""
+
+SHOWN = 3
+"""Failures and broken cards of that many members are told of one by one."""
 
 
 def run(view: JobView, spec: TrainingJobSpec, group: GroupView, members: tuple[Member, ...]) -> Step:
@@ -40,7 +42,7 @@ def run(view: JobView, spec: TrainingJobSpec, group: GroupView, members: tuple[M
     if (last := losses.beyond(spec.fault_policy.max_restarts)) is not None:
         return end(view, Reason.MAX_RESTARTS_EXCEEDED, _why_given_up(spec, last))
     blocked = [p for p in current.values() if p.blocked]
-    if (elsewhere := _elsewhere(view, losses, blocked, seats)) is not None:
+    if (elsewhere := _elsewhere(view, losses, blocked)) is not None:
         return elsewhere
 
     draft = draft_of(view)
@@ -72,19 +74,17 @@ def run(view: JobView, spec: TrainingJobSpec, group: GroupView, members: tuple[M
     )
 
 
-def _elsewhere(view: JobView, losses: Losses, blocked: Iterable[PodRecord], seats: Mapping[int, Member]) -> Step | None:
+def _elsewhere(view: JobView, losses: Losses, blocked: Iterable[PodRecord]) -> Step | None:
     """The step of a group that cannot stay where it was placed; ``None`` for one that can."""
     if losses.refused and losses.refusals.leaves:
         return _go_elsewhere(view, losses.refusals, losses.refused[0])
     if (crowded := next((p for p in blocked if p.place in view.crowded), None)) is not None:
         text = f"pods of others took cards of {crowded.place} that {crowded.key[1]} was to use"
         return _place_again(view, Reason.CARDS_TAKEN, text)
-    if unfit := sorted(view.unfit):
-        places = format_nodes(list(dict.fromkeys(seats[rank].node for rank in unfit)))
-        text = f"cards of {places} do not work or were claimed by others before pods could use them"
-        return _place_again(view, Reason.CARDS_FAILED, text)
+    if view.unfit:
+        return _place_again(view, Reason.CARDS_FAILED, _card_troubles(view))
     if view.lost and view.lost_for >= LOST_SECONDS:
-        return _place_again(view, Reason.NODES_LOST, f"{_lost_nodes(view)} did not come back within a minute")
+        return _place_again(view, Reason.NODES_LOST, f"after a minute still {_lost_nodes(view)}")
     waits = (p for p in blocked if p.place not in view.lost | view.away)
     if (unbound := next((p for p in waits if losses.refusals.unbound_too_long(p, view.now)), None)) is not None:
         text = f"pod {unbound.key[1]} cannot be bound to {unbound.place}, asks for other cards: {unbound.message}"
@@ -133,13 +133,13 @@ def _settled(pods: Iterable[PodRecord]) -> bool:
 
 
 def _failures(losses: Losses, wait: float) -> tuple[Notice, ...]:
-    """Of each kind the first three."""
+    """Of each kind the first ones."""
     forgiven = [p for p in losses.refused if p not in losses.own]
     return (
-        *(Notice(Reason.POD_FAILED, f"restarts after: {_failure(p)}", warning=True) for p in losses.own[:3]),
+        *(Notice(Reason.POD_FAILED, f"restarts after: {_failure(p)}", warning=True) for p in losses.own[:SHOWN]),
         *(
             Notice(Reason.POD_REFUSED, f"tries again in {wait:.0f} s after: {_failure(p)}", warning=True)
-            for p in forgiven[:3]
+            for p in forgiven[:SHOWN]
         ),
     )
 
@@ -204,7 +204,7 @@ def _running_states(draft: Draft, pods: list[PodRecord], wanted: int, *, held: b
         reason = Reason.NODES_NOT_READY
     if draft.view.lost:
         reason = Reason.NODES_LOST
-        message += f"; gone: {_lost_nodes(draft.view)}; the group is placed again unless they are back within a minute"
+        message += f"; {_lost_nodes(draft.view)}; the group is placed again unless they are back within a minute"
     if not running:
         message = _with_trouble(message, pods, find(draft.view.job.status, ConditionType.READY).get("message", ""))
     draft.states = {
@@ -238,8 +238,17 @@ def _placement_summary(view: JobView, group: GroupView, members: tuple[Member, .
     return summary
 
 
+def _card_troubles(view: JobView) -> str:
+    """What is wrong with the members' cards: the first by rank, and of how many more."""
+    troubles = list(dict.fromkeys(view.unfit[rank] for rank in sorted(view.unfit)))
+    more = len(troubles) - SHOWN
+    return "; ".join(troubles[:SHOWN]) + (f"; and so on for {more} more" if more > 0 else "")
+
+
 def _lost_nodes(view: JobView) -> str:
-    return format_nodes(sorted(view.lost, key=natural_key))
+    kinds = {"gone": view.lost - view.moved, "in another supernode now": view.moved}
+    named = ((what, format_nodes(sorted(nodes, key=natural_key))) for what, nodes in kinds.items() if nodes)
+    return ", ".join(f"{what}: {nodes}" for what, nodes in named)
 
 
 def _failure(pod: PodRecord) -> str:
