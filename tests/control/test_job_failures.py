@@ -92,7 +92,8 @@ def test_a_machine_that_dies_does_not_use_up_the_restarts_before_its_pod_goes(se
         assert new.create_ranks == (1,)
         then = replace(hung, phase="Failed", reason="ContainerStatusUnknown")
         late = look(job(status_of(new), **limit), group(MEMBERS), then, pod(1, uid="new", created=NOW))
-        assert status_of(late)["restarts"] == 0, "its machine was started again: it failed with the others"
+        assert late.delete_pods == (then,), "its machine was started again: it failed with the others"
+        assert status_of(late)["restarts"] == 0
     elif settled == "was evicted":
         going = replace(hung, deleting=True)
         still = look(job(told, **limit), group(MEMBERS), going, failed, unready=silent, stranded=(going,))
