@@ -115,6 +115,35 @@ def test_cards_booked_on_a_node_that_moved_stay_booked(cluster: Cluster, namespa
         cluster.kubectl("label", "node", node, "--overwrite", f"{label}=0")
 
 
+def test_a_pod_is_not_made_again_on_a_node_that_belongs_to_another_supernode_by_now(
+    cluster: Cluster, namespace: str
+) -> None:
+    cluster.apply(training_job("stays", namespace, topology={"required": "supernode"}))
+    cluster.wait_phase("stays", namespace, "Running")
+    uids = [pod["metadata"]["uid"] for pod in cluster.pods("stays", namespace)]
+    node = cluster.pods("stays", namespace)[0]["spec"]["nodeName"]
+    found = cluster.get("node", node)
+    assert found is not None
+    label = "huawei.com/topotree.superpodid"
+    home = found["metadata"]["labels"][label]
+    cluster.kubectl("label", "node", node, "--overwrite", f"{label}={1 - int(home)}")
+    try:
+        cluster.wait("it has moved", lambda: max(sn["status"]["nodes"] for sn in cluster.every("sn")) == 9)
+        time.sleep(1)
+        assert [pod["metadata"]["uid"] for pod in cluster.pods("stays", namespace)] == uids, "what runs is left alone"
+        cluster.kubectl("delete", "pod", "stays-0", "-n", namespace)
+        said = cluster.wait(
+            "the job says so",
+            lambda: (c := condition(cluster.job("stays", namespace), "Ready"))["reason"] == "NodesLost" and c,
+        )
+        assert f"in another supernode now: {node}; the group is placed again" in said["message"]
+        time.sleep(1)
+        assert [pod["metadata"]["uid"] for pod in cluster.pods("stays", namespace)] == uids[1:]
+    finally:
+        cluster.kubectl("label", "node", node, "--overwrite", f"{label}={home}")
+        cluster.wait("all is as before", lambda: {sn["status"]["nodes"] for sn in cluster.every("sn")} == {8})
+
+
 def test_two_supernodes_that_claim_a_node_are_told_apart(cluster: Cluster, namespace: str) -> None:
     node = cluster.every("nodes")[5]["metadata"]["name"]
     first = cluster.every("supernodes")[0]["metadata"]["name"]

@@ -12,7 +12,7 @@ from supernode.control.caches import Caches
 from supernode.control.devices import DeviceState, counted
 from supernode.control.dirty import Dirty
 from supernode.control.distrust import Distrust
-from supernode.control.ledgers import Ledgers, group_key, group_text
+from supernode.control.ledgers import Ledgers, group_key
 from supernode.control.records import PodRecord, foreign_pod, in_ledger
 from supernode.control.slices import Slices
 from supernode.control.supernodes import Ledger, Trouble, facts_of, trouble_of
@@ -28,7 +28,7 @@ from supernode.topology.discovery import (
 )
 from supernode.topology.fleet import Fleet, SuperNodeView
 from supernode.topology.profile import Profile
-from supernode.topology.views import ForeignPod, build_view, held_cards, named_unhealthy, renew_view
+from supernode.topology.views import ForeignPod, build_view, held_cards, renew_view
 
 LARGE = 256
 """A supernode of more nodes is built anew in a thread: of two thousand that takes 35 ms."""
@@ -179,72 +179,20 @@ class FleetState:
         """The cards (bitmask) of a node that ledgers give to anyone."""
         return self.ledgers.booked_on(node, self.discovery.assigned.get(node))
 
-    def crowded(self, node: str) -> bool:
-        """Whether pods that no ledger counts use cards of this node that ledgers give to others."""
-        view = self._views.get(self.discovery.assigned.get(node, ""))
-        if view is None or node not in view.layout.index:
-            return False
-        foreign = sum(pod.cards for pod in self._foreign_on(node, view.profile, self._holders_on(node)))
-        return foreign + self.booked_on(node).bit_count() > view.node(node).cards
+    def view_of(self, node: str) -> SuperNodeView | None:
+        """The supernode that a node belongs to, as it was seen last."""
+        return self._views.get(self.discovery.assigned.get(node, ""))
 
-    def unfit(self, node: str, cards: int) -> bool:
-        """Whether some of a node's cards (bitmask) are known not to work or to have gone, or others are known to have
-        claimed some; or whether fewer of them work than ledgers give away there.
-        """
-        if (known := self._known(node)) is None:
-            return False
-        view, facts = known
-        rule = view.profile.pinning.devices
-        if (named_unhealthy(self.devices.facts(facts), view.profile) or 0) & cards:
-            return True
-        if rule is None:
-            return self._overbooked(facts, view)
-        claimed = (claim.indices or 0 for claim in self.devices.foreign(node, rule, self._holders_on(node)))
-        return bool(self.devices.missing(node, rule, cards)) or any(mask & cards for mask in claimed)
+    def awaits_cards(self, node: str) -> bool:
+        """Whether cards that this node has lost may come back, and count as there."""
+        return self._distrust.waits_for(node)
 
-    def _known(self, node: str) -> tuple[SuperNodeView, NodeFacts] | None:
-        """A node as it is now, with its supernode; None where there is no such node or it is in none."""
-        view = self._views.get(self.discovery.assigned.get(node, ""))
-        facts = self._caches.nodes.store.get(("", node))
-        return None if view is None or facts is None else (view, facts)
-
-    def _overbooked(self, facts: NodeFacts, view: SuperNodeView) -> bool:
-        """Whether a node offers fewer cards than ledgers give away there, and not only for a moment.
-
-        A device plugin says how many cards are left, not which. One that offers none at all is away.
-        """
-        offered = facts.allocatable.get(view.profile.counted, 0)
-        seen = facts.name in view.layout.index and view.node(facts.name).healthy.bit_count() <= offered
-        settled = seen and not self._distrust.waits_for(facts.name)
-        return settled and 0 < offered < self.booked_on(facts.name).bit_count()
-
-    def ill(self, node: str, cards: int) -> bool:
-        """Whether some of a node's cards (bitmask) are called unhealthy one by one."""
-        if (known := self._known(node)) is None:
-            return False
-        view, facts = known
-        return bool((named_unhealthy(self.devices.facts(facts), view.profile) or 0) & cards)
-
-    def offers_none(self, node: str) -> bool:
-        """Whether a node of a supernode offers no card at all: its device plugin is away, and will be back."""
-        if (known := self._known(node)) is None:
-            return False
-        view, facts = known
-        return not self.devices.facts(facts).allocatable.get(view.profile.counted, 0)
-
-    def stranded(self, pods: Iterable[PodRecord]) -> tuple[PodRecord, ...]:
-        """Those of these pods that are being deleted, while no kubelet of their node says that it has ended them."""
-        nodes = self._caches.nodes.store
-        going = ((pod, nodes.get(("", pod.node))) for pod in pods if pod.deleting and pod.node and not pod.finished)
-        return tuple(pod for pod, facts in going if facts is not None and not facts.ready)
-
-    def _holders_on(self, node: str) -> frozenset[str]:
-        """The groups whose cards on a node ledgers count, also those of the supernode that it belonged to before."""
-        home = self.discovery.assigned.get(node, "")
-        here = self.ledgers.groups_in(home)
-        if node not in self.ledgers.strays.get(home, {}):
-            return here
-        return here | {group_text(key) for key in self.ledgers.groups_on(node)}
+    def foreign_on(self, node: str, profile: Profile, holders: frozenset[str]) -> list[ForeignPod]:
+        """Pods or claims that hold cards of a node and are of none of the groups ("namespace/name") in ``holders``."""
+        if profile.pinning.devices is not None:
+            return list(self.devices.foreign(node, profile.pinning.devices, holders))
+        pods = self._caches.pods.store.by_index("node", node)
+        return [found for pod in pods if (found := foreign_pod(pod, profile.resource, holders)) is not None]
 
     # The snapshot.
 
@@ -397,13 +345,7 @@ class FleetState:
         return supernode is not None and in_ledger(pod, self.ledgers.groups_in(supernode))
 
     def _foreign(self, nodes: Iterable[str], profile: Profile, holders: frozenset[str]) -> list[ForeignPod]:
-        return [foreign for node in nodes for foreign in self._foreign_on(node, profile, holders)]
-
-    def _foreign_on(self, node: str, profile: Profile, holders: frozenset[str]) -> list[ForeignPod]:
-        if profile.pinning.devices is not None:
-            return list(self.devices.foreign(node, profile.pinning.devices, holders))
-        pods = self._caches.pods.store.by_index("node", node)
-        return [found for pod in pods if (found := foreign_pod(pod, profile.resource, holders)) is not None]
+        return [foreign for node in nodes for foreign in self.foreign_on(node, profile, holders)]
 
 
 def _sorted_anew(

@@ -17,6 +17,7 @@ from supernode.control.figures import LeaderFigures
 from supernode.control.fleet import FleetState
 from supernode.control.groups import now
 from supernode.control.jobs import JobController
+from supernode.control.nodehealth import stranded
 from supernode.control.observer import Observer
 from supernode.control.patience import Patience
 from supernode.control.queue import WorkQueue
@@ -79,6 +80,8 @@ class Leader:
             for pod in self._caches.pods.store.by_index("node", key[1]):
                 if pod.deleting:
                     self._stranding(pod)
+                elif pod.job is not None:
+                    self._queue.add((pod.key[0], pod.job))
 
     def pod_changed(self, _key: Key, old: PodRecord | None, new: PodRecord | None) -> None:
         """A pod came, went or changed."""
@@ -95,7 +98,7 @@ class Leader:
                     self._queue.add(job)
             if pod.group_key is not None and (new is None or new.finished):
                 self.allocator.group_touched(pod.group_key)
-        if new is not None and self.state.stranded((new,)):
+        if new is not None and stranded((new,), self._caches.nodes.store):
             self._stranding(new)
 
     def _stranding(self, pod: PodRecord) -> None:
