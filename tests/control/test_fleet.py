@@ -186,6 +186,9 @@ class Cluster:
         rank: int = 0,
         devices: str = "",
         job: Json | None = None,
+        *,
+        owned: bool = True,
+        going: bool = False,
     ) -> None:
         """devices: those that another scheduler has chosen for it. job: the owner reference of its job."""
         labels = {"supernode.io/group": group, "supernode.io/rank": str(rank)} if group else {}
@@ -194,7 +197,8 @@ class Cluster:
         annotations |= {CARD: devices} if devices else {}
         meta: Json = {"labels": labels, "annotations": annotations}
         if job is not None:
-            labels["supernode.io/job"], meta["ownerReferences"] = job["name"], [job]
+            labels["supernode.io/job"], meta["ownerReferences"] = job["name"], [job] if owned else []
+        meta |= {"deletionTimestamp": "2026-01-01T00:00:01Z"} if going else {}
         container = {"name": "c", "resources": {"limits": {CARD: str(cards)}}}
         spec = {"nodeName": node, "containers": [container]}
         pod = self._object(name, "Pod", namespace="ml", metadata=meta, spec=spec, status={"phase": phase})

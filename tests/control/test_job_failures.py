@@ -500,3 +500,25 @@ def test_pods_stay_while_the_ledger_is_lost() -> None:
     refused = {"conditions": [{"type": "Allocated", "status": "False", "reason": "NoDomainFits", "message": ""}]}
     assert len(look(job(), group(status=refused), pod(0), pod(1)).delete_pods) == 2
     assert len(look(job(), group(status={}), pod(0, group_uid="old")).delete_pods) == 1
+
+
+def test_who_has_ended_well_is_not_made_again_whoever_removes_its_pod() -> None:
+    told = status_of(look(job(), group(MEMBERS), pod(0, "Succeeded"), pod(1)))
+    step = look(job(told), group(MEMBERS), pod(1))
+    assert step.create_ranks == ()
+    assert (status_of(step)["succeededRanks"], status_of(step)["phase"]) == ("0", "Running")
+    done = look(job(status_of(step)), group(MEMBERS), pod(1, "Succeeded"))
+    assert reason(done, ConditionType.SUCCEEDED) == Reason.ALL_SUCCEEDED
+    again = status_of(look(job(told), group(deleting=True), pod(1)))
+    assert "succeededRanks" not in again, "on other cards all start anew"
+
+
+def test_what_a_loss_leaves_to_remember_is_written_before_anything_is_made() -> None:
+    """A pod that is deleted by force may be there again before anybody looks, and its peer fails for want of it."""
+    told = status_of(look(job(), group(MEMBERS), pod(0, created=NOW), pod(1, created=NOW)))
+    step = look(job(told), group(MEMBERS), pod(0, created=NOW))
+    assert (step.create_ranks, step.remembers, step.interim) == ((1,), True, False)
+    later = NOW + timedelta(seconds=1)
+    failed = look(job(status_of(step)), group(MEMBERS), pod(0, "Failed", created=NOW), pod(1, created=later), now=later)
+    assert status_of(failed)["restarts"] == 0
+    assert not look(job(told), group(MEMBERS), pod(0), pod(1, "Pending")).remembers, "nothing happened"

@@ -214,3 +214,50 @@ async def test_no_pod_is_made_on_a_node_that_belongs_to_another_supernode_by_now
         after = decide(replace(view, lost_for=LOST_SECONDS))
         assert after.delete_group
         assert after.notices[0].message.startswith("after a minute still in another supernode now: sn-0-n0")
+
+
+async def test_nodes_that_go_one_after_the_other_are_each_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when machines get new ones in a row: only one that is away for long has the group placed again."""
+    cluster, leader = await _allocated()
+    _put_job(cluster)
+    clock = 1000.0
+    monkeypatch.setattr(jobreader.time, "monotonic", lambda: clock)
+    job = cluster.caches.jobs.store.get(JOB)
+    assert job is not None
+    away = []
+    for seconds, goes, comes in ((0, "sn-0-n0", ""), (38, "sn-0-n1", ""), (2, "", "sn-0-n0"), (20, "", "")):
+        clock += seconds
+        if goes:
+            cluster.node_goes(goes)
+        if comes:
+            cluster.node(comes)
+        away.append(leader._jobs._reader.view(job).lost_for)
+    assert away == [0, 38, 2, 22]
+
+
+async def test_what_becomes_of_the_node_of_a_member_that_ended_well_concerns_nobody() -> None:
+    cluster, leader = await _allocated()
+    _put_job(cluster)
+    _put_pod(cluster, 0, "Succeeded")
+    _put_pod(cluster, 1)
+    job = cluster.caches.jobs.store.get(JOB)
+    assert job is not None
+    cluster.node_goes("sn-0-n0")
+    assert leader._jobs._reader.view(job).lost == frozenset()
+    cluster.node_goes("sn-0-n1")
+    assert leader._jobs._reader.view(job).lost == {"sn-0-n1"}
+
+
+async def test_pods_that_keep_the_group_of_an_earlier_job_are_named() -> None:
+    cluster, leader = await _allocated()
+    earlier = {**OWNER, "uid": "earlier"}
+    _put_group(cluster, ownerReferences=[earlier], deletionTimestamp="2026-01-01T00:00:01Z")
+    _put_job(cluster)
+    job = cluster.caches.jobs.store.get(JOB)
+    assert job is not None
+    cluster.node("sn-0-n0", ready=False)
+    cluster.pod("j-0", "sn-0-n0", 4, named="0-3", group="j", rank=0, job=earlier, going=True)
+    cluster.pod("j-1", "sn-0-n1", 4, named="0-3", group="j", rank=1, job=earlier, owned=False)
+    message = find(decide(leader._jobs._reader.view(job)).status or {}, ConditionType.READY)["message"]
+    assert "j-0 cannot end on sn-0-n0, not ready" in message
+    assert "j-1, which nobody owns, keeps its cards: delete them" in message

@@ -273,6 +273,11 @@ class TrainingJobStatus(StatusModel):
     replacing: tuple[str, ...] = Field(
         default=(), description="uids of failed pods that are counted in restarts and about to be replaced."
     )
+    succeeded_ranks: str | None = Field(
+        default=None,
+        description="Ranks that have ended well on the present cards while others run, such as 0,3-7: they are not "
+        "made again, whoever removes their pods.",
+    )
     refusals: int | None = Field(
         default=None,
         description="How often in a row nodes did not take pods of the job: kubelets refused them, or the scheduler "

@@ -27,7 +27,7 @@ from supernode.control.jobview import OBSTACLE_INTERVAL, GroupView, JobView, Obs
 from supernode.control.records import parse_time
 from supernode.control.refusals import Refusals
 from supernode.control.running import run
-from supernode.control.wording import stranded_text
+from supernode.control.wording import orphans_text, stranded_text
 
 Json = dict[str, Any]
 
@@ -53,8 +53,9 @@ def decide(view: JobView) -> Step:
     if group is None:
         return _ask_for_cards(view)
     if group.owner_uid != job.uid and (group.deleting or group.owner_uid is not None):
-        text = f"CardGroup {job.key[1]} of an earlier job of this name has yet to go{stranded_text(view.stranded)}"
-        return Step(status=pending(view, Reason.RELEASED, text))
+        text = f"CardGroup {job.key[1]} of an earlier job of this name has yet to go"
+        kept_by = orphans_text(view.orphans) + stranded_text(view.stranded)
+        return Step(status=pending(view, Reason.RELEASED, text + kept_by))
     if group.owner_uid != job.uid:
         message = f"CardGroup {job.key[1]} exists and is not this job's; rename the job or delete the group"
         return stall(view, Reason.NAME_CONFLICT, message)

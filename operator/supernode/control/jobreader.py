@@ -15,6 +15,7 @@ from supernode.control.conditions import is_true
 from supernode.control.fleet import FleetState
 from supernode.control.grouping import claim_for, group_for
 from supernode.control.job import finished
+from supernode.control.jobstatus import ended_well
 from supernode.control.jobview import GroupView, JobView, Obstacle
 from supernode.control.nodehealth import NodeHealth, stranded
 from supernode.control.obstacles import Obstacles, mistaken
@@ -36,14 +37,14 @@ class JobReader:
         self._health = NodeHealth(caches, state)
         self._allocator = allocator
         self._obstacles = obstacles
-        self._lost_since: dict[str, float] = {}
+        self._lost_since: dict[str, dict[str, float]] = {}
         self._turns = Turns(partial(caches.pods.store.by_index, "arriving"))
 
     def view(self, job: Job) -> JobView:
         """A job as it is now."""
         pods = self._caches.pods.store.by_index("job", job.key)
         group = self.group(job.key)
-        members = (group.members if group else None) or ()
+        members = self._yet_to_end(job, group, pods)
         moved = self._moved(members, pods)
         lost = moved | {m.node for m in members if ("", m.node) not in self._caches.nodes.store}
         return JobView(
@@ -51,6 +52,7 @@ class JobReader:
             group=group,
             pods=tuple(pod for pod in pods if pod.owner_uid == job.uid),
             former=tuple(pod for pod in pods if pod.owner_uid not in (job.uid, None)),
+            orphans=tuple(pod for pod in pods if pod.owner_uid is None and pod.group_uid is not None),
             has_service=job.key in self._caches.services.store,
             outdated=group is not None and group.members is None and self._outdated(job),
             lost=lost,
@@ -63,15 +65,24 @@ class JobReader:
             unready=self._unready(members, pods),
             later=self._later(job, members, pods),
             away=frozenset(p.pinned for p in pods if p.blocked and p.pinned and self._health.offers_none(p.pinned)),
-            stranded=stranded((pod for pod in pods if pod.owner_uid == job.uid), self._caches.nodes.store),
+            stranded=stranded(pods, self._caches.nodes.store),
         )
 
+    @staticmethod
+    def _yet_to_end(job: Job, group: GroupView | None, pods: Sequence[PodRecord]) -> Sequence[Member]:
+        """The members that have not ended well: what becomes of the nodes of the others concerns nobody."""
+        if group is None or group.members is None:
+            return ()
+        ended = ended_well(job.status, (pod for pod in pods if pod.group_uid == group.uid))
+        return [member for member in group.members if member.rank not in ended] if ended else group.members
+
     def _lost_for(self, job: Job, lost: frozenset[str]) -> float:
-        """Seconds since nodes of its members were first found to be gone, by this process."""
+        """Seconds for which the node has been gone that was first found so by this process, of those gone now."""
+        now, before = time.monotonic(), self._lost_since.pop(job.uid, {})
         if not lost:
-            self._lost_since.pop(job.uid, None)
             return 0.0
-        return time.monotonic() - self._lost_since.setdefault(job.uid, time.monotonic())
+        since = self._lost_since[job.uid] = {node: before.get(node, now) for node in lost}
+        return now - min(since.values())
 
     def _later(self, job: Job, members: Sequence[Member], pods: Sequence[PodRecord]) -> frozenset[int]:
         """Ranks without a pod that have to wait for pods on their way, where a device plugin could confuse the two."""
@@ -116,7 +127,7 @@ class JobReader:
             pod = there.get(member.rank)
             stuck = pod is not None and pod.blocked
             left_alone = pod is not None and not stuck and pod.phase != "Failed" and not broken
-            if left_alone or (pod is not None and pod.phase == "Succeeded"):
+            if left_alone:
                 continue
             if trouble := self._health.card_trouble(member.node, member.cards, stuck=stuck):
                 unfit[member.rank] = trouble

@@ -84,15 +84,16 @@ class JobController:
             return await self._take(job, view, step)
 
     async def _take(self, job: Job, view: JobView, step: Step) -> float | None:
+        status_first = step.removes or step.remembers
         # Nobody should wait for a status before getting pods.
-        if not step.removes and not await self._creation.create(job, view, step):
+        if not status_first and not await self._creation.create(job, view, step):
             return await self._look_again(job)
         if step.interim and (pause := self._pause(job)) > 0:
             return pause
         self._interim.pop(job.uid, None)
         if step.status is not None and not await self._write_status(job, step):
             return self._behind.failed(job.uid)
-        if step.removes:
+        if status_first:
             await self._delete(job, view, step)
             if not await self._creation.create(job, view, step):
                 return await self._look_again(job)

@@ -1,6 +1,7 @@
 """The statuses of a training job short of running, and the steps that lead there."""
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,6 +11,7 @@ from supernode.api.trainingjob import TrainingJobSpec
 from supernode.control.conditions import State, find, timestamp, updated
 from supernode.control.jobview import GroupView, JobView, Notice, Step
 from supernode.control.records import PodRecord, parse_time
+from supernode.topology.ranges import parse_ints
 
 Json = dict[str, Any]
 
@@ -24,7 +26,8 @@ class Draft:
 
     def forget_placement(self) -> None:
         """Say no more where the job runs, how well it was placed, since when and how its pods fared."""
-        for name in ("superNodes", "spans", "minimal", "proven", "estimate", "startTime", "containerRestarts"):
+        where = ("superNodes", "spans", "minimal", "proven", "estimate")
+        for name in (*where, "startTime", "containerRestarts", "succeededRanks"):
             self.status.pop(name, None)
 
     def finish(self, phase: str) -> Json:
@@ -137,6 +140,12 @@ def first_start(before: Json, after: Json) -> datetime | None:
     running = find(before, ConditionType.RUNNING)
     since = parse_time(running.get("lastTransitionTime"))
     return started if running.get("status") == "False" and since is not None and since <= started else None
+
+
+def ended_well(status: Json, pods: Iterable[PodRecord]) -> frozenset[int]:
+    """The ranks that have ended well: of these pods of the present placement, and of those that were there before."""
+    told = parse_ints(status.get("succeededRanks") or "")
+    return frozenset(told) | {p.rank for p in pods if p.phase == "Succeeded" and p.rank is not None}
 
 
 def is_alive(pod: PodRecord) -> bool:

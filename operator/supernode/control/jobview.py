@@ -56,10 +56,10 @@ class JobView:
     ``later`` are ranks whose pods have to wait until others have been admitted on their nodes. ``stranded`` are pods
     that are being deleted on nodes that are not ready: they stay until somebody does something about the node. ``away``
     are nodes, of those that blocked pods wait for, that offer no card at all because their device plugin is away.
-    ``lost_for`` is for how many seconds some of ``lost`` have been known to be gone. ``former`` are pods that an
-    earlier job of the same name has left, and that go by themselves. ``outdated`` says that no waiting can help the
-    group, and that the job would ask for another one now. ``unready`` are nodes of its members that are not ready,
-    where the member's pod has not ended: it may be hung.
+    ``lost_for`` is for how many seconds one of ``lost`` has been known to be gone. ``former`` are pods that an earlier
+    job of the same name has left, and that go by themselves, ``orphans`` those of them that nobody owns. ``outdated``
+    says that no waiting can help the group, and that the job would ask for another one now. ``unready`` are nodes of
+    its members that are not ready, where the member's pod has not ended: it may be hung.
     """
 
     job: Custom[TrainingJob]
@@ -79,6 +79,7 @@ class JobView:
     outdated: bool = False
     unready: frozenset[str] = frozenset()
     moved: frozenset[str] = frozenset()
+    orphans: tuple[PodRecord, ...] = ()
 
     @property
     def staying(self) -> tuple[PodRecord, ...]:
@@ -100,13 +101,14 @@ class Step:
     """What to do.
 
     ``status`` is the whole status the job should have, ``None`` to leave it; one that is only ``interim`` tells of
-    progress and may wait for what comes with the next events. A step that :attr:`removes` something
-    writes the status first, then deletes, then creates, so that a failure is counted exactly once even if the operator
-    ends in between; any other creates at once.
+    progress and may wait for what comes with the next events. A step that :attr:`removes` something, or whose status
+    ``remembers`` what is not to be seen any more afterwards, writes the status first, then deletes, then creates, so
+    that a failure is counted exactly once even if the operator ends in between; any other creates at once.
     """
 
     status: Json | None = None
     interim: bool = False
+    remembers: bool = False
     delete_pods: tuple[PodRecord, ...] = ()
     delete_group: bool = False
     delete_job: bool = False

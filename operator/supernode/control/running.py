@@ -1,6 +1,6 @@
 """A training job that has its cards: which pods are to come and to go, and what its status says."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +11,7 @@ from supernode.control.jobstatus import (
     Draft,
     draft_of,
     end,
+    ended_well,
     is_alive,
     priority_change,
     remaining_of,
@@ -25,7 +26,7 @@ from supernode.control.refusals import Refusals
 from supernode.control.turns import TURN_SECONDS
 from supernode.control.wording import former_text, stranded_text, unready_text
 from supernode.topology.fleet import Member
-from supernode.topology.ranges import format_nodes, natural_key
+from supernode.topology.ranges import format_ints, format_nodes, natural_key
 from supernode.workload import LAUNCHERS
 
 Json = dict[str, Any]
@@ -41,14 +42,15 @@ def run(view: JobView, spec: TrainingJobSpec, group: GroupView, members: tuple[M
     """The next step of a job whose group has its cards, on these members in rank order."""
     seats = {member.rank: member for member in members}
     current = {p.rank: p for p in view.pods if _in_place(p, group.uid, seats)}
-    if (done := _succeeded(spec, current, len(members))) is not None:
+    ended = frozenset[int]() if _first_decides(spec) else ended_well(view.job.status, current.values())
+    if (done := _succeeded(spec, current, ended, len(members))) is not None:
         return end(view, Reason.ALL_SUCCEEDED, done, succeeded=True)
     started = parse_time(view.job.status.get("startTime")) or view.now
     remaining = remaining_of(started, spec.active_deadline_seconds, view.now)
     if remaining is not None and remaining <= 0:
         text = f"had not ended after activeDeadlineSeconds={spec.active_deadline_seconds}"
         return end(view, Reason.DEADLINE_EXCEEDED, text)
-    losses = Losses.of(view, current.values(), len(members))
+    losses = Losses.of(view, current.values(), len(members) - len(ended - current.keys()))
     if (last := losses.beyond(spec.fault_policy.max_restarts)) is not None:
         return end(view, Reason.MAX_RESTARTS_EXCEEDED, _why_given_up(spec, last))
     blocked = [p for p in current.values() if p.blocked]
@@ -59,16 +61,19 @@ def run(view: JobView, spec: TrainingJobSpec, group: GroupView, members: tuple[M
     draft.status |= _placement_summary(view, group, members)
     draft.status["startTime"] = timestamp(started)
     held = _first_waits(view, spec, current, len(members))
-    phase = _running_states(draft, list(current.values()), len(members), held=held)
+    phase = _running_states(draft, list(current.values()), ended, len(members), held=held)
     refusals = Refusals() if phase == "Running" else losses.refusals
     _tell_losses(draft, losses, refusals, current.values())
+    remembers = draft.status.get("restartOf") != view.job.status.get("restartOf")
     wait = refusals.wait(view.now)
-    due, later = _missing(view, members, wait, held=held)
+    draft.status |= {"succeededRanks": format_ints(ended)} if ended else {}
+    due, later = _missing(view, [m for m in members if m.rank not in ended], wait, held=held)
     stale = tuple(p for p in view.staying if current.get(p.rank) is not p)
     going = stale if losses.halted else losses.failed + stale
     return Step(
         status=draft.finish(phase),
-        interim=phase == "Starting" and not losses.failed and not stale and not view.lost,
+        interim=phase == "Starting" and not (losses.failed or stale or view.lost or remembers),
+        remembers=remembers,
         delete_pods=going,
         set_priority=priority_change(spec, group),
         create_service=not view.has_service and len(members) > 1 and not due and _settled(current.values()),
@@ -122,12 +127,17 @@ def _tell_losses(draft: Draft, losses: Losses, refusals: Refusals, pods: Iterabl
 def _first_waits(view: JobView, spec: TrainingJobSpec, pods: Mapping[int | None, PodRecord], members: int) -> bool:
     """Whether rank 0 is not to come yet: where it starts the others' work it fails while one of them does not run or
     has no name."""
-    if not LAUNCHERS[spec.runtime].first_decides or members == 1 or 0 in pods:
+    if not _first_decides(spec) or members == 1 or 0 in pods:
         return False
     return not view.has_service or sum(is_alive(pod) for pod in pods.values()) < members - 1
 
 
-def _missing(view: JobView, members: tuple[Member, ...], wait: float, *, held: bool) -> tuple[tuple[int, ...], bool]:
+def _first_decides(spec: TrainingJobSpec) -> bool:
+    """Whether the job is what its rank 0 does."""
+    return LAUNCHERS[spec.runtime].first_decides
+
+
+def _missing(view: JobView, members: Sequence[Member], wait: float, *, held: bool) -> tuple[tuple[int, ...], bool]:
     """(the ranks whose pods are to be created now, whether others have to wait for their turn). held: not rank 0."""
     there = {p.rank for p in (*view.pods, *view.former)} | ({0} if held else set())
     missing = [m.rank for m in members if m.rank not in there]
@@ -179,13 +189,14 @@ def _soonest(*seconds: float | None) -> float | None:
     return min((given for given in seconds if given is not None), default=None)
 
 
-def _succeeded(spec: TrainingJobSpec, pods: Mapping[int | None, PodRecord], members: int) -> str | None:
+def _succeeded(
+    spec: TrainingJobSpec, pods: Mapping[int | None, PodRecord], ended: frozenset[int], members: int
+) -> str | None:
     """Why the job has succeeded, None if it has not."""
-    if LAUNCHERS[spec.runtime].first_decides:
+    if _first_decides(spec):
         first = pods.get(0)
         return "rank 0 succeeded" if first is not None and first.phase == "Succeeded" else None
-    done = len(pods) == members and all(pod.phase == "Succeeded" for pod in pods.values())
-    return f"all {members} pods succeeded" if done else None
+    return f"all {members} pods succeeded" if len(ended) == members else None
 
 
 def _in_place(pod: PodRecord, group_uid: str, seats: Mapping[int, Member]) -> bool:
@@ -196,8 +207,8 @@ def _in_place(pod: PodRecord, group_uid: str, seats: Mapping[int, Member]) -> bo
     return pod.node in (None, seat.node)
 
 
-def _running_states(draft: Draft, pods: list[PodRecord], wanted: int, *, held: bool) -> str:
-    alive = [pod for pod in pods if is_alive(pod)]
+def _running_states(draft: Draft, pods: list[PodRecord], ended: frozenset[int], wanted: int, *, held: bool) -> str:
+    alive = {pod.rank for pod in pods if is_alive(pod)} | ended
     running = len(alive) == wanted
     draft.status["pods"] = tally(draft.view.pods)
     message = f"{len(alive)} of {wanted} pods run"

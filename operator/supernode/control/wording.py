@@ -38,6 +38,12 @@ def former_text(pods: Sequence[PodRecord]) -> str:
     return f"; {_some(pods)} of an earlier job of this name {have} yet to go" if pods else ""
 
 
+def orphans_text(pods: Sequence[PodRecord]) -> str:
+    """What is to be added where pods that nobody owns keep an earlier group; empty without any."""
+    keep = "keep" if len(pods) > 1 else "keeps"
+    return f"; {_some(pods)}, which nobody owns, {keep} its cards: delete them" if pods else ""
+
+
 def _some(pods: Sequence[PodRecord]) -> str:
     """The first by its name, and how many more."""
     return pods[0].key[1] + (f" and {len(pods) - 1} more" if len(pods) > 1 else "")
