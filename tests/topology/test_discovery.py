@@ -15,11 +15,12 @@ from supernode.topology.discovery import (
     SuperNodeFacts,
     discover,
 )
+from supernode.topology.health import card_health, unhealthy_cards
 from supernode.topology.ledger import LedgerEntry, Run
 from supernode.topology.positions import known_value
 from supernode.topology.profile import Level, Profile
 from supernode.topology.taints import Taint
-from supernode.topology.views import ForeignPod, build_fleet, unhealthy_cards
+from supernode.topology.views import ForeignPod, build_fleet
 
 RESOURCE = "example.com/card"
 POD = Profile(
@@ -291,8 +292,8 @@ def test_unhealthy_cards(annotation: str, allocatable: int, healthy: int) -> Non
     [("", 8, 0xFF), ("2", 8, 0xF3), ("2", 7, 0xF3), ("1,2", 6, 0xF0), ("", 7, 0x3F), ("0", 6, 0x3C), ("0-7", 0, 0)],
 )
 def test_a_package_with_an_unhealthy_card_is_given_to_nobody(annotation: str, allocatable: int, healthy: int) -> None:
-    facts = _ill(annotation, allocatable)
-    assert unhealthy_cards(facts, replace(POD, per_package=2)) == 0xFF & ~healthy
+    facts, profile = _ill(annotation, allocatable), replace(POD, per_package=2)
+    assert unhealthy_cards(facts, profile, card_health(facts, profile)) == 0xFF & ~healthy
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,7 @@ def node(usable: int = 8, annotation: str = "", **fields: object) -> NodeFacts:
         (node(annotation="3,7"), 0b0111, None),
         (node(annotation="what?"), 0xFF, None),
         (node(unhealthy={CARD: 0b10}), 0b11, "unhealthy cards: 1"),
+        (node(annotation="what?", unhealthy={CARD: 0b10}), 0b11, "unhealthy cards: 1"),
         (node(usable=7), 0xFF, "7 of 8"),
         (node(usable=7), 0x0F, None),
         (node(usable=3), 0x0F, "3 of 8"),

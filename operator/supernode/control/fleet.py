@@ -19,8 +19,9 @@ from supernode.control.supernodes import Ledger, Trouble, facts_of, trouble_of
 from supernode.topology.devices import Claim
 from supernode.topology.discovery import Discovery, Found, NodeFacts, ProblemKind, SuperNodeFacts, discover
 from supernode.topology.fleet import Fleet, SuperNodeView
+from supernode.topology.health import named_unhealthy
 from supernode.topology.profile import Profile
-from supernode.topology.views import ForeignPod, build_view, held_cards, named_unhealthy, renew_view
+from supernode.topology.views import ForeignPod, build_view, held_cards, renew_view
 
 LARGE = 256
 """A supernode of more nodes is built anew in a thread: of two thousand that takes 35 ms."""
