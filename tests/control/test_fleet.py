@@ -540,15 +540,19 @@ async def test_of_two_lines_that_book_a_card_the_later_is_doubled() -> None:
     assert cluster.state.ledgers["sn-0"].doubled == {"uid-0"}
 
 
-async def test_a_node_of_another_size_is_another_shape() -> None:
+async def test_a_node_that_lost_cards_is_of_the_same_shape_and_one_that_went_is_not() -> None:
     """Who was refused by what an empty supernode could hold has to look again."""
     cluster = Cluster()
+    cluster.book("sn-0", "ml/g0 uid-0 0@sn-0-n1:0-1")
     await cluster.state.refresh()
-    for capacity, reshaped in ((4, False), (3, True)):
-        cluster.state.reshaped = False
-        cluster.node("sn-0-n1", capacity=capacity, usable=3)
+    cluster.state.reshaped = False
+    for capacity, usable in ((4, 3), (3, 3), (0, 0)):
+        cluster.node("sn-0-n1", capacity=capacity, usable=usable)
         await cluster.state.refresh()
-        assert cluster.state.reshaped is reshaped
+        assert not cluster.state.reshaped
+    cluster.node_goes("sn-0-n1")
+    await cluster.state.refresh()
+    assert cluster.state.reshaped
 
 
 async def test_what_says_the_same_again_changes_nothing() -> None:

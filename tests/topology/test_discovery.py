@@ -333,9 +333,39 @@ def _ill(annotation: str, allocatable: int) -> NodeFacts:
     )
 
 
-def test_a_node_may_have_fewer_cards_but_not_more_than_nominal() -> None:
-    view = fleet_of([node("a", 5, super="s"), node("b", 12, super="s")]).supernodes["s"]
-    assert [item.cards for item in view.nodes] == [5, 8]
+@pytest.mark.parametrize(
+    ("capacity", "allocatable", "annotation", "healthy", "remarks"),
+    [
+        (8, 8, "", 0xFF, ()),
+        (8, 7, "", 0x7F, ()),
+        (7, 7, "", 0x7F, ("capacity is 7 of 8 cards",)),
+        (7, 6, "", 0x3F, ("capacity is 7 of 8 cards",)),
+        (7, 7, "2", 0xFB, ("capacity is 7 of 8 cards",)),
+        (7, 7, "7", 0x7F, ("capacity is 7 of 8 cards",)),
+        (0, 0, "", 0, ("capacity is 0 of 8 cards",)),
+        (12, 12, "", 0xFF, ()),
+        (12, 11, "", 0x7F, ()),
+    ],
+    ids=[
+        "all",
+        "one is not offered",
+        "one is not listed",
+        "another is not offered",
+        "the one that is not listed is named",
+        "it is the last",
+        "the device plugin is away",
+        "more than the profile says",
+        "one of which is not offered",
+    ],
+)
+def test_a_node_has_the_cards_of_its_profile_and_what_it_does_not_offer_is_unhealthy(
+    capacity: int, allocatable: int, annotation: str, healthy: int, remarks: tuple[str, ...]
+) -> None:
+    facts = replace(_ill(annotation, allocatable), capacity={RESOURCE: capacity})
+    view = fleet_of([facts, node("b", super="s")], replace(POD, reserve=1)).supernodes["s"]
+    item = view.node("a")
+    assert (item.cards, item.healthy, item.remarks) == (8, healthy, remarks)
+    assert view.wholly_free == 1 + (healthy == 0xFF), "a node that lacks a card serves no reserve"
 
 
 def test_foreign_pods_take_their_cards_or_the_lowest_aligned_ones() -> None:

@@ -37,7 +37,7 @@ class SuperNodeSpec(ApiModel):
 class CardCounts(StatusModel):
     """Cards of the supernode by state."""
 
-    total: int = Field(default=0, description="Cards the nodes have.")
+    total: int = Field(default=0, description="Cards the nodes have by their profile.")
     healthy: int = Field(default=0, description="Cards that may be used.")
     allocated: int = Field(default=0, description="Cards that groups or foreign pods hold.")
     free: int = Field(default=0, description="Healthy cards on schedulable nodes that nobody holds.")

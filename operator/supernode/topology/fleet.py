@@ -36,12 +36,13 @@ FEW = 64
 class Node:
     """One Kubernetes node.
 
-    cards: how many cards it has; healthy, taken: bitmasks over node card indices. schedulable: whether new cards may be
+    cards: how many its profile says, 0 when it is gone while groups hold some; those it does not have are not healthy.
+    healthy, taken: bitmasks over node card indices. schedulable: whether new cards may be
     given on it (ready, not cordoned, no taint that bars it). path: names of its domains above the node,
     outer to inner, the first being its supernode; empty when the node is its own supernode. at: for each of these, the
     row-major position of the node's child in its ring or torus, -1 where it has none; may be empty when all are -1.
     held: what is free of it is kept for another request. taints: why it is not schedulable, if it is only because its
-    profile does not tolerate these.
+    profile does not tolerate these. remarks: what people should know of it, in words.
     """
 
     name: str
@@ -53,6 +54,12 @@ class Node:
     at: tuple[int, ...] = ()
     held: bool = False
     taints: tuple[Taint, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def gone(self) -> bool:
+        """Whether there is no such node in its supernode any more, while groups hold cards of it."""
+        return self.cards == 0
 
     @property
     def free(self) -> int:
@@ -183,6 +190,10 @@ class Census:
         for index, node in nodes.items():
             each[index] = kinds.setdefault(Kind.of(node), len(kinds))
         return Census(kinds, each)
+
+
+def _emptied(node: Node) -> Node:
+    return replace(node, healthy=node.all_cards, taken=0, schedulable=True, held=False, taints=(), remarks=())
 
 
 def _place(node: Node) -> tuple[tuple[int, tuple[tuple[int, int, str], ...]], ...]:
@@ -332,7 +343,7 @@ class SuperNodeView:
             nodes = (
                 node
                 if node.wholly_free and not node.taken  # a ledger may book cards that a node has no longer
-                else replace(node, healthy=node.all_cards, taken=0, schedulable=True, held=False, taints=())
+                else _emptied(node)
                 for node in self.nodes
             )
             view = self._copy(tuple(nodes), cordoned=False)

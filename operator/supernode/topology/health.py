@@ -38,7 +38,7 @@ def card_health(facts: NodeFacts, profile: Profile) -> CardHealth:
         failed |= facts.reported.failed.get(profile.resource, 0)
         if profile.health.avoid_network_faults:
             cut_off = facts.reported.cut_off.get(profile.resource, 0)
-    full = (1 << _cards(facts, profile)) - 1
+    full = (1 << profile.cards_per_node) - 1
     return CardHealth(failed & full, cut_off & full, unreadable)
 
 
@@ -50,13 +50,13 @@ def named_unhealthy(facts: NodeFacts, profile: Profile) -> int:
 def unhealthy_cards(facts: NodeFacts, profile: Profile, said: CardHealth) -> int:
     """Cards (bitmask) that must not be given to anyone. said: of the same node.
 
-    When fewer cards are allocatable than the node has and those that failed do not account for all that are missing,
-    the highest others are assumed to be the missing ones: the API does not say which. Cards without their network are
-    not missing. Of a package with a card that failed none must be used: its cards fail together. What runs on the
-    others goes on.
+    When fewer cards are allocatable than the node should have and those that failed do not account for all that are
+    missing, the highest others are assumed to be the missing ones: the API does not say which. Cards without their
+    network are not missing. Of a package with a card that failed none must be used: its cards fail together. What runs
+    on the others goes on.
     """
     failed, lost = said.failed, _lost(facts, profile)
-    for index in range(_cards(facts, profile) - 1, -1, -1):
+    for index in range(profile.cards_per_node - 1, -1, -1):
         if failed.bit_count() >= lost:
             break
         failed |= 1 << index
@@ -78,9 +78,8 @@ def ailment(facts: NodeFacts | None, profile: Profile, cards: int) -> str | None
         return f"the node is tainted {evicting[0]}"
     if ill := named_unhealthy(facts, profile) & cards:
         return f"unhealthy cards: {format_cards(ill)}"
-    capacity, usable = facts.capacity.get(profile.counted, 0), facts.allocatable.get(profile.counted, 0)
-    if 0 < usable < cards.bit_count():
-        return f"only {usable} of {capacity} cards are allocatable"
+    if 0 < (usable := facts.allocatable.get(profile.counted, 0)) < cards.bit_count():
+        return f"only {usable} of {profile.cards_per_node} cards are allocatable"
     return None
 
 
@@ -92,14 +91,10 @@ def _annotated(facts: NodeFacts) -> tuple[int, str]:
         return 0, str(problem)
 
 
-def _cards(facts: NodeFacts, profile: Profile) -> int:
-    return max(0, min(facts.capacity.get(profile.counted, 0), profile.cards_per_node))
-
-
 def _lost(facts: NodeFacts, profile: Profile) -> int:
-    """How many of its cards a node does not offer."""
-    capacity, usable = facts.capacity.get(profile.counted, 0), facts.allocatable.get(profile.counted, 0)
-    return max(0, min(_cards(facts, profile), capacity - usable))
+    """How many of its cards a node does not offer; those that it does not even list are among them."""
+    cards, usable = profile.cards_per_node, facts.allocatable.get(profile.counted, 0)
+    return max(0, min(cards, max(cards, facts.capacity.get(profile.counted, 0)) - usable))
 
 
 def _whole_packages(cards: int, size: int) -> int:

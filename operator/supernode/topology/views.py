@@ -51,7 +51,7 @@ def build_view(
     paths = domain_paths(profile, found.name, facts)
     built = [_node(node, profile, paths[node.name], taken.get(node.name, 0), pods.get(node.name, ())) for node in facts]
     gone = sorted(taken.keys() - {node.name for node in facts})
-    built += [Node(name, 0, 0, taken[name], False, _lone_path(profile, found.name, name)) for name in gone]
+    built += [_gone_node(name, taken[name], _lone_path(profile, found.name, name)) for name in gone]
     return SuperNodeView(found.name, profile, built, cordoned=found.cordoned, reserve=found.reserve, ledger=entries)
 
 
@@ -140,13 +140,8 @@ def held_cards(ledger: Iterable[LedgerEntry]) -> dict[str, int]:
     return taken
 
 
-def _cards(facts: NodeFacts, profile: Profile) -> int:
-    """Cards beyond the profile's nominal node have no place in its levels, and are left alone."""
-    return max(0, min(facts.capacity.get(profile.counted, 0), profile.cards_per_node))
-
-
 def _node(facts: NodeFacts, profile: Profile, path: tuple[str, ...], taken: int, pods: Iterable[ForeignPod]) -> Node:
-    cards = _cards(facts, profile)
+    cards = profile.cards_per_node
     full = (1 << cards) - 1
     health = card_health(facts, profile)
     healthy = full & ~unhealthy_cards(facts, profile, health)
@@ -155,7 +150,27 @@ def _node(facts: NodeFacts, profile: Profile, path: tuple[str, ...], taken: int,
     open_ = facts.open and not health.unreadable
     bars = barring(facts.taints, profile.tolerated)
     named = () if not open_ or any(taint.trouble for taint in bars) else bars
-    return Node(facts.name, cards, healthy, taken, open_ and not bars, path, positions(profile, facts), taints=named)
+    return Node(
+        facts.name,
+        cards,
+        healthy,
+        taken,
+        open_ and not bars,
+        path,
+        positions(profile, facts),
+        taints=named,
+        remarks=_remarks(facts, profile),
+    )
+
+
+def _remarks(facts: NodeFacts, profile: Profile) -> tuple[str, ...]:
+    """What people should know of a node, in words."""
+    listed, cards = facts.capacity.get(profile.counted, 0), profile.cards_per_node
+    return (f"capacity is {listed} of {cards} cards",) if listed < cards else ()
+
+
+def _gone_node(name: str, taken: int, path: tuple[str, ...]) -> Node:
+    return Node(name, 0, 0, taken, False, path, remarks=("gone while groups hold cards of it",))
 
 
 def _unbindable(facts: NodeFacts, profile: Profile, free: int, taken: int) -> int:
