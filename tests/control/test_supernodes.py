@@ -4,8 +4,9 @@ import pytest
 
 from supernode.api.conditions import Reason
 from supernode.control.supernodes import counts, standing
-from supernode.topology.discovery import NodeFacts, discover
+from supernode.topology.discovery import NodeFacts, SuperNodeFacts, discover
 from supernode.topology.fleet import SuperNodeView
+from supernode.topology.ledger import LedgerEntry
 from supernode.topology.views import build_fleet
 from tests.placement.fleets import profile_of
 
@@ -59,3 +60,29 @@ def test_nodes_that_lost_cards_are_named(nodes: list[NodeFacts], says: str, rema
 def test_cards_that_are_not_even_listed_are_unhealthy() -> None:
     view = view_of(node("a", capacity=3), node("b", usable=3), node("c"))
     assert counts(view)["cards"] == {"total": 12, "healthy": 10, "allocated": 0, "free": 10}
+
+
+HELD = {"s": [LedgerEntry.from_text("ml/g uid 0-1@a,b:0-3")]}
+GONE = "gone while groups hold cards of it"
+
+
+@pytest.mark.parametrize(
+    ("nodes", "count", "total", "reason", "says"),
+    [
+        ([node("a"), node("b")], 2, 8, Reason.DISCOVERED, "2 nodes of profile p"),
+        ([node("a")], 1, 4, Reason.DISCOVERED, f"1 node of profile p; b: {GONE}"),
+        ([node("a"), node("b", home="t")], 1, 4, Reason.DISCOVERED, f"1 node of profile p; b: {GONE}"),
+        ([], 0, 0, Reason.NO_NODES, f"no node matches its profile and nodeSelector; check their labels; a,b: {GONE}"),
+    ],
+    ids=["both are there", "one went", "one moved", "both went"],
+)
+def test_only_nodes_that_are_there_count(
+    nodes: list[NodeFacts], count: int, total: int, reason: Reason, says: str
+) -> None:
+    homes = [SuperNodeFacts(name, "p", {"label/supernode": name}) for name in "st"]
+    fleet = build_fleet(discover([PROFILE], nodes, homes), [PROFILE], nodes, HELD)
+    views = [fleet.supernodes[name] for name in "st"]
+    assert sum(counts(view)["nodes"] for view in views) == len(nodes), "one that moved counts where it is"
+    assert (counts(views[0])["nodes"], counts(views[0])["cards"]["total"]) == (count, total)
+    state = standing(views[0], None, None, cordoned=False)
+    assert (state.reason, state.ready, state.message) == (reason, reason == Reason.DISCOVERED, says)
