@@ -208,6 +208,39 @@ def test_nodes_with_the_same_hostname_cannot_all_be_supernodes() -> None:
     assert f"label each node with a {HOSTNAME_LABEL} of its own" in conflict.message
 
 
+def test_a_node_without_a_hostname_is_no_supernode() -> None:
+    """Its name alone is none: a selector on the label would not find it again."""
+    nodes = [NodeFacts(name, {"type": "box", **labels}) for name, labels in (("a", {}), ("b", {HOSTNAME_LABEL: "b"}))]
+    found = discover([BOX], nodes)
+    assert (pairs(found), found.unassigned) == ({"b": ("b",)}, {"box": ("a",)})
+    assert [problem.message for problem in found.problems] == [
+        "nodes a of profile box belong to no supernode: label kubernetes.io/hostname is missing, or other nodes have "
+        "the same; label each with one of its own"
+    ]
+
+
+def labelled(**values: st.SearchStrategy[str]) -> st.SearchStrategy[dict[str, str]]:
+    return st.fixed_dictionaries({}, optional=values)
+
+
+LABELS = st.one_of(
+    labelled(**{"type": st.just("box"), HOSTNAME_LABEL: st.sampled_from(("n0", "n1", "h", ""))}),
+    labelled(type=st.just("pod"), super=st.sampled_from(("s", "n0", "pod", "-1", "")), rack=st.just("r")),
+)
+
+
+@given(st.lists(LABELS, max_size=6), st.booleans())
+def test_discovery_of_what_it_has_made_makes_nothing_more(labels: list[dict[str, str]], selected: bool) -> None:
+    """Whichever labels are missing: what it made has nodes, and with that there is nothing left to make."""
+    profiles = [BOX, POD] if selected else [replace(BOX, node_selector={}), POD]
+    nodes = [NodeFacts(f"n{i}", given, {RESOURCE: 8}, {RESOURCE: 8}) for i, given in enumerate(labels)]
+    first = discover(profiles, nodes)
+    made = [SuperNodeFacts(sn.name, sn.profile, sn.node_selector, discovered=True) for sn in first.supernodes.values()]
+    second = discover(profiles, nodes, made)
+    assert all(found.existing for found in second.supernodes.values())
+    assert (pairs(second), second.unassigned) == (pairs(first), first.unassigned)
+
+
 def test_a_supernode_of_another_profile_claims_nothing() -> None:
     found = discover([POD, BOX], [node("a", super="s")], [SuperNodeFacts("mine", "box", {"super": "s"})])
     assert pairs(found) == {"mine": (), "s": ("a",)}
