@@ -40,6 +40,14 @@ def numbered(first: int, end: int, **fields: int) -> list[NodeFacts]:
         (numbered(0, 3, usable=3), "3 nodes of profile p", 0),
         ([node("n", capacity=3)], "1 node of profile p; n: capacity is 3 of 4 cards", 1),
         (
+            [node("n", annotation="1;2"), node("m", capacity=3, annotation="4")],
+            "2 nodes of profile p; m: capacity is 3 of 4 cards; m: gives nothing new until annotation "
+            "supernode.io/unhealthy-cards is right: card 4 is named, but the 4 cards of the node are numbered from 0; "
+            "n: gives nothing new until annotation supernode.io/unhealthy-cards is right: '1;2' is not a range: write "
+            "a number such as 7 or a run such as 0-7",
+            2,
+        ),
+        (
             [*numbered(0, 3, capacity=3), *numbered(3, 4, capacity=0), *numbered(4, 9)],
             "9 nodes of profile p; n[00-02]: capacity is 3 of 4 cards; n03: capacity is 0 of 4 cards",
             4,
@@ -52,7 +60,7 @@ def numbered(first: int, end: int, **fields: int) -> list[NodeFacts]:
         ),
     ],
 )
-def test_nodes_that_lost_cards_are_named(nodes: list[NodeFacts], says: str, remarkable: int) -> None:
+def test_nodes_with_something_wrong_are_named(nodes: list[NodeFacts], says: str, remarkable: int) -> None:
     state = standing(view_of(*nodes), None, None, cordoned=False)
     assert (state.reason, state.ready, state.message, state.remarkable) == (Reason.DISCOVERED, True, says, remarkable)
 

@@ -284,6 +284,7 @@ def test_nodes_of_unknown_racks_stand_alone() -> None:
         {"taints": (Taint("x", effect="NoSchedule"),)},
         {"taints": (Taint("x", effect="NoExecute"),)},
         {"annotations": {"supernode.io/unhealthy-cards": "what?"}},
+        {"annotations": {"supernode.io/unhealthy-cards": "4,8"}},
     ],
 )
 def test_barred_nodes_give_nothing_but_keep_what_they_hold(change: dict[str, object]) -> None:
@@ -292,6 +293,39 @@ def test_barred_nodes_give_nothing_but_keep_what_they_hold(change: dict[str, obj
     item = fleet_of([facts], ledgers=ledger).supernodes["s"].node("a")
     assert item.free == 0
     assert item.taken == 0b1111
+
+
+@pytest.mark.parametrize(
+    ("annotation", "capacity", "says"),
+    [
+        ("1;2", 8, "'1;2' is not a range: write a number such as 7 or a run such as 0-7"),
+        ("4,4", 8, "card index 4 appears twice in '4,4'"),
+        ("1 2", 8, "'1 2' is not a range: write a number such as 7 or a run such as 0-7"),
+        ("4,8", 8, "card 8 is named, but the 8 cards of the node are numbered from 0"),
+        ("7", 3, None),
+        ("9", 12, None),
+        ("12", 12, "card 12 is named, but the 12 cards of the node are numbered from 0"),
+    ],
+    ids=[
+        "misspelt",
+        "repeated",
+        "not one but two",
+        "counted from 1",
+        "lost",
+        "beyond the profile's node",
+        "beyond a larger node",
+    ],
+)
+def test_an_annotation_that_cannot_be_right_closes_the_node_and_says_why(
+    annotation: str, capacity: int, says: str | None
+) -> None:
+    facts = replace(_ill(annotation, capacity), capacity={RESOURCE: capacity})
+    item = fleet_of([facts]).supernodes["s"].node("a")
+    told = [remark for remark in item.remarks if "annotation" in remark]
+    assert item.schedulable == (says is None)
+    assert told == (
+        [f"gives nothing new until annotation supernode.io/unhealthy-cards is right: {says}"] if says else []
+    )
 
 
 def test_a_preferred_taint_bars_nothing() -> None:

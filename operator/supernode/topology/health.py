@@ -32,7 +32,7 @@ class CardHealth:
 
 def card_health(facts: NodeFacts, profile: Profile) -> CardHealth:
     """What is said of single cards: by the annotation, by drivers, and by reports where the profile asks for them."""
-    annotated, unreadable = _annotated(facts)
+    annotated, unreadable = _annotated(facts, max(profile.cards_per_node, facts.capacity.get(profile.counted, 0)))
     failed, cut_off = annotated | facts.unhealthy.get(profile.counted, 0), 0
     if profile.health.reports:
         failed |= facts.reported.failed.get(profile.resource, 0)
@@ -83,12 +83,19 @@ def ailment(facts: NodeFacts | None, profile: Profile, cards: int) -> str | None
     return None
 
 
-def _annotated(facts: NodeFacts) -> tuple[int, str]:
-    """The cards that the annotation names, and why it cannot be read."""
+def _annotated(facts: NodeFacts, count: int) -> tuple[int, str]:
+    """The cards that the annotation names, and why it cannot be read. count: how many the node has.
+
+    Who names a card that is not there counts them otherwise, so that the one that is meant may be any.
+    """
+    parts = facts.annotations.get(ANNOTATION_UNHEALTHY_CARDS, "").split(",")
     try:
-        return parse_cards(facts.annotations.get(ANNOTATION_UNHEALTHY_CARDS, "").replace(" ", "")), ""
+        named = parse_cards(",".join(map(str.strip, parts)))
     except RangeError as problem:
         return 0, str(problem)
+    if named >> count:
+        return named, f"card {named.bit_length() - 1} is named, but the {count} cards of the node are numbered from 0"
+    return named, ""
 
 
 def _lost(facts: NodeFacts, profile: Profile) -> int:

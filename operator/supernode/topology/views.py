@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from supernode.api.names import ANNOTATION_UNHEALTHY_CARDS
 from supernode.topology.cards import packing
 from supernode.topology.discovery import Discovery, Found, NodeFacts
 from supernode.topology.fleet import Fleet, Member, Node, SuperNodeView
-from supernode.topology.health import card_health, unhealthy_cards
+from supernode.topology.health import CardHealth, card_health, unhealthy_cards
 from supernode.topology.ledger import LedgerEntry, Seat
 from supernode.topology.positions import domain_paths, positions
 from supernode.topology.profile import Profile
@@ -159,14 +160,18 @@ def _node(facts: NodeFacts, profile: Profile, path: tuple[str, ...], taken: int,
         path,
         positions(profile, facts),
         taints=named,
-        remarks=_remarks(facts, profile),
+        remarks=_remarks(facts, profile, health),
     )
 
 
-def _remarks(facts: NodeFacts, profile: Profile) -> tuple[str, ...]:
+def _remarks(facts: NodeFacts, profile: Profile, health: CardHealth) -> tuple[str, ...]:
     """What people should know of a node, in words."""
-    listed, cards = facts.capacity.get(profile.counted, 0), profile.cards_per_node
-    return (f"capacity is {listed} of {cards} cards",) if listed < cards else ()
+    listed, cards, remarks = facts.capacity.get(profile.counted, 0), profile.cards_per_node, []
+    if listed < cards:
+        remarks.append(f"capacity is {listed} of {cards} cards")
+    if health.unreadable:
+        remarks.append(f"gives nothing new until annotation {ANNOTATION_UNHEALTHY_CARDS} is right: {health.unreadable}")
+    return tuple(remarks)
 
 
 def _gone_node(name: str, taken: int, path: tuple[str, ...]) -> Node:
