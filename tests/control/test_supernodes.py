@@ -70,6 +70,15 @@ def test_cards_that_are_not_even_listed_are_unhealthy() -> None:
     assert counts(view)["cards"] == {"total": 12, "healthy": 10, "allocated": 0, "free": 10}
 
 
+def test_a_card_that_nobody_can_be_bound_to_is_healthy_and_not_free() -> None:
+    """The scheduler counts the group that runs on a failed card against those that the node goes on offering."""
+    profile = profile_of("p", ("node", 16), ("supernode", 2), node_selector={"kind": "p"})
+    facts = node("a", 16, 15, annotation="0")
+    held = {"s": [LedgerEntry.from_text("ml/g uid 0@a:0-1")]}
+    view = build_fleet(discover([profile], [facts]), [profile], [facts], held).supernodes["s"]
+    assert counts(view)["cards"] == {"total": 16, "healthy": 15, "allocated": 2, "free": 13}
+
+
 HELD = {"s": [LedgerEntry.from_text("ml/g uid 0-1@a,b:0-3")]}
 GONE = "gone while groups hold cards of it"
 

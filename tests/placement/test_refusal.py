@@ -119,6 +119,14 @@ def test_a_message_names_where_who_and_what() -> None:
     )
 
 
+def test_cards_that_nobody_can_be_bound_to_are_not_called_closed() -> None:
+    profile = profile_of("p", ("node", 4), ("supernode", 2))
+    nodes = [Node("n0", 4, 0b1110, 0b0001, path=("s",), unbindable=0b1000), Node("n1", 4, 15, 15, path=("s",))]
+    refusal = plan(Fleet([SuperNodeView("s", profile, nodes)]), Request("r", 1, 4))
+    assert isinstance(refusal, Refusal)
+    assert refusal.message.endswith("it takes 2 more cards, on node n0 in s: 1 in use, 1 unhealthy")
+
+
 TEAM = (Taint("gpu", "team-a"),)
 BOTH = (*TEAM, Taint("maintenance", effect="NoExecute"))
 ADVICE = "; to use tainted nodes, add gpu=team-a:NoSchedule to tolerations of profile p"

@@ -389,7 +389,11 @@ def test_no_more_cards_are_free_than_the_scheduler_can_give(
 ) -> None:
     facts = _ill(annotation, allocatable)
     ledger = {"s": [LedgerEntry("ns/g", "u", (Run("0", "a", (held,)),))] if held else []}
-    assert fleet_of([facts], ledgers=ledger).supernodes["s"].node("a").free == free
+    view = fleet_of([facts], ledgers=ledger).supernodes["s"]
+    alone = fleet_of([facts]).supernodes["s"]
+    assert view.node("a").free == free == view.census.free([0])[0]
+    assert view.node("a").healthy == alone.node("a").healthy, "whoever holds them"
+    assert view.emptied().node("a") == alone.emptied().node("a")
 
 
 def _ill(annotation: str, allocatable: int) -> NodeFacts:

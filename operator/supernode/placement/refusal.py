@@ -272,8 +272,9 @@ def _who(views: Sequence[SuperNodeView], change: Change) -> _Who:
             node = view.nodes[at]
             used = mask & node.taken
             taken += used.bit_count()
-            ill += (mask & ~used & ~node.healthy).bit_count()
-            shut = (mask & ~used & node.healthy).bit_count()
+            sound = node.healthy & ~node.unbindable
+            ill += (mask & ~used & ~sound).bit_count()
+            shut = (mask & ~used & sound).bit_count()
             if node.taints and shut:
                 tainted[node.taints] += shut
             else:

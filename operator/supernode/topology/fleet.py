@@ -37,12 +37,12 @@ class Node:
     """One Kubernetes node.
 
     cards: how many its profile says, 0 when it is gone while groups hold some; those it does not have are not healthy.
-    healthy, taken: bitmasks over node card indices. schedulable: whether new cards may be
-    given on it (ready, not cordoned, no taint that bars it). path: names of its domains above the node,
-    outer to inner, the first being its supernode; empty when the node is its own supernode. at: for each of these, the
-    row-major position of the node's child in its ring or torus, -1 where it has none; may be empty when all are -1.
-    held: what is free of it is kept for another request. taints: why it is not schedulable, if it is only because its
-    profile does not tolerate these. remarks: what people should know of it, in words.
+    healthy, taken, unbindable: bitmasks over node card indices; the last are cards that work, but no pod can be bound
+    to. schedulable: whether new cards may be given on it (ready, not cordoned, no taint that bars it). path: names of
+    its domains above the node, outer to inner, the first being its supernode; empty when the node is its own supernode.
+    at: for each of these, the row-major position of the node's child in its ring or torus, -1 where it has none; may be
+    empty when all are -1. held: what is free of it is kept for another request. taints: why it is not schedulable, if
+    it is only because its profile does not tolerate these. remarks: what people should know of it, in words.
     """
 
     name: str
@@ -55,6 +55,7 @@ class Node:
     held: bool = False
     taints: tuple[Taint, ...] = ()
     remarks: tuple[str, ...] = ()
+    unbindable: int = 0
 
     @property
     def gone(self) -> bool:
@@ -64,7 +65,9 @@ class Node:
     @property
     def free(self) -> int:
         """Bitmask of the cards that can be given now."""
-        return self.healthy & ~self.taken & self.all_cards if self.schedulable and not self.held else 0
+        if not self.schedulable or self.held:
+            return 0
+        return self.healthy & ~(self.taken | self.unbindable) & self.all_cards
 
     @property
     def all_cards(self) -> int:
@@ -145,7 +148,7 @@ class Kind(NamedTuple):
         return cls(node.cards, free, node.cards > 0 and free == full, node.taken != 0, closed, ill, node.held)
 
 
-_STATE = attrgetter("cards", "healthy", "taken", "schedulable", "held")
+_STATE = attrgetter("cards", "healthy", "taken", "schedulable", "held", "unbindable")
 """What makes a node's kind."""
 
 
@@ -193,7 +196,7 @@ class Census:
 
 
 def _emptied(node: Node) -> Node:
-    return replace(node, healthy=node.all_cards, taken=0, schedulable=True, held=False, taints=(), remarks=())
+    return Node(node.name, node.cards, node.all_cards, path=node.path, at=node.at)
 
 
 def _place(node: Node) -> tuple[tuple[int, tuple[tuple[int, int, str], ...]], ...]:

@@ -147,7 +147,6 @@ def _node(facts: NodeFacts, profile: Profile, path: tuple[str, ...], taken: int,
     health = card_health(facts, profile)
     healthy = full & ~unhealthy_cards(facts, profile, health)
     taken = _with_foreign(profile, full, healthy, taken, pods)
-    healthy &= ~_unbindable(facts, profile, healthy & ~taken, taken)
     open_ = facts.open and not health.unreadable
     bars = barring(facts.taints, profile.tolerated)
     named = () if not open_ or any(taint.trouble for taint in bars) else bars
@@ -161,6 +160,7 @@ def _node(facts: NodeFacts, profile: Profile, path: tuple[str, ...], taken: int,
         positions(profile, facts),
         taints=named,
         remarks=_remarks(facts, profile, health),
+        unbindable=_unbindable(facts, profile, healthy & ~taken, taken),
     )
 
 
