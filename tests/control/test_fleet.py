@@ -555,6 +555,21 @@ async def test_a_node_that_lost_cards_is_of_the_same_shape_and_one_that_went_is_
     assert cluster.state.reshaped
 
 
+@pytest.mark.parametrize(("named", "free"), [(True, 0b0111), (False, 0)])
+async def test_a_node_with_a_card_that_failed_by_name_gives_the_others_at_once(named: bool, free: int) -> None:
+    """Of one that nobody names it may be that the device plugin has yet to bring it back."""
+    for claimed in (False, True):
+        cluster = Cluster(claimed=claimed, grace=60.0)
+        await cluster.state.refresh()
+        if claimed:
+            cluster.slice("sn-0-n1", **({"tainted": 3} if named else {"gone": 3}))
+        else:
+            cluster.report("sn-0-n1", "3" if named else "")
+            cluster.node("sn-0-n1", usable=3)
+        await cluster.state.refresh()
+        assert cluster.state.fleet.supernodes["sn-0"].node("sn-0-n1").free == free
+
+
 async def test_what_says_the_same_again_changes_nothing() -> None:
     cluster = Cluster()
     cluster.book("sn-0", "ml/g0 uid-0 0@sn-0-n1:0-3")

@@ -363,7 +363,7 @@ class FleetState:
         """These nodes, as far as there are any, as decisions should see them."""
         moment, seen = time.monotonic(), (self._caches.nodes.store.get(("", node)) for node in nodes)
         there = (self.devices.facts(facts) for facts in seen if facts is not None)
-        return [self._distrust.facts(facts, profile.counted, moment) for facts in there]
+        return [self._distrust.facts(facts, profile, moment) for facts in there]
 
     def _covered(self, pod: PodRecord) -> bool:
         """Whether the ledger of the pod's supernode already counts its cards."""

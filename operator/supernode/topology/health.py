@@ -63,6 +63,11 @@ def unhealthy_cards(facts: NodeFacts, profile: Profile, said: CardHealth) -> int
     return _whole_packages(failed, profile.per_package) | said.cut_off
 
 
+def unnamed_losses(facts: NodeFacts, profile: Profile) -> int:
+    """How many cards a node does not offer beyond those that failed by name."""
+    return max(0, _lost(facts, profile) - card_health(facts, profile).failed.bit_count())
+
+
 def ailment(facts: NodeFacts | None, profile: Profile, cards: int) -> str | None:
     """Why pods cannot use these cards (bitmask) of a node, in words; None when nothing is known against it.
 
