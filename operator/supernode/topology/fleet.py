@@ -269,6 +269,15 @@ class SuperNodeView:
         """Healthy free cards on schedulable nodes, cordoned or not."""
         return sum(count * kind.free.bit_count() for kind, count in self.census.counts())
 
+    @cached_property
+    def unreserved_cards(self) -> int:
+        """Free cards outside the reserve, supposing that it keeps the smallest wholly free nodes."""
+        kept, left = 0, self.reserve
+        for cards, count in sorted((k.free.bit_count(), count) for k, count in self.census.counts() if k.wholly_free):
+            kept += cards * min(left, count)
+            left -= min(left, count)
+        return self.free_cards - kept
+
     def node(self, name: str) -> Node:
         """Raises KeyError for a node of another supernode."""
         return self.nodes[self.layout.index[name]]
