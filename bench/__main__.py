@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bench import day, loads, placement, render, spans
@@ -24,7 +24,8 @@ STUDIES: dict[str, tuple[Callable[..., list[Figure]], str]] = {
 }
 
 
-def main() -> int:
+def arguments_of(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """What the command line says; ends the process where it says what there is not."""
     studies = "\n".join(f"  {name:10} {text}" for name, (_, text) in STUDIES.items())
     parser = argparse.ArgumentParser(
         prog="python -m bench", description=studies, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -34,7 +35,16 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="the quick form, also of one study")
     parser.add_argument("--number", type=int, help="N: how much to measure")
     parser.add_argument("--plots", type=Path, default=Path(".cache/bench"), help="folder for plots (%(default)s)")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
+    if arguments.names and arguments.study != "load":
+        parser.error(f"{arguments.study} takes no names; leave out {' '.join(arguments.names)}")
+    if unknown := [name for name in arguments.names if name not in loads.LOADS]:
+        parser.error(f"there is no load {', '.join(unknown)}; choose from {', '.join(loads.LOADS)}")
+    return arguments
+
+
+def main() -> int:
+    arguments = arguments_of()
     known = Expectations.load()
     kept = True
     for name in [arguments.study] if arguments.study else STUDIES:

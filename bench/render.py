@@ -72,8 +72,8 @@ def servers_of(group: PlacedGroup) -> dict[str, Server]:
 
 
 def _device(node: str, number: int) -> Device:
-    layers = tuple(
-        {
+    layers = {
+        layer: {
             "net_layer": layer,
             "net_instance_id": instance,
             "net_type": "CLOS" if layer else "TOPO_FILE_DESC",
@@ -89,8 +89,9 @@ def _device(node: str, number: int) -> Device:
             ],
         }
         for layer, instance, ports in ((0, node, 7), (1, "supernode", 2), (3, "cluster", 1))
-    )
-    return Device(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", number, layers)
+    }
+    outer = {"ROCE": layers.pop(3)}
+    return Device(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", number, layers, outer)
 
 
 def milliseconds(work: Callable[[], Any], rounds: int) -> float:

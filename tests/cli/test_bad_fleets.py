@@ -44,7 +44,7 @@ REFUSED: dict[str, tuple[list[Json], str]] = {
     "a level twice": (levels(lambda of: of[2].update(name="pair")), "spec.levels: name pair is there twice; keep one"),
     "a cycle of levels": (levels(lambda of: of.append(dict(of[1]))), "spec.levels: name node is there twice; keep one"),
     "no level node": (levels(lambda of: of[1].update(name="board")), "exactly one level called node"),
-    "no levels": (levels(lambda of: of.clear()), "spec.levels: Tuple should have at least 1 item"),
+    "no levels": (levels(lambda of: of.clear()), "spec.levels: must have at least 1 item; add what is missing"),
     "an outer level without label": (
         levels(lambda of: of[2].pop("nodeLabel")),
         "every level outside node needs a nodeLabel",

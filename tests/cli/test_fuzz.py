@@ -37,12 +37,40 @@ WAITS = small.group("waits", 4, topology={"preferred": {"level": "rack", "wait":
     }
 }
 WAITS["metadata"] |= {"namespace": "research", "uid": "w", "creationTimestamp": "2026-01-01T00:00:00Z"}
+MEMBER = small.pod("m", "a-n2", 1, **{"supernode.io/group": "x", "supernode.io/rank": "0"})
+MEMBER["metadata"] |= {
+    "ownerReferences": [{"uid": "u", "controller": True}],
+    "creationTimestamp": "2026-01-01T00:00:00Z",
+}
+MEMBER["spec"] |= {
+    "initContainers": [MEMBER["spec"]["containers"][0] | {"name": "side", "restartPolicy": "Always"}],
+    "affinity": {
+        "nodeAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": {
+                "nodeSelectorTerms": [{"matchFields": [{"key": "metadata.name", "values": ["a-n2"]}]}]
+            }
+        }
+    },
+}
+MEMBER["status"] = {
+    "phase": "Pending",
+    "conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "lastTransitionTime": "x"}],
+    "containerStatuses": [
+        {
+            "name": "main",
+            "restartCount": 1,
+            "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "m"}},
+            "lastState": {"terminated": {"exitCode": 1, "reason": "Error"}},
+        }
+    ],
+}
 FLEET = [
     WAITS,
     small.profile(allocation={"memberSizes": [1, 2, 4], "reserve": 1}),
     *small.nodes("a"),
     small.supernode("a", ledger=[small.held("research/x", "a-n0", "0-1", "2-3", ranks="0-1")], reserve=0),
     small.pod("p", "a-n1", 2, **{"supernode.io/group": "y"}),
+    MEMBER,
     small.profile("claims", nodeSelector={"example.com/supernode": "a"}, **small.BY_CLAIMS),
     small.published("a-n3", 4, 1),
     small.claimed("c", "a-n3", 2),

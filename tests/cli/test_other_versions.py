@@ -11,7 +11,6 @@ from cli_command import Run
 from small_fleet import Json
 
 from supernode.api.reading import parse
-from supernode.cli.ahead import who_is_ahead
 from supernode.cli.inventory import Inventory, Snapshot, snapshot
 from supernode.cli.plan import plan_all
 from supernode.control.supernodes import Ledger
@@ -34,17 +33,68 @@ def cluster(supernode: Json) -> Snapshot:
 def placed(fleet: Snapshot, members: int) -> set[str]:
     """The nodes that a group of whole nodes gets."""
     request = parse("CardGroup", small.group(members=members))
-    [result] = plan_all(who_is_ahead(fleet, datetime.now(UTC)), [request])
+    [result] = plan_all(fleet, [request], datetime.now(UTC))
     return {member.node for member in result.answer.members} if isinstance(result.answer, Placement) else set()
 
 
 @pytest.mark.parametrize("name", ["a", "by-hand"])
 def test_cards_stay_taken_whose_supernode_has_a_spec_that_cannot_be_read(name: str) -> None:
-    found = cluster(small.supernode(name, ledger=HELD, fromTheFuture=3))
+    found = cluster(small.supernode(name, ledger=HELD, reserve="two"))
     assert found.discovery.assigned["a-n0"] == "a"
-    assert "fromTheFuture" in found.troubles[name].message
+    assert "spec.reserve" in found.troubles[name].message
     assert placed(found, 4) == set()
     assert placed(found, 3) == (set() if name == "a" else {"a-n1", "a-n2", "a-n3"})
+
+
+def stored(body: Json, *, newer: bool) -> Json:
+    """As a cluster gives it, whose definitions have a default that nobody here knows."""
+    namespaced = {"namespace": "research"} if body["kind"] in ("CardGroup", "TrainingJob") else {}
+    spec = body["spec"] | ({"fromTheFuture": 3} if newer else {})
+    return body | {"metadata": body["metadata"] | STORED | namespaced, "spec": spec}
+
+
+ON_THE_RACK = {"topology": {"required": "rack"}}
+OBJECTS = [small.profile(), small.supernode(ledger=HELD), small.group("x", 1), small.group("waits", 2, **ON_THE_RACK)]
+
+
+@pytest.mark.parametrize("captured", [False, True])
+def test_a_default_of_newer_definitions_changes_no_answer(run: Run, tmp_path: Path, captured: bool) -> None:
+    """The operator passes over what it does not know of what an API server has taken."""
+    answers = []
+    for newer in (False, True):
+        objects = [stored(body, newer=newer) for body in OBJECTS]
+        requests = [stored(body, newer=newer) for body in (small.group("late", 2), small.job("j", cards=4))]
+        if captured:
+            (tmp_path / "fleet.yaml").write_text(small.text(*small.nodes("a"), *objects))
+            text = small.text(*requests).encode()
+            ran = run("plan", "-f", "-", "--fleet", tmp_path / "fleet.yaml", "-o", "json", stdin=text)
+            assert (ran.code, ran.err) == (3, "")
+            results = json.loads(ran.out)["results"]
+            answers.append([(result["feasible"], result["message"], result["members"]) for result in results])
+        else:
+            inventory = Inventory()
+            for node in small.nodes("a"):
+                inventory.add_node(node)
+            for add, body in zip(
+                (inventory.add_profile, inventory.add_supernode, inventory.add_group, inventory.add_group),
+                objects,
+                strict=True,
+            ):
+                add(body)
+            found = snapshot(inventory)
+            assert not found.troubles
+            answers.append([placed(found, members) for members in (1, 2)] + [[group.key for group in found.waiting]])
+    assert answers[0] == answers[1]
+
+
+@pytest.mark.parametrize("body", [*OBJECTS[:3], small.job(cards=4)], ids=lambda body: body["kind"])
+def test_what_is_written_by_hand_has_no_unknown_field(run: Run, tmp_path: Path, body: Json) -> None:
+    wrong = body | {"spec": body["spec"] | {"fromTheFuture": 3}}
+    asked = body["kind"] == "TrainingJob"
+    request, objects = (wrong, OBJECTS[:1]) if asked else (small.group(), [wrong])
+    (tmp_path / "fleet.yaml").write_text(small.text(*objects))
+    ran = run("plan", "-f", "-", "--fleet", tmp_path / "fleet.yaml", stdin=small.text(request).encode())
+    assert (ran.code, "spec.fromTheFuture: is unknown" in ran.err) == (1, True)
 
 
 @pytest.mark.parametrize("ledger", [[{"group": "research/x"}], "research/x", 7, {"a": "b"}])

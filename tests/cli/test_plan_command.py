@@ -137,6 +137,35 @@ def test_what_a_cluster_would_stall_is_no_bad_input(plan: Plan, request_: Json, 
     assert part in result["message"]
 
 
+def test_a_name_that_the_api_server_is_to_make_up_stands_in_the_answer(plan: Plan) -> None:
+    group, job = small.group(), small.job(cards=4)
+    for body in (group, job):
+        del body["metadata"]["name"]
+        body["metadata"]["generateName"] = "try-"
+    code, results = plan([group, job], FLEET)
+    assert (code, [result["name"] for result in results]) == (0, ["default/try-xxxxx", "research/try-xxxxx"])
+
+
+@pytest.mark.parametrize("option", ["-n", "--namespace"])
+def test_requests_that_name_no_namespace_are_in_the_one_of_the_command_line(plan: Plan, option: str) -> None:
+    _, results = plan([small.group(), small.job(cards=4)], FLEET, option, "team-a")
+    assert [result["name"] for result in results] == ["team-a/g", "research/j"]
+
+
+def test_a_namespace_is_a_name(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text(small.text(small.group()))
+    ran = run("plan", "-f", tmp_path / "r.yaml", "-n", "../x")
+    assert (ran.code, ran.err) == (1, "error: --namespace: '../x' is no name; correct it\n")
+
+
+def test_a_name_that_the_operator_may_add_to_a_pod_does_not_fit(plan: Plan) -> None:
+    job = small.job(cards=4)
+    job["spec"]["workers"]["template"]["spec"]["volumes"] = [{"name": "supernode-group", "emptyDir": {}}]
+    code, [result] = plan([job], FLEET)
+    assert (code, result["reason"]) == (3, "InvalidSpec")
+    assert "volumes[0].name: 'supernode-group' begins with supernode-" in result["message"]
+
+
 def test_a_preferred_level_is_taken_when_free_and_given_up_when_not(plan: Plan) -> None:
     request = small.group(members=2, topology={"preferred": {"level": "rack", "wait": "10m"}})
     assert plan([request], FLEET)[1][0]["spans"]["rack"] == 1
@@ -437,7 +466,7 @@ def _broken(obj: Json, path: str, value: Any) -> Json:
         ("- a\n- b\n", ["document 1", "is a list"]),
         ("a: [1, 2", ["document 1", "not readable as YAML"]),
         ("a: !!python/object:os.system {}", ["not readable"]),
-        ("---\n---\nkind: Node\nmetadata: {name: 2024-99-99}", ["document 2", "month"]),
+        ("---\n---\nkind: Node\nmetadata: {name: !!int x}", ["document 2", "not readable"]),
         ("metadata: {name: x}", ["document 1", "kind: is required"]),
         ("kind: 3", ["kind: is required and must be text"]),
         ("kind: Node\napiVersion: 1", ["apiVersion", "must be text"]),
@@ -454,10 +483,10 @@ def _broken(obj: Json, path: str, value: Any) -> Json:
         *(
             (
                 small.text(small.node("a") | {"status": {field: {small.RESOURCE: amount}}}),
-                ["no number of devices", field],
+                ["no whole number of devices", field],
             )
             for field in ("capacity", "allocatable")
-            for amount in ("-16", 16.0, "0.5", "16m")
+            for amount in ("-16", 16.5, "0.5", "16m")
         ),
         (small.text(_broken(small.node("a"), "status/conditions/0/type", 3)), ["status.conditions[0].type"]),
         (small.text(_broken(small.pod("p", "a", 1), "spec/containers/0/resources", 3)), ["Pod p", "resources"]),
@@ -494,6 +523,11 @@ def test_bad_fleets_are_told_with_place_field_and_reason(
         (small.text(_broken(small.group(), "kind", "CardGrop")).encode(), ["CardGrop is unknown", "CardGroup"]),
         (small.text(_broken(small.group(), "apiVersion", "supernode.io/v1")).encode(), ["apiVersion"]),
         (small.text(_broken(small.group(), "metadata", {})).encode(), ["metadata.name: is required"]),
+        (
+            small.text(_broken(small.group(), "metadata", {"generateName": "A b"})).encode(),
+            ["CardGroup A bxxxxx: metadata.name: 'A bxxxxx' is no name"],
+        ),
+        (small.text(_broken(small.group(), "metadata", {"generateName": 3})).encode(), ["metadata.name: is required"]),
         (small.text(small.group("A b")).encode(), ["CardGroup A b: metadata.name: 'A b' is no name"]),
         (small.text(_broken(small.group(), "metadata/namespace", "../x")).encode(), ["metadata.namespace: '../x'"]),
         (small.text(small.job()).encode(), ["research/j", "spec.workers", "exactly one of cards"]),

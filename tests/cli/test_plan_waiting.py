@@ -13,24 +13,27 @@ from small_fleet import Json
 
 from supernode.cli.ahead import HOLD_AFTER
 
-Answer = Callable[..., Json]
+Answer = Callable[..., Any]
 
 LONG = HOLD_AFTER + 60
 
 
 @pytest.fixture
 def answer(run: Run, tmp_path: Path) -> Answer:
-    """What is answered to a request on a supernode of four nodes, the first of which is in use."""
+    """What is answered to a request, or to several, on a supernode of four nodes, the first of which is in use."""
 
-    def answer(request: Json, *others: Json, ledger: tuple[str, ...] = (), form: str = "json") -> Json:
+    def answer(request: Json | list[Json], *others: Json, ledger: tuple[str, ...] = (), form: str = "json") -> Any:
         held = small.held("research/runs", "a-n0", "0-3")
         fleet = [small.profile(), *small.nodes("a"), small.supernode(ledger=[held, *ledger]), *others]
         (tmp_path / "fleet.yaml").write_text(small.text(*fleet))
+        requests = request if isinstance(request, list) else [request]
         arguments = ("plan", "-f", "-", "--fleet", tmp_path / "fleet.yaml", "-o", form)
-        ran = run(*arguments, stdin=small.text(request).encode())
+        ran = run(*arguments, stdin=small.text(*requests).encode())
         assert ran.out, ran.err
-        found: Json = json.loads(ran.out)["results"][0] if form == "json" else {"text": ran.out}
-        return found
+        if form != "json":
+            return {"text": ran.out}
+        found: list[Json] = json.loads(ran.out)["results"]
+        return found if isinstance(request, list) else found[0]
 
     return answer
 
@@ -80,9 +83,49 @@ def test_who_waits_and_fits_takes_its_cards_first(answer: Answer) -> None:
 
 
 def test_a_waiting_group_asked_for_again_is_told_what_is_held_for_it(answer: Answer) -> None:
-    again = small.group("big", 4)
-    again["metadata"]["namespace"] = "research"
-    assert "4 nodes of a held for it since" in answer(again, waits("big", 4))["message"]
+    big = waits("big", 4)
+    assert "4 nodes of a held for it since" in answer(again(big), big)["message"]
+
+
+def again(group: Json) -> Json:
+    """The manifest of a group that waits."""
+    metadata = {name: group["metadata"][name] for name in ("name", "namespace")}
+    return {**{name: part for name, part in group.items() if name != "status"}, "metadata": metadata}
+
+
+@pytest.mark.parametrize(
+    ("other", "members", "seconds", "priority", "fits"),
+    [
+        ("before", 2, 20, 0, False),
+        ("after", 2, 1, 0, True),
+        ("of-less-priority", 2, 20, -1, True),
+        ("asks-the-same", 3, 20, 0, False),
+        ("fits-nowhere", 4, 20, 0, True),
+    ],
+)
+def test_a_group_that_waits_and_fits_is_placed_in_its_turn(
+    answer: Answer, other: str, members: int, seconds: float, priority: int, fits: bool
+) -> None:
+    me = waits("me", 3, seconds=10)
+    assert answer(again(me), me)["feasible"]
+    assert answer(again(me), me, waits(other, members, seconds=seconds, priority=priority))["feasible"] == fits
+
+
+def test_who_comes_later_is_planned_after_those_who_wait_and_are_asked_for(answer: Answer) -> None:
+    me, late = waits("me", 1, seconds=10), waits("late", 1, seconds=5)
+    requests = [again(me), NEXT]
+    assert [r["feasible"] for r in answer(requests, me)] == [True, True]
+    assert [r["feasible"] for r in answer(requests, me, late)] == [True, False]
+    assert [r["feasible"] for r in answer([*requests, again(late)], me, late)] == [True, True, False]
+
+
+def test_a_wait_for_a_preferred_level_that_is_over_is_not_told_again(answer: Answer) -> None:
+    topology = {"preferred": {"level": "rack", "wait": "1m"}}
+    busy = small.pod("p", "a-n2", 4)
+    for seconds, waited in ((50, False), (70, True)):
+        me = waits("me", 2, seconds=seconds, topology=topology)
+        result = answer(again(me), me, busy)
+        assert (result["feasible"], result["message"] is None) == (True, waited)
 
 
 def test_a_wait_for_a_preferred_level_is_told_as_the_operator_would(answer: Answer) -> None:

@@ -4,6 +4,8 @@ import pytest
 import small_fleet as small
 from rich.console import Console
 
+from supernode.api.cardgroup import CardGroup
+from supernode.api.kinds import KINDS
 from supernode.cli.inventory import Inventory, snapshot
 from supernode.cli.why import Case, print_case
 
@@ -24,3 +26,13 @@ def test_of_a_node_that_is_gone_nobody_knows_the_domains(capsys: pytest.CaptureF
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["SUPERNODE", "RACK", "NODES", "RANKS", "CARDS"] in lines
     assert ["a", "?,0", "a-n[0-1]", "0-1", "0-3"] in lines
+
+
+def test_what_nobody_has_looked_at_is_so_since_no_time(capsys: pytest.CaptureFixture[str]) -> None:
+    """The status that an API server gives a new object."""
+    group = small.group("x", 2)
+    group["metadata"]["namespace"] = "research"
+    group["status"] = next(kind.initial_status for kind in KINDS if kind.model is CardGroup)
+    print_case(Console(width=200), Case(("research", "x"), None, group), snapshot(Inventory()))
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["Ready", "False", "WaitingForCards", "-"] in lines

@@ -448,6 +448,31 @@ async def test_a_list_beside_the_watch_that_arrives_late_changes_nothing(
     assert "its data was restored" not in caplog.text
 
 
+async def test_a_list_amid_the_first_objects_of_a_watch_loses_nothing(
+    proxy: Proxy, proxied: Session, namespace: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As when a term begins while the watch is being opened anew; the watch's objects are newer or older than it."""
+    await create(proxied, namespace, *"abc")
+    opening, held = Pause(), HoldEvents()
+    proxy.inject("watch", "leases", opening)
+    async with reflected(proxied, namespace) as (reflector, _):
+        await asyncio.wait_for(opening.reached.wait(), 10)
+        await reflector.read_again()
+        await churn(proxied, namespace)
+        opening.release.set()
+        await agrees(reflector, proxied, namespace)
+    proxy.inject("watch", "leases", held)
+    async with reflected(proxied, namespace) as (reflector, _):
+        await until(lambda: len([call for call in proxy.calls if call.verb == "watch"]) > 1)
+        await proxied.delete(LEASES, (namespace, "a"))
+        await reflector.read_again()
+        await create(proxied, namespace, "d")
+        held.release.set()
+        await until(lambda: (namespace, "d") in reflector.store)
+        await agrees(reflector, proxied, namespace)
+    assert "its data was restored" not in caplog.text
+
+
 async def test_a_resource_that_is_not_installed_yet(session: Session, caplog: pytest.LogCaptureFixture) -> None:
     things, definition = new_kind()
     async with reflected(session, "", resource=things, convert=lambda obj: obj["metadata"]["uid"]) as (reflector, _):

@@ -1,12 +1,14 @@
 """The writer: everything once, at a bearable pace, with fair turns."""
 
 import asyncio
+import time
 from functools import partial
 
 import pytest
 from cluster_helpers import lease, until
 
-from supernode.cluster.errors import AlreadyExists, Conflict, NotFound, NotJson, TooManyRequests, Unavailable
+from supernode.cluster import writer
+from supernode.cluster.errors import AlreadyExists, ApiError, Conflict, NotFound, NotJson, TooManyRequests, Unavailable
 from supernode.cluster.resources import LEASES, JsonObject
 from supernode.cluster.session import Session
 from supernode.cluster.writer import Call, Writer
@@ -66,6 +68,24 @@ async def test_patience_ends(proxy: Proxy, proxied: Session, namespace: str) -> 
     results = await writer.create_many("job", LEASES, leases(namespace, 2))
     assert [type(result) for result in results] == [TooManyRequests] * 2
     assert writer.limit == 1
+
+
+async def test_one_call_that_is_put_off_for_long_holds_up_others_for_a_while_only(
+    proxy: Proxy, proxied: Session, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by a webhook that wants to be left alone for an hour."""
+    monkeypatch.setattr(writer, "LONGEST_PAUSE", 0.2)
+    proxy.inject("create", "leases", Refuse(429, retry_after=3))
+    busy = Writer(proxied)
+    began = time.monotonic()
+    put_off = asyncio.create_task(busy.create_many("one", LEASES, [lease(namespace, "a")]))
+    await until(lambda: any(call.verb == "create" for call in proxy.calls))
+    [other] = await busy.create_many("other", LEASES, [lease(namespace, "b")])
+    assert not put_off.done()
+    [own] = await put_off
+    assert time.monotonic() - began >= 3, "its Retry-After is heeded"
+    assert not isinstance(other, ApiError)
+    assert not isinstance(own, ApiError)
 
 
 async def test_an_unclear_result_is_handed_over(proxy: Proxy, proxied: Session, namespace: str) -> None:

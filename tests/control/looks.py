@@ -1,5 +1,6 @@
 """What tests of a job's decision look at: a job, its group and its pods, as they are unless a test says otherwise."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -92,13 +93,14 @@ def look(
     lost: frozenset[str] = frozenset(),
     now: datetime = NOW,
     crowded: frozenset[str] = frozenset(),
-    unfit: frozenset[int] = frozenset(),
+    unfit: Mapping[int, str] | None = None,
     later: frozenset[int] = frozenset(),
     stranded: tuple[PodRecord, ...] = (),
     away: frozenset[str] = frozenset(),
     **more: Any,
 ) -> Step:
-    view = JobView(of, its_group, pods, has_service, obstacle, lost, now, crowded, unfit, later, stranded, away, **more)
+    known = {"crowded": crowded, "unfit": unfit or {}, "later": later, "stranded": stranded, "away": away, **more}
+    view = JobView(of, its_group, pods, has_service, obstacle, lost, now, **known)
     return decide(view)
 
 

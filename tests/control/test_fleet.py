@@ -19,6 +19,7 @@ from supernode.control import fleet
 from supernode.control.caches import Caches
 from supernode.control.draft import Draft
 from supernode.control.fleet import FleetState
+from supernode.control.nodehealth import NodeHealth
 from supernode.topology.deviceinfo import reported_node
 from supernode.topology.fleet import SuperNodeView
 from supernode.topology.views import build_view
@@ -62,6 +63,9 @@ class Follower:
     def devices_read(self) -> None:
         self.state.all_devices_changed()
 
+    def reports_read(self) -> None:
+        self.state.reports_read()
+
     def report_changed(self, key: Any, _old: Any, _new: Any) -> None:
         self.state.report_changed(reported_node(key[1]))
 
@@ -102,6 +106,7 @@ class Cluster:
             self.caches.slices.synced.set()
             self.caches.claims.synced.set()
         self.caches.profiles.put(self._object("p", "SuperNodeProfile", spec=spec))
+        self.caches.reports.settled.set()
         for name in NODES:
             self.node(name)
             if claimed:
@@ -127,13 +132,16 @@ class Cluster:
         capacity: int = 4,
         usable: int = 4,
         ill: str = "",
+        labels: Json | None = None,
+        ready: bool = True,
         **spec: Any,
     ) -> None:
-        labels = {"kind": "p", "supernode": home or name[:4], "rack": str(rack or int(name[-1]) // 2)}
+        ours = {"kind": "p", "supernode": home or name[:4], "rack": str(rack or int(name[-1]) // 2)}
+        labels = ours | (labels or {})
         status = {
             "capacity": {CARD: str(capacity)},
             "allocatable": {CARD: str(min(capacity, usable))},
-            "conditions": [{"type": "Ready", "status": "True"}],
+            "conditions": [{"type": "Ready", "status": "True" if ready else "Unknown"}],
         }
         meta = {"labels": labels, "annotations": {"supernode.io/unhealthy-cards": ill} if ill else {}}
         self.caches.nodes.put(self._object(name, "Node", metadata=meta, spec=spec, status=status))
@@ -702,15 +710,17 @@ async def test_what_a_group_has_on_a_node_that_moved_is_not_others(claimed: bool
         cluster.pod("a", "sn-0-n0", 2, group="g0", named="0-1")
     cluster.node("sn-0-n0", home="sn-1")
     await cluster.state.refresh()
-    assert not cluster.state.crowded("sn-0-n0")
-    assert not cluster.state.unfit("sn-0-n0", 0b1111)
+    health = NodeHealth(cluster.caches, cluster.state)
+    assert not health.crowded("sn-0-n0")
+    assert health.card_trouble("sn-0-n0", 0b1111, stuck=True) is None
     if claimed:
         cluster.claim("b", "sn-0-n0", 2)
     else:
         cluster.pod("b", "sn-0-n0", 1)
     await cluster.state.refresh()
-    assert cluster.state.crowded("sn-0-n0")
-    assert cluster.state.unfit("sn-0-n0", 0b1111) == claimed
+    assert health.crowded("sn-0-n0")
+    told = "others claimed card 2 of sn-0-n0" if claimed else None
+    assert health.card_trouble("sn-0-n0", 0b1111, stuck=True) == told
 
 
 async def test_a_supernode_that_comes_while_another_is_built_is_looked_at_next(monkeypatch: pytest.MonkeyPatch) -> None:

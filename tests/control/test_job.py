@@ -310,3 +310,35 @@ def test_the_service_comes_when_no_pod_is_on_its_way(second: dict[str, Any], com
 
 def test_a_group_of_one_needs_no_service() -> None:
     assert not look(job(), group(MEMBERS[:1]), pod(0), has_service=False).create_service
+
+
+def test_a_stalled_job_says_how_many_of_its_pods_run_by_now() -> None:
+    told = status_of(look(job(), group(MEMBERS), pod(0), pod(1)))
+    forbidden = Obstacle(Reason.CREATION_FORBIDDEN, "exceeded quota")
+    status = status_of(look(job(told), group(MEMBERS), pod(0), obstacle=forbidden))
+    assert (status["pods"]["running"], is_true(status, ConditionType.RUNNING)) == (1, False)
+    assert find(status, ConditionType.RUNNING)["message"] == "1 of 2 pods run"
+    status = status_of(look(job(told), group(MEMBERS), pod(0), pod(1), obstacle=forbidden))
+    assert is_true(status, ConditionType.RUNNING), "one that lacks a Service only"
+
+
+def test_an_ended_job_holds_no_cards_and_runs_no_pods_once_they_are_gone() -> None:
+    told = status_of(look(job(), group(MEMBERS), pod(0), pod(1)))
+    status = status_of(look(job(told, runtime="mpi"), group(MEMBERS), pod(0, "Succeeded"), pod(1)))
+    assert not is_true(status, ConditionType.ALLOCATED)
+    going = look(job(status, runtime="mpi"), None, pod(0, "Succeeded"), pod(1, deleting=True))
+    assert going.status is None, "it is told once, not pod by pod"
+    status = status_of(look(job(status, runtime="mpi"), None, pod(0, "Succeeded")))
+    assert status["pods"] == {"pending": 0, "running": 0, "succeeded": 1, "failed": 0}
+    assert look(job(status, runtime="mpi"), None).status is None, "what ended well did, whoever cleans up"
+
+
+def test_the_queue_deadline_counts_for_a_job_that_cannot_even_ask_for_cards() -> None:
+    unknown = Obstacle(Reason.UNKNOWN_PROFILE, "there is no profile h200")
+    first = look(job(queueDeadlineSeconds=5), obstacle=unknown)
+    assert (reason(first, ConditionType.STALLED), first.again_after) == (Reason.UNKNOWN_PROFILE, 5)
+    told = status_of(first)
+    late = look(job(told, queueDeadlineSeconds=5), obstacle=unknown, now=NOW + timedelta(seconds=5))
+    assert reason(late, ConditionType.SUCCEEDED) == Reason.QUEUE_DEADLINE_EXCEEDED
+    holds = look(job(told, queueDeadlineSeconds=5), group(MEMBERS), obstacle=unknown, now=NOW + timedelta(hours=1))
+    assert reason(holds, ConditionType.STALLED) == Reason.UNKNOWN_PROFILE, "it has its cards"

@@ -65,6 +65,101 @@ def test_who_failed_with_a_member_that_is_still_going_is_made_again_with_it() ->
     assert status_of(then)["restarts"] == 0
 
 
+@pytest.mark.parametrize("settled", ["is back", "is gone", "was evicted"])
+def test_a_machine_that_dies_does_not_use_up_the_restarts_before_its_pod_goes(settled: str) -> None:
+    """Its node is called not ready after a minute, and its pod evicted after five more; peers fail meanwhile."""
+    silent, limit = frozenset({"n0"}), {"faultPolicy": {"maxRestarts": 0}}
+    hung, peer = (pod(rank, created=NOW) for rank in range(2))
+    told = status_of(look(job({"phase": "Running"}, **limit), group(MEMBERS), hung, peer, unready=silent))
+    assert "restartOf" not in told, "what fails later, though nothing did meanwhile, is the job's own"
+    failed = replace(peer, phase="Failed", reason="Error")
+    for minute in range(1, 6):
+        now = NOW + timedelta(minutes=minute)
+        held = look(job(told, **limit), group(MEMBERS), hung, failed, unready=silent, now=now)
+        assert not held.removes, "made again it would only fail again"
+        assert not held.create_ranks
+        told = status_of(held)
+        assert (told["phase"], told["restarts"]) == ("Starting", 0)
+    ready = find(told, ConditionType.READY)
+    assert (ready["status"], ready["reason"]) == ("False", Reason.NODES_NOT_READY)
+    assert "1 of 2 pods run; not ready: n0; " in ready["message"]
+    assert "node.kubernetes.io/out-of-service" in ready["message"]
+
+    if settled == "is back":
+        after = look(job(told, **limit), group(MEMBERS), hung, failed)
+        assert after.delete_pods == (failed,)
+        new = look(job(status_of(after), **limit), group(MEMBERS), hung)
+        assert new.create_ranks == (1,)
+        then = replace(hung, phase="Failed", reason="ContainerStatusUnknown")
+        late = look(job(status_of(new), **limit), group(MEMBERS), then, pod(1, uid="new", created=NOW))
+        assert late.delete_pods == (then,), "its machine was started again: it failed with the others"
+        assert status_of(late)["restarts"] == 0
+    elif settled == "was evicted":
+        going = replace(hung, deleting=True)
+        still = look(job(told, **limit), group(MEMBERS), going, failed, unready=silent, stranded=(going,))
+        assert not still.removes
+        assert find(status_of(still), ConditionType.READY)["message"].count("n0") == 1, "it is told of once"
+        after = look(job(status_of(still), **limit), group(MEMBERS), failed)
+        assert (after.delete_pods, after.create_ranks) == ((failed,), (0,))
+        told = status_of(after)
+    else:
+        gone = {"lost": silent, "lost_for": LOST_SECONDS}
+        after = look(job(told, **limit), group(MEMBERS), failed, **gone)  # type: ignore[arg-type]
+        assert reason(after, ConditionType.READY) == Reason.NODES_LOST
+        assert after.delete_group
+    assert status_of(after)["restarts"] == 0
+
+
+def test_a_node_that_is_not_ready_for_a_moment_changes_nothing() -> None:
+    running = status_of(look(job(), group(MEMBERS), pod(0), pod(1)))
+    step = look(job(running), group(MEMBERS), pod(0), pod(1), unready=frozenset({"n0"}))
+    assert not step.removes
+    assert (status_of(step)["phase"], reason(step, ConditionType.READY)) == ("Running", Reason.PODS_RUNNING)
+    assert "2 of 2 pods run; not ready: n0" in find(status_of(step), ConditionType.READY)["message"]
+    after = look(job(status_of(step)), group(MEMBERS), pod(0), pod(1, "Failed"))
+    assert status_of(after)["restarts"] == 1
+
+
+def test_containers_that_crash_while_a_machine_is_dead_do_not_use_up_the_restarts() -> None:
+    """Their kubelets restart them in their place, with what they have counted; so new pods come instead."""
+    silent, limit = frozenset({"n0"}), {"faultPolicy": {"maxRestarts": 1}}
+    status: dict[str, Any] = {"phase": "Running", "containerRestarts": 1}
+    for crashes in range(1, 6):
+        peer = pod(1, restarts=crashes)
+        step = look(job(status, **limit), group(MEMBERS), pod(0), peer, unready=silent)
+        status = status_of(step)
+        assert not step.removes
+        assert (status["phase"], status["restarts"], status["containerRestarts"]) == ("Running", 0, 1)
+    after = look(job(status, **limit), group(MEMBERS), pod(0), peer)
+    assert after.delete_pods == (peer,)
+    going = look(job(status_of(after), **limit), group(MEMBERS), pod(0), replace(peer, deleting=True))
+    assert status_of(going)["restarts"] == 0
+    new = look(job(status_of(going), **limit), group(MEMBERS), pod(0), pod(1, uid="new"))
+    assert status_of(new)["phase"] == "Running"
+
+
+def test_who_starts_the_others_work_comes_again_when_a_silent_node_does() -> None:
+    silent, mpi = frozenset({"n1"}), {"runtime": "mpi", "faultPolicy": {"maxRestarts": 0}}
+    failed, worker = pod(0, "Failed", created=HOURS_AGO), pod(1, created=HOURS_AGO)
+    held = look(job({"phase": "Running"}, **mpi), group(MEMBERS), failed, worker, unready=silent)
+    assert not held.removes
+    back = look(job(status_of(held), **mpi), group(MEMBERS), failed, worker)
+    assert back.delete_pods == (failed,)
+    assert look(job(status_of(back), **mpi), group(MEMBERS), worker).create_ranks == (0,)
+
+
+def test_who_failed_waits_while_a_pod_cannot_be_bound_to_a_node_that_is_not_ready() -> None:
+    """After a while the whole group goes elsewhere."""
+    stuck, failed = pod(0, unbound_since=NOW, **UNBOUND), pod(1, "Failed")
+    silent = frozenset({"n0"})
+    early = look(job(), group(MEMBERS), stuck, failed, unready=silent)
+    assert not early.removes
+    late = NOW + timedelta(seconds=UNBOUND_SECONDS)
+    step = look(job(status_of(early)), group(MEMBERS), stuck, failed, unready=silent, now=late)
+    assert (step.delete_group, step.avoid) == (True, "n0")
+    assert status_of(step)["restarts"] == 0
+
+
 def test_a_crash_loop_ends_however_long_its_pods_take_to_go() -> None:
     status: dict[str, Any] = {"phase": "Running", "startTime": timestamp(HOURS_AGO)}
     for restart in range(1, 4):
@@ -91,6 +186,16 @@ def test_a_group_waits_a_minute_for_a_node_that_is_gone() -> None:
     late = look(job(status_of(early)), group(MEMBERS), failed, lost=lost, lost_for=LOST_SECONDS)
     assert late.delete_group
     assert reason(late, ConditionType.READY) == Reason.NODES_LOST
+
+
+def test_a_node_that_moved_is_told_apart_from_one_that_is_gone() -> None:
+    lost, moved = frozenset({"n0", "n1"}), frozenset({"n1"})
+    step = look(job(), group(MEMBERS), lost=lost, moved=moved)
+    assert "gone: n0, in another supernode now: n1; the group" in find(status_of(step), ConditionType.READY)["message"]
+    late = look(job(), group(MEMBERS), lost=lost, moved=moved, lost_for=LOST_SECONDS)
+    assert late.notices[0].message == (
+        "after a minute still gone: n0, in another supernode now: n1; the group is placed again"
+    )
 
 
 @pytest.mark.parametrize(
@@ -286,7 +391,7 @@ def test_a_node_that_cannot_take_a_pod_is_left_after_a_while() -> None:
         ({"lost": frozenset({"n0"})}, Reason.NODES_LOST),
         ({"away": frozenset({"n0"})}, Reason.PODS_PENDING),
         ({"crowded": frozenset({"n0"})}, Reason.CARDS_TAKEN),
-        ({"unfit": frozenset({0})}, Reason.CARDS_FAILED),
+        ({"unfit": {0: "card 3 of n0 does not work"}}, Reason.CARDS_FAILED),
     ],
     ids=["gone", "without its device plugin", "crowded", "with broken cards"],
 )
@@ -360,11 +465,19 @@ def test_a_group_whose_cards_others_took_is_placed_again() -> None:
 
 def test_a_group_whose_cards_failed_before_its_pods_were_bound_is_placed_again() -> None:
     stuck = pod(0, "Pending", node=None, pinned="n0", reason="Unschedulable", message="cannot allocate all claims")
-    step = look(job(), group(MEMBERS), stuck, unfit=frozenset({0, 1}))
+    troubles = {rank: f"card 3 of n{rank} does not work" for rank in (0, 1)}
+    step = look(job(), group(MEMBERS), stuck, unfit=troubles)
     assert step.delete_group
     assert not step.create_ranks
     assert reason(step, ConditionType.READY) == Reason.CARDS_FAILED
-    assert "cards of n0,n1 do not work" in step.notices[0].message
+    told = "card 3 of n0 does not work; card 3 of n1 does not work; the group is placed again"
+    assert step.notices[0].message == told
+
+
+def test_of_many_cards_that_failed_the_first_are_told_of() -> None:
+    step = look(job(), group(MEMBERS), unfit={rank: f"card 0 of n{rank} does not work" for rank in range(9)})
+    said = "card 0 of n0 does not work; card 0 of n1 does not work; card 0 of n2 does not work; and so on for 6 more"
+    assert step.notices[0].message == f"{said}; the group is placed again"
 
 
 def test_cards_that_fail_under_a_pod_are_not_the_jobs_failure() -> None:
@@ -373,7 +486,7 @@ def test_cards_that_fail_under_a_pod_are_not_the_jobs_failure() -> None:
     assert reason(look(job(**spec), group(MEMBERS), failed, pod(1)), ConditionType.READY) == (
         Reason.MAX_RESTARTS_EXCEEDED
     )
-    step = look(job(**spec), group(MEMBERS), failed, pod(1), unfit=frozenset({0}))
+    step = look(job(**spec), group(MEMBERS), failed, pod(1), unfit={0: "card 3 of n0 does not work"})
     assert step.delete_group
     assert reason(step, ConditionType.READY) == Reason.CARDS_FAILED
     assert status_of(step)["restarts"] == 0

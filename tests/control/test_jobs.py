@@ -1,6 +1,7 @@
 """A job is looked at while the allocator, the other task of the loop, goes on."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,24 +9,48 @@ from kubernetes.client import Configuration
 from test_fleet import Cluster
 
 from supernode.api import names
+from supernode.api.conditions import ConditionType, Reason
 from supernode.cluster.credentials import Credentials
 from supernode.cluster.errors import Unavailable
 from supernode.cluster.session import Session
 from supernode.cluster.writer import Writer
 from supernode.control import jobreader, launch
+from supernode.control.conditions import find
 from supernode.control.job import decide
+from supernode.control.jobview import JobView
 from supernode.control.leader import Leader
 from supernode.control.observer import Observer
 from supernode.control.patience import Patience
+from supernode.control.running import LOST_SECONDS
+
+Json = dict[str, Any]
 
 JOB = ("ml", "j")
 OWNER = {"uid": "job", "controller": True, "kind": "TrainingJob", "name": "j"}
 
 
 def _put_group(cluster: Cluster, **metadata: Any) -> None:
-    meta = {"uid": "g", "finalizers": [names.FINALIZER_CARDS], "ownerReferences": [OWNER], **metadata}
+    meta = {"finalizers": [names.FINALIZER_CARDS], "ownerReferences": [OWNER], **metadata}
     spec = {"members": 2, "cardsPerMember": 4}
     cluster.caches.groups.put(cluster._object("j", "CardGroup", namespace="ml", metadata=meta, spec=spec))
+
+
+def _put_job(cluster: Cluster, status: Json | None = None, **spec: Any) -> None:
+    template = {"spec": {"containers": [{"name": "main", "image": "i"}]}}
+    workers = {"replicas": 2, "cardsPerWorker": 4, "template": template}
+    parts: Json = {"metadata": {"uid": "job"}, "spec": {"workers": workers, **spec}, "status": status or {}}
+    cluster.caches.jobs.put(cluster._object("j", "TrainingJob", namespace="ml", **parts))
+
+
+def _put_pod(cluster: Cluster, rank: int, phase: str = "Running") -> None:
+    """The pod of a rank in its place."""
+    cluster.pod(f"j-{rank}", f"sn-0-n{rank}", 4, named="0-3", group="j", phase=phase, rank=rank, job=OWNER)
+
+
+def _look(leader: Leader) -> JobView:
+    job = leader._caches.jobs.store.get(JOB)
+    assert job is not None
+    return leader._jobs._reader.view(job)
 
 
 async def _allocated() -> tuple[Cluster, Leader]:
@@ -34,12 +59,9 @@ async def _allocated() -> tuple[Cluster, Leader]:
     session = Session(Credentials(lambda: Configuration(host="http://127.0.0.1:1")), timeout=0.1)
     leader = Leader(session, Writer(session), cluster.caches, Observer(), identity="me", term=1, patience=Patience())
     cluster.caches.listener = leader
-    template = {"spec": {"containers": [{"name": "main", "image": "i"}]}}
-    workers = {"replicas": 2, "cardsPerWorker": 4, "template": template}
-    job = cluster._object("j", "TrainingJob", namespace="ml", metadata={"uid": "job"}, spec={"workers": workers})
-    cluster.caches.jobs.put(job)
+    _put_job(cluster)
     _put_group(cluster)
-    cluster.write("sn-0", "ml/j g 0-1@sn-0-n[0-1]:0-3")
+    cluster.write("sn-0", "ml/j CardGroup-j 0-1@sn-0-n[0-1]:0-3")
     await leader.state.refresh()
     return cluster, leader
 
@@ -67,13 +89,11 @@ async def test_a_mistake_of_the_operator_is_told_in_the_status_of_the_job(
 ) -> None:
     cluster, leader = await _allocated()
     if not allocated:
-        cluster.caches.groups.store.remove(cluster._object("j", "CardGroup", namespace="ml", metadata={"uid": "g"}))
+        cluster.caches.groups.store.remove(cluster._object("j", "CardGroup", namespace="ml"))
     monkeypatch.setattr(module, function, _mistake)
     with pytest.raises(Unavailable):  # the status cannot be written here
         await leader._jobs.reconcile(JOB)
-    job = cluster.caches.jobs.store.get(JOB)
-    assert job is not None
-    step = decide(leader._jobs._reader.view(job))
+    step = decide(_look(leader))
     assert step.status is not None
     [stalled] = [each for each in step.status["conditions"] if each["type"] == "Stalled"]
     assert (stalled["status"], stalled["reason"]) == ("True", "DecisionFailed")
@@ -87,7 +107,8 @@ async def test_a_mistake_of_the_operator_is_told_in_the_status_of_the_job(
     [
         ("annotation", ["Running", "Running"], set()),
         ("annotation", ["Failed", "Running"], {0}),
-        ("annotation", ["Running", "Failed"], set()),
+        ("annotation", ["Running", "Failed"], {0}),
+        ("annotation", ["Succeeded", "Failed"], set()),
         ("annotation", ["", "Running"], {0}),
         ("env", ["Failed", "Running"], {0}),
         ("none", ["Failed", "Running"], set()),
@@ -95,7 +116,8 @@ async def test_a_mistake_of_the_operator_is_told_in_the_status_of_the_job(
     ids=[
         "pods that run go on",
         "the pod on it has failed",
-        "another has failed",
+        "another has failed, and it may be hung",
+        "another has failed, and it has ended",
         "the pod on it is yet to be made",
         "it is told its cards by a variable",
         "the kubelet may give it other cards",
@@ -108,12 +130,87 @@ async def test_no_pod_is_made_again_on_cards_that_are_called_unhealthy(
     cluster.edit(pinning={"mode": mode, **({} if mode == "none" else {"key": "CARDS"})})
     for rank, phase in enumerate(phases):
         if phase:
-            cluster.pod(f"j-{rank}", f"sn-0-n{rank}", 4, group="j", phase=phase, rank=rank, job=OWNER)
+            _put_pod(cluster, rank, phase)
     if tell == "report":
         cluster.report("sn-0-n0", "2")
     else:
         cluster.node("sn-0-n0", ill="2")
     await leader.state.refresh()
-    job = cluster.caches.jobs.store.get(JOB)
-    assert job is not None
-    assert leader._jobs._reader.view(job).unfit == unfit
+    assert _look(leader).unfit == {rank: f"card 2 of sn-0-n{rank} does not work" for rank in unfit}
+
+
+@pytest.mark.parametrize(
+    ("harm", "reason", "said"),
+    [
+        ("card reported", Reason.CARDS_FAILED, "card 2 of sn-0-n0 does not work; the group is placed again"),
+        ("card annotated", Reason.CARDS_FAILED, "card 2 of sn-0-n0 does not work; the group is placed again"),
+        ("node not ready", Reason.NODES_NOT_READY, "1 of 2 pods run; not ready: sn-0-n0; pods that fail meanwhile"),
+        ("node gone", Reason.NODES_LOST, "1 of 2 pods run; gone: sn-0-n0; the group is placed again unless"),
+    ],
+)
+async def test_who_fails_because_hardware_under_a_hung_peer_did_is_no_failure_of_the_job(
+    harm: str, reason: Reason, said: str
+) -> None:
+    cluster, leader = await _allocated()
+    cluster.edit(pinning={"mode": "annotation", "key": "CARDS"})
+    for rank in (0, 1):
+        _put_pod(cluster, rank)
+    await leader.state.refresh()
+    running = decide(_look(leader)).status
+    _put_job(cluster, running, faultPolicy={"maxRestarts": 0})
+    match harm:
+        case "card reported":
+            cluster.report("sn-0-n0", "2")
+        case "card annotated":
+            cluster.node("sn-0-n0", ill="2")
+        case "node not ready":
+            cluster.node("sn-0-n0", ready=False)
+        case _:
+            cluster.node_goes("sn-0-n0")
+    await leader.state.refresh()
+    assert not decide(_look(leader)).removes, "what runs is left alone"
+    _put_pod(cluster, 1, "Failed")
+    status = decide(_look(leader)).status
+    assert status is not None
+    assert status["restarts"] == 0
+    ready = find(status, ConditionType.READY)
+    assert (ready["status"], ready["reason"]) == ("False", reason)
+    assert ready["message"].startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("home", "phases", "lost", "created"),
+    [
+        ("sn-1", ["", "Running"], True, ()),
+        ("sn-1", ["Failed", "Running"], True, ()),
+        ("sn-1", ["Running", "Running"], False, ()),
+        ("sn-1", ["Succeeded", "Running"], False, ()),
+        ("sn-0", ["", "Running"], False, (0,)),
+    ],
+    ids=[
+        "its pod is yet to be made",
+        "its pod is to be made again",
+        "its pod runs",
+        "its pod has ended",
+        "it is where it was",
+    ],
+)
+async def test_no_pod_is_made_on_a_node_that_belongs_to_another_supernode_by_now(
+    home: str, phases: list[str], lost: bool, created: tuple[int, ...]
+) -> None:
+    """A machine was replaced under the same name elsewhere, or cabled anew: the group would straddle supernodes."""
+    cluster, leader = await _allocated()
+    for rank, phase in enumerate(phases):
+        if phase:
+            _put_pod(cluster, rank, phase)
+    cluster.node("sn-0-n0", home=home)
+    await leader.state.refresh()
+    view = _look(leader)
+    assert view.lost == ({"sn-0-n0"} if lost else set())
+    step = decide(view)
+    assert step.create_ranks == created
+    assert not step.removes
+    if lost:
+        after = decide(replace(view, lost_for=LOST_SECONDS))
+        assert after.delete_group
+        assert after.notices[0].message.startswith("after a minute still in another supernode now: sn-0-n0")

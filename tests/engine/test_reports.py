@@ -118,6 +118,32 @@ def test_a_job_on_a_card_that_fails_runs_on_and_once_it_fails_moves(
     assert "CardsFailed" in {event["reason"] for event in events}
 
 
+def test_a_job_that_hangs_on_a_card_that_failed_moves_once_a_peer_has_failed(
+    cluster: Cluster, namespace: str, report: Report
+) -> None:
+    cluster.apply(training_job("hangs", namespace, faultPolicy={"maxRestarts": 0}))
+    cluster.wait_phase("hangs", namespace, "Running")
+    peer, hung = cluster.pods("hangs", namespace)
+    node = hung["spec"]["nodeName"]
+    report(node, "3")
+    cluster.wait("its card counts as failed", lambda: _healthy(cluster) < 256)
+    _fail(cluster, peer)
+
+    def moved() -> bool:
+        pods = cluster.pods("hangs", namespace)
+        return len(pods) == 2 and all(pod["status"]["phase"] == "Running" for pod in pods) and node not in _nodes(pods)
+
+    cluster.wait("it runs elsewhere", moved)
+    job = cluster.wait_phase("hangs", namespace, "Running")
+    assert job["status"]["restarts"] == 0
+    told = {e["message"] for e in cluster.every("events", namespace) if e["reason"] == "CardsFailed"}
+    assert told == {f"card 3 of {node} does not work; the group is placed again"}
+
+
+def _nodes(pods: list[Json]) -> set[str]:
+    return {pod["spec"]["nodeName"] for pod in pods}
+
+
 def test_without_the_right_to_read_reports_the_operator_goes_on_and_says_so(
     cluster: Cluster, namespace: str, report: Report
 ) -> None:

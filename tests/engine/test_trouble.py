@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+import yaml
 from cluster_view import Cluster, Json, condition, training_job
 
 pytestmark = pytest.mark.cluster
@@ -112,6 +113,35 @@ def test_cards_booked_on_a_node_that_moved_stay_booked(cluster: Cluster, namespa
         assert cluster.pods("thief", namespace) == []
     finally:
         cluster.kubectl("label", "node", node, "--overwrite", f"{label}=0")
+
+
+def test_a_pod_is_not_made_again_on_a_node_that_belongs_to_another_supernode_by_now(
+    cluster: Cluster, namespace: str
+) -> None:
+    cluster.apply(training_job("stays", namespace, topology={"required": "supernode"}))
+    cluster.wait_phase("stays", namespace, "Running")
+    uids = [pod["metadata"]["uid"] for pod in cluster.pods("stays", namespace)]
+    node = cluster.pods("stays", namespace)[0]["spec"]["nodeName"]
+    found = cluster.get("node", node)
+    assert found is not None
+    label = "huawei.com/topotree.superpodid"
+    home = found["metadata"]["labels"][label]
+    cluster.kubectl("label", "node", node, "--overwrite", f"{label}={1 - int(home)}")
+    try:
+        cluster.wait("it has moved", lambda: max(sn["status"]["nodes"] for sn in cluster.every("sn")) == 9)
+        time.sleep(1)
+        assert [pod["metadata"]["uid"] for pod in cluster.pods("stays", namespace)] == uids, "what runs is left alone"
+        cluster.kubectl("delete", "pod", "stays-0", "-n", namespace)
+        said = cluster.wait(
+            "the job says so",
+            lambda: (c := condition(cluster.job("stays", namespace), "Ready"))["reason"] == "NodesLost" and c,
+        )
+        assert f"in another supernode now: {node}; the group is placed again" in said["message"]
+        time.sleep(1)
+        assert [pod["metadata"]["uid"] for pod in cluster.pods("stays", namespace)] == uids[1:]
+    finally:
+        cluster.kubectl("label", "node", node, "--overwrite", f"{label}={home}")
+        cluster.wait("all is as before", lambda: {sn["status"]["nodes"] for sn in cluster.every("sn")} == {8})
 
 
 def test_two_supernodes_that_claim_a_node_are_told_apart(cluster: Cluster, namespace: str) -> None:
@@ -273,3 +303,98 @@ def test_a_job_over_its_quota_says_so_and_goes_on_once_there_is_room(cluster: Cl
     cluster.apply(_quota(namespace, 3))
     cluster.wait_phase("over", namespace, "Running")
     assert cluster.job("over", namespace)["status"]["restarts"] == 0
+
+
+POLICY = """
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata: {{name: {name}}}
+spec:
+  matchConstraints:
+    namespaceSelector: {{matchLabels: {{kubernetes.io/metadata.name: {namespace}}}}}
+    resourceRules:
+    - {{apiGroups: ["{api_group}"], apiVersions: ["*"], operations: [CREATE], resources: [{resource}]}}
+  validations: [{{expression: "false", message: "nobody may"}}]
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata: {{name: {name}}}
+spec: {{policyName: {name}, validationActions: [Deny]}}
+"""
+
+
+DENIED: dict[str, Json] = {
+    "pods": {"apiVersion": "v1", "kind": "Pod", "spec": {"containers": [{"name": "main", "image": "i"}]}},
+    "configmaps": {"apiVersion": "v1", "kind": "ConfigMap"},
+    "cardgroups": {
+        "apiVersion": "supernode.io/v1alpha1",
+        "kind": "CardGroup",
+        "spec": {"members": 1, "cardsPerMember": 1},
+    },
+}
+"""What may be denied, each with an object that would be taken."""
+
+
+@contextmanager
+def _denied(cluster: Cluster, namespace: str, resource: str) -> Iterator[None]:
+    """No object of a kind may be made in a namespace, as a policy has it that gives no reason of its own."""
+    name, probe = f"no-{resource}-{namespace}", DENIED[resource]
+    api_group = probe["apiVersion"].rpartition("/")[0]
+    text = POLICY.format(name=name, namespace=namespace, api_group=api_group, resource=resource)
+    cluster.apply(*yaml.safe_load_all(text))
+    manifest = json.dumps(probe | {"metadata": {"name": "probe", "namespace": namespace}})
+    dry_run = ("create", "-f", "-", "--dry-run=server")
+    cluster.wait("it is heeded", lambda: "nobody may" in cluster.try_kubectl(*dry_run, stdin=manifest).stderr)
+    try:
+        yield
+    finally:
+        for kind in ("validatingadmissionpolicybindings", "validatingadmissionpolicies"):
+            cluster.kubectl("delete", kind, name)
+
+
+def test_a_policy_that_denies_a_pod_again_ends_no_running_job(cluster: Cluster, namespace: str) -> None:
+    cluster.apply(training_job("week", namespace, replicas=4))
+    cluster.wait_phase("week", namespace, "Running")
+    before = {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in cluster.pods("week", namespace)}
+    with _denied(cluster, namespace, "pods"):
+        cluster.delete("pod", "week-2", namespace=namespace)
+        stalled = condition(cluster.wait_phase("week", namespace, "Stalled"), "Stalled")
+        assert stalled["reason"] == "CreationForbidden"
+        assert "nobody may" in stalled["message"]
+        assert len(cluster.pods("week", namespace)) == 3
+    cluster.wait_phase("week", namespace, "Running")
+    after = {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in cluster.pods("week", namespace)}
+    assert {name for name in before if before[name] != after[name]} == {"week-2"}
+
+
+@pytest.mark.parametrize("resource", ["configmaps", "cardgroups"])
+def test_what_a_policy_denies_is_told_and_comes_once_it_is_allowed(
+    cluster: Cluster, namespace: str, resource: str
+) -> None:
+    with _denied(cluster, namespace, resource):
+        cluster.apply(training_job("new", namespace))
+        stalled = condition(cluster.wait_phase("new", namespace, "Stalled"), "Stalled")
+        assert stalled["reason"] == "CreationForbidden"
+        assert "nobody may" in stalled["message"]
+    cluster.wait_phase("new", namespace, "Running")
+
+
+def test_a_service_of_somebody_else_is_told_and_its_going_waited_for(cluster: Cluster, namespace: str) -> None:
+    cluster.kubectl("create", "service", "clusterip", "web", "--tcp=80", "-n", namespace)
+    cluster.apply(training_job("web", namespace))
+    stalled = condition(cluster.wait_phase("web", namespace, "Stalled"), "Stalled")
+    assert stalled["reason"] == "NameConflict"
+    assert "delete it or rename the job" in stalled["message"]
+    assert len(cluster.pods("web", namespace)) == 2
+    cluster.delete("service", "web", namespace=namespace)
+    cluster.wait_phase("web", namespace, "Running")
+
+
+def test_a_misspelt_field_of_the_template_is_named(cluster: Cluster, namespace: str) -> None:
+    """As kubectl names one of a Deployment: nothing that was written is to vanish."""
+    job = training_job("typo", namespace)
+    job["spec"]["workers"]["template"]["spec"]["toleratons"] = [{"operator": "Exists"}]
+    cluster.apply(job)
+    failed = condition(cluster.wait_phase("typo", namespace, "Failed"), "Succeeded")
+    assert failed["reason"] == "PodRejected"
+    assert 'unknown field "spec.toleratons"' in failed["message"]

@@ -1,6 +1,7 @@
 """Nodes and cards go while a job starts or runs: it is placed soundly all the same, and nothing else is touched."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -146,13 +147,22 @@ async def _evict(world: World, node: str, **options: int) -> None:
             await world.delete("Pod", name, **options)
 
 
-async def test_a_job_whose_node_fell_silent_and_whose_pods_were_evicted_runs_elsewhere(world: World) -> None:
+@pytest.mark.parametrize("before", ["nothing", "a peer"])
+async def test_a_job_whose_node_fell_silent_and_whose_pods_were_evicted_runs_elsewhere(
+    world: World, before: str
+) -> None:
+    """before: what has failed by then."""
     await world.operator()
-    await world.submit(JOB, replicas=PODS, cards=2)
+    await world.submit(JOB, replicas=PODS, cards=2, faultPolicy={"maxRestarts": 0})
     await world.running(JOB)
     node = _first_node(world)
     await _lose(world, node)
     try:
+        if before == "a peer":
+            await world.wait("the job says so", lambda: f"not ready: {node}" in json.dumps(world.status(JOB)))
+            peer = next(name for name, pod in world.pods().items() if pod["spec"]["nodeName"] != node)
+            await world.patch("Pod", peer, {"metadata": {"annotations": {"testbed.supernode.io/fail-seconds": "0"}}})
+            await world.wait("it waits", lambda: "NodesNotReady" in json.dumps(world.status(JOB)))
         await world.wait("the node is tainted", lambda: world.history.objects["Node"]["", node]["spec"].get("taints"))
         await _evict(world, node)
         await world.wait("it runs elsewhere", lambda: world.runs(JOB) and not _bound_to(world, node), 60)

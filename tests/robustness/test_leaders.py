@@ -139,11 +139,14 @@ async def test_two_that_depose_each_other_share_no_card_and_come_to_rest(world: 
     assert {world.status(key[1]).get("phase") for key in world.history.objects["TrainingJob"]} <= {"Running", "Pending"}
 
 
-async def test_a_supernode_whose_status_is_refused_holds_up_no_other(world: World) -> None:
-    """By an admission policy, say: its ledger cannot be taken over, so it gives no cards until it can be."""
+@pytest.mark.parametrize("code", [422, 500])
+async def test_a_supernode_whose_status_is_refused_holds_up_no_other(world: World, code: int) -> None:
+    """By an admission policy, say, or a webhook that fails: its ledger cannot be taken over, so it gives no cards."""
     refused, other = sorted(name for _, name in world.history.objects["SuperNode"])
     operator = await world.replica()
-    operator.proxy.inject("patch", "supernodes/status", Refuse(422), times=None, when=lambda call: call.name == refused)
+    operator.proxy.inject(
+        "patch", "supernodes/status", Refuse(code), times=None, when=lambda call: call.name == refused
+    )
     operator.start(elect=once)
     await operator.ready()
     for number in range(2):  # more than one supernode's nodes together
@@ -155,6 +158,21 @@ async def test_a_supernode_whose_status_is_refused_holds_up_no_other(world: Worl
     for number in range(2):
         await world.running(f"job-{number}", 90)
     assert not operator.leader.state.troubles
+    await world.settled(within=60)
+
+
+async def test_a_term_begins_though_every_supernode_is_refused(world: World) -> None:
+    """It tells so, gives no cards, and does all else."""
+    names = {name for _, name in world.history.objects["SuperNode"]}
+    operator = await world.replica()
+    operator.proxy.inject("patch", "supernodes/status", Refuse(403), times=None)
+    operator.start(elect=once)
+    await operator.ready()
+    await world.submit("job")
+    await world.wait("it waits", lambda: world.status("job").get("phase") == "Pending")
+    assert operator.leader.state.troubles.keys() == names
+    operator.proxy.heal()
+    await world.running("job", 90)
     await world.settled(within=60)
 
 

@@ -34,6 +34,9 @@ def _servers(table: dict[str, Any]) -> list[Seat]:
     names = [server["server_id"] for server in servers]
     must(len(set(names)) == len(names), "server_id is unique")
     must(all(0 < len(name) <= 64 for name in names), "server_id has at most 64 characters")
+    for server in servers:
+        if "host_ip" in server:
+            ipaddress.IPv4Address(server["host_ip"])
     seats: dict[int, Seat] = {}
     for server in servers:
         ranks = []
@@ -69,6 +72,7 @@ def _supernodes(table: dict[str, Any]) -> list[Seat]:
         for device in server["device"]:
             where = (home[server["server_id"]], device["super_device_id"])
             must(where not in seen, "super_device_id is unique within a supernode")
+            must(0 <= int(device["super_device_id"]) < 0xFFFFFFFF, "super_device_id is known")
             seen.add(where)
             must(len(pods) == 1 or "device_ip" in device, "device_ip is given with several supernodes")
     return seats
@@ -95,4 +99,8 @@ def _layers(table: dict[str, Any]) -> list[Seat]:
                 must(1 <= len(address["ports"]) <= 16, "1 to 16 ports")
         seats.append((layers[0]["net_instance_id"], rank["device_id"]))
     must(len(set(seats)) == len(seats), "no device has two ranks")
+    listed = {tuple(layer["net_layer"] for layer in rank["level_list"]) for rank in ranks}
+    must(len(listed) == 1, "all ranks have the same layers")
+    instances = zip(*([layer["net_instance_id"] for layer in rank["level_list"]] for rank in ranks), strict=True)
+    must(any(len(set(one)) == 1 for one in instances), "a layer joins all ranks")
     return seats

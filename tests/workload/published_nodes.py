@@ -11,10 +11,22 @@ LAYERS = {"UBOE": 2, "UBG": 2, "ROCE": 3}
 """Of the kinds of network beyond the supernode."""
 
 
-def annotation(node: str, index: int, cards: int = 16, *, outer: Iterable[str] = ("ROCE",), ip: bool = True) -> str:
-    """What the vendor's device plugin writes on a node (Ascend/mind-cluster, NpuBaseInfo)."""
+def annotation(
+    node: str,
+    index: int,
+    cards: int = 16,
+    *,
+    outer: Iterable[str] = ("ROCE",),
+    inner: Iterable[int] = (0, 1),
+    ip: bool = True,
+    identity: int | None = None,
+) -> str:
+    """What the vendor's device plugin writes on a node (Ascend/mind-cluster, NpuBaseInfo).
+
+    inner: the layers inside the supernode. identity: the SuperDeviceID of all devices, which differ otherwise.
+    """
     devices = {}
-    nets = [("UB", 0, 7), ("UB", 1, 2), *((kind, LAYERS[kind], 1) for kind in outer)]
+    nets = [*(("UB", layer, (7, 2)[layer]) for layer in inner), *((kind, LAYERS[kind], 1) for kind in outer)]
     for card in range(cards):
         instance = {0: f"pod_{node}", 1: "pod"}
         levels: dict[int, dict[str, Any]] = {}
@@ -36,7 +48,8 @@ def annotation(node: str, index: int, cards: int = 16, *, outer: Iterable[str] =
             }
         address = f"10.{index >> 8 & 255}.{index & 255}.{card + 1}" if ip else ""
         listed = [{"level": level, "info": info} for level, info in levels.items()]
-        devices[f"Ascend910-{card}"] = {"IP": address, "SuperDeviceID": index * 16 + card, "levelList": listed}
+        own = index * 16 + card if identity is None else identity
+        devices[f"Ascend910-{card}"] = {"IP": address, "SuperDeviceID": own, "levelList": listed}
     return json.dumps(devices)
 
 

@@ -12,8 +12,13 @@ PAGE = Path(__file__).parents[2] / "docs" / "reference" / "environment.md"
 @pytest.mark.parametrize("runtime", list(Runtime))
 def test_every_variable_and_file_is_on_the_page(job, profile, placed, runtime):
     group = placed(job(cards=32, runtime=runtime), profile("ascend-a3-384"))
-    server = Server("10.0.0.1", {index: Device("10.1.0.1", index, ()) for index in range(16)})
-    files = render_files(group, {member.node: server for member in group.members})
+    servers = {
+        member.node: Server(
+            f"10.0.0.{member.rank}", {index: Device("10.1.0.1", member.rank * 16 + index) for index in range(16)}
+        )
+        for member in group.members
+    }
+    files = render_files(group, servers)
     pod = render_pod(group, 0, files, predicate_time_ns=1)
     variables = [variable["name"] for variable in pod["spec"]["containers"][0]["env"]]
     names = [name for name in variables if not name.startswith("SUPERNODE_DOMAIN_")] + files.names

@@ -117,6 +117,83 @@ def test_of_the_networks_beyond_the_supernode_one_is_listed_for_all(job, profile
     assert found == {(listed,) if listed else ()}
 
 
+def at(*addresses: tuple[str, str]) -> dict:
+    """The status of a node."""
+    return {"status": {"addresses": [{"type": kind, "address": address} for kind, address in addresses]}}
+
+
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [
+        (at(("InternalIP", "10.0.0.7")), ("10.0.0.7", "10.0.0.7")),
+        (at(("InternalIP", "fd00::7"), ("InternalIP", "10.0.0.7")), ("10.0.0.7", "10.0.0.7")),
+        (at(("ExternalIP", "203.0.113.7"), ("InternalIP", "10.0.0.7")), ("10.0.0.7", "10.0.0.7")),
+        (at(("InternalIP", "fd00::7"), ("Hostname", "n1")), ("n1", None)),
+        (at(("Hostname", "n1")), ("n1", None)),
+        ({}, ("n1", None)),
+    ],
+)
+def test_a_host_is_told_by_an_ipv4_address_or_not_at_all(job, profile, placed, status, told):
+    group = placed(job(cards=32), profile("ascend-a3-384"))
+    published = {name: part for name, part in node("n1", 1, 16).items() if name != "status"}
+    text = rank_table(group, servers_of(group) | {"n1": server_of(published | status)})
+    assert read(text)
+    server = json.loads(text)["server_list"][1]
+    assert (server["server_id"], server.get("host_ip")) == told
+
+
+@pytest.mark.parametrize(
+    ("identity", "message"),
+    [
+        (4294967295, "node n1: device 0 has no SuperDeviceID"),
+        (-1, "node n1: device 0 has no SuperDeviceID"),
+        (17, "device 0 of node n1 and device 1 of node n1 have the same SuperDeviceID, 17"),
+        (3, "device 3 of node n0 and device 0 of node n1 have the same SuperDeviceID, 3"),
+    ],
+)
+def test_devices_of_a_supernode_have_ids_of_their_own(job, profile, placed, identity, message):
+    group = placed(job(cards=32), profile("ascend-a3-384"))
+    with pytest.raises(AddressesMissing, match=message):
+        rank_table(group, servers_of(group) | {"n1": server_of(node("n1", 1, 16, identity=identity))})
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "outer", "listed"),
+    [
+        ((0, 1), (0, 1), (), (0, 1)),
+        ((0, 1), (0,), ("ROCE",), (0, 3)),
+        ((0,), (0, 1), ("UBG",), (0, 2)),
+        ((0, 1), (0,), (), "no network that all members share is published of every device"),
+        ((0,), (0,), (), "no network that all members share is published of every device"),
+        ((0, 1), (1,), ("ROCE",), "node n1: device 0 has no level 0 in its levelList"),
+        ((0, 1), (), ("ROCE",), "node n1: device 0 has no level 0 in its levelList"),
+    ],
+)
+def test_of_the_networks_inside_the_supernode_those_are_listed_that_all_have(
+    job, profile, placed, first, second, outer, listed
+):
+    group = placed(job(cards=16), profile("ascend-950"))
+    nodes = [node(f"n{at}", at, 8, inner=inner, outer=outer) for at, inner in enumerate((first, second))]
+    servers = {f"n{at}": server_of(each) for at, each in enumerate(nodes)}
+    if isinstance(listed, str):
+        with pytest.raises(AddressesMissing, match=listed):
+            rank_table(group, servers)
+        return
+    text = rank_table(group, servers)
+    assert read(text)
+    found = {tuple(layer["net_layer"] for layer in rank["level_list"]) for rank in json.loads(text)["rank_list"]}
+    assert found == {listed}
+
+
+def test_members_of_one_server_need_no_addresses_of_devices(job, profile, placed):
+    run = {"supernode": "sn", "ranks": "0-1", "nodes": "n0", "cards": ["0-3", "4-7"]}
+    group = placed(job(workers={"replicas": 2, "cardsPerWorker": 4}), profile("ascend-a2"), run)
+    assert read(rank_table(group, servers_of(group, ip=False))) == [("192.168.0.0", card) for card in range(8)]
+    apart = placed(job(cards=16), profile("ascend-a2"))
+    with pytest.raises(AddressesMissing, match="node n0: device 0 has no IP, by which other servers reach it"):
+        rank_table(apart, servers_of(apart, ip=False))
+
+
 BROKEN = {
     "no annotation": ({"metadata": {"name": "n0"}}, "node n0 has no annotation huawei.com/npu.base-device-infos"),
     "no JSON": ({"metadata": {"name": "n0", "annotations": {ANNOTATIONS[0]: "{"}}}, "node n0.*cannot be read"),

@@ -113,13 +113,28 @@ def test_two_containers_cannot_both_hold_the_cards(job, kind):
         render(job(template, cards=32))
 
 
+@pytest.mark.parametrize("none", ["0", 0])
+def test_who_asks_for_none_gets_no_cards(job, none):
+    asked = [{"limits": {"example.com/card": none}, "requests": {"cpu": "1"}}, {"limits": {"example.com/card": "8"}}]
+    containers = [{"name": name, "image": "i", "resources": each} for name, each in zip("ab", asked, strict=True)]
+    spec = render(job({"containers": containers, "initContainers": [containers[0] | {"name": "c"}]}, cards=32))["spec"]
+    assert [each["resources"] for each in spec["initContainers"]] == [asked[0]]
+    assert [each["resources"]["limits"]["example.com/card"] for each in spec["containers"]] == [none, "8"]
+    alone = render(job({"containers": containers[:1]}, cards=32))["spec"]["containers"][0]["resources"]
+    count = {"example.com/card": "8"}
+    assert alone == {"limits": count, "requests": {"cpu": "1"} | count}
+
+
 @pytest.mark.parametrize(
     ("network", "policy"),
     [
         ({}, None),
         ({"hostNetwork": False}, None),
         ({"hostNetwork": True}, "ClusterFirstWithHostNet"),
+        ({"hostNetwork": True, "dnsPolicy": "ClusterFirst"}, "ClusterFirstWithHostNet"),
         ({"hostNetwork": True, "dnsPolicy": "None"}, "None"),
+        ({"hostNetwork": True, "dnsPolicy": "Default"}, "Default"),
+        ({"dnsPolicy": "ClusterFirst"}, "ClusterFirst"),
         ({"dnsPolicy": "Default"}, "Default"),
     ],
 )

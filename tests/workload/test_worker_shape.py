@@ -6,8 +6,11 @@ from supernode.workload import InvalidSpec, WorkerShape, natural_worker, worker_
 CARD = "huawei.com/Ascend910"
 
 
-def asking(count: str) -> dict:
-    return {"containers": [{"name": "main", "image": "trainer", "resources": {"limits": {CARD: count}}}]}
+def asking(*counts: object) -> dict:
+    """A template whose containers ask for so many cards each."""
+    containers = [{"name": "main", "image": "trainer"}, {"name": "beside", "image": "logs"}]
+    asked = ({"resources": {part: {CARD: count} for part in ("requests", "limits")}} for count in counts)
+    return {"containers": [container | resources for container, resources in zip(containers, asked, strict=False)]}
 
 
 @pytest.mark.parametrize(
@@ -36,6 +39,12 @@ def test_cards_that_leave_a_part_of_a_node_are_ambiguous(profile):
         ({}, {"replicas": 3}, asking("4"), (3, 4)),
         ({}, {"replicas": 3}, None, (3, 16)),
         ({}, {"replicas": 3, "cardsPerWorker": 4}, asking("4"), (3, 4)),
+        ({}, {"replicas": 3}, asking("4.0"), (3, 4)),
+        ({}, {"replicas": 3}, asking("0"), (3, 16)),
+        ({}, {"replicas": 3, "cardsPerWorker": 8}, asking(0), (3, 8)),
+        ({}, {"replicas": 3}, asking("4", "0"), (3, 4)),
+        ({}, {"replicas": 3}, asking("0", "4"), (3, 4)),
+        ({"cards": 32}, {}, asking("0", "0"), (2, 16)),
     ],
 )
 def test_the_size_of_a_worker_is_the_field_then_the_template_then_a_node(profile, job, spec, workers, template, shape):
@@ -63,3 +72,27 @@ def test_the_size_of_a_worker_is_the_field_then_the_template_then_a_node(profile
 def test_contradictions_are_refused_with_the_field_and_the_remedy(profile, job, spec, workers, template, message):
     with pytest.raises(InvalidSpec, match=message):
         worker_shape(job(template, workers=workers, **spec), profile("ascend-a3-384"))
+
+
+def init(**container: object) -> dict:
+    return {"initContainers": [{"image": "i", **container}]}
+
+
+def test_an_init_container_that_asks_for_no_card_is_none_that_asks(profile, job):
+    none = {"limits": {CARD: "0"}}
+    template = asking("4") | init(name="first", resources=none)
+    assert worker_shape(job(template, cards=8), profile("ascend-a3-384")) == WorkerShape(2, 4)
+
+
+@pytest.mark.parametrize(
+    ("template", "path"),
+    [
+        ({"volumes": [{"name": "data"}, {"name": "supernode-group", "emptyDir": {}}]}, r"volumes\[1\]"),
+        (init(name="supernode-ssh"), r"initContainers\[0\]"),
+        ({"containers": [{"name": "supernode-unpack", "image": "i"}]}, r"containers\[0\]"),
+        ({"resourceClaims": [{"name": "supernode-cards-0", "resourceClaimName": "x"}]}, r"resourceClaims\[0\]"),
+    ],
+)
+def test_names_that_the_operator_may_add_are_refused_before_cards_are_asked_for(profile, job, template, path):
+    with pytest.raises(InvalidSpec, match=rf"template\.spec\.{path}\.name: 'supernode-.*'.*; rename it"):
+        worker_shape(job(template, cards=32), profile("ascend-a3-384"))

@@ -88,7 +88,14 @@ class Reason(StrEnum):
     NODES_LOST = (
         "NodesLost",
         ReasonKind.WAITING,
-        "Nodes that hold cards of the job are gone. A minute is waited for them, then the group is placed again.",
+        "Nodes that hold cards of the job are gone, or in another supernode now while a pod has yet to be made there. "
+        "A minute is waited for them, then the group is placed again.",
+    )
+    NODES_NOT_READY = (
+        "NodesNotReady",
+        ReasonKind.WAITING,
+        "Nodes of members are not ready. Pods that fail meanwhile are not counted, and are made again once these nodes "
+        "are ready or given up: delete them, or taint them out of service.",
     )
     POD_REFUSED = (
         "PodRefused",
@@ -109,8 +116,8 @@ class Reason(StrEnum):
     CARDS_FAILED = (
         "CardsFailed",
         ReasonKind.WAITING,
-        "Allocated cards failed, or others claimed them, while a pod of the job that needs them did not run: the group "
-        "is placed again; or the driver does not publish them at the moment.",
+        "Allocated cards failed, or others claimed them, while a pod of the job that needs them did not run, or failed "
+        "cards made a peer fail: the group is placed again; or the driver does not publish them at the moment.",
     )
     NO_NODES = (
         "NoNodes",
@@ -191,7 +198,7 @@ class Reason(StrEnum):
     NAME_CONFLICT = (
         "NameConflict",
         ReasonKind.STALLED,
-        "A CardGroup or pod of the name the job needs belongs to something else; delete it or rename the job.",
+        "A CardGroup, Service or pod of the name the job needs is not its own; delete it or rename the job.",
     )
     POD_REJECTED = (
         "PodRejected",

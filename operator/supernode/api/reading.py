@@ -51,7 +51,8 @@ def parse(kind: str | type[M], obj: Mapping[str, Any]) -> Model:
     try:
         return _validated(model, obj)
     except ValidationError as error:
-        problems = [_problem(model, details) for details in error.errors(include_url=False, include_input=True)]
+        found = error.errors(include_url=False, include_input=True)
+        problems = [_problem(model, details) for details in found if not _follows(details)]
         raise InvalidObject(model.__name__, _name(obj), problems) from None
     except orjson.JSONEncodeError as error:
         raise InvalidObject(
@@ -104,6 +105,11 @@ def _path(location: tuple[int | str, ...]) -> str:
     return text.removeprefix(".")
 
 
+def _follows(details: ErrorDetails) -> bool:
+    """Whether it says only that a list is too short without the items that are wrong."""
+    return details["type"] == "too_short" and len(details["input"]) >= details["ctx"]["min_length"]
+
+
 def _problem(model: type[ApiModel], details: ErrorDetails) -> FieldProblem:
     path = _path(details["loc"])
     context = details.get("ctx", {})
@@ -118,11 +124,20 @@ def _problem(model: type[ApiModel], details: ErrorDetails) -> FieldProblem:
             return FieldProblem(path, f"{details['input']!r} does not match {context['pattern']}; correct it")
         case kind if kind == RULE_BROKEN:
             return FieldProblem((path + context["field"]).removeprefix("."), context["message"])
+        case "too_short":
+            return FieldProblem(path, f"must have at least {_items(context['min_length'])}; add what is missing")
+        case "too_long":
+            has = len(details["input"])
+            return FieldProblem(path, f"must have at most {_items(context['max_length'])}, has {has}; remove some")
         case "twice":
             return FieldProblem(path, details["msg"])
         case _:
             message = details["msg"].removeprefix("Input ")
             return FieldProblem(path, f"{message}, got {_brief(details['input'])}; correct it")
+
+
+def _items(count: int) -> str:
+    return f"{count} item{'' if count == 1 else 's'}"
 
 
 def _brief(value: object) -> str:

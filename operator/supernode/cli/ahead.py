@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
 from supernode.api.cardgroup import CardGroupSpec
 from supernode.cli.inventory import Snapshot
-from supernode.control.grouping import request_for
 from supernode.control.holds import Holds
 from supernode.control.observer import Observer
 from supernode.control.patience import Patience
 from supernode.control.planner import Ask, Planner, decide
-from supernode.control.records import Key
-from supernode.control.waiting import Turn, Waiting, turn_of
+from supernode.control.waiting import Group, Turn, Waiting, ask_of, turn_of, waiting_since
 from supernode.placement import Placement, Refusal
 from supernode.topology.fleet import Fleet
 
@@ -26,31 +24,52 @@ HOLD_AFTER: Final = Patience().hold_after
 
 @dataclass(frozen=True, slots=True)
 class Ahead:
-    """What stands at one moment. fleet: after those who wait and fit. turns: of those who go on waiting, by name."""
+    """What stands at one moment. fleet: as whoever is next finds it. groups: those who wait, by name. queue: who of
+    them fits and has not had its turn yet, in order; those asked for are not in it."""
 
     fleet: Fleet
     holds: Holds
-    turns: dict[str, Turn]
     moment: datetime
+    groups: Mapping[str, Group]
+    queue: tuple[tuple[Turn, Ask], ...]
 
-    def decide(self, fleet: Fleet, name: str, spec: CardGroupSpec, *, patient: bool = True) -> Placement | Refusal:
-        """What the operator would answer a group that comes now, or that waits already and is asked for again.
-
-        patient: while it waits for its preferred level.
-        """
+    def reach(self, name: str, spec: CardGroupSpec) -> tuple[Turn, Ask, Ahead]:
+        """The turn of a group, what it asks for by then, and what those before it leave: all who wait, unless it waits
+        itself."""
         namespace, _, last = name.partition("/")
-        turn = self.turns.get(name) or (-spec.priority, self.moment, (namespace, last))
-        answer = decide(self.holds.open_to(fleet, turn), _ask(name, spec, patient=patient))
-        return self.holds.explained(answer, turn, fleet) if isinstance(answer, Refusal) else answer
+        group = self.groups.get(name)
+        created, since = (group.created, waiting_since(group)) if group else (self.moment, self.moment)
+        turn = (-spec.priority, created, (namespace, last))
+        ask, _ = ask_of(spec, since, self.moment)
+        return turn, ask, self._before(turn if group else None)
+
+    def _before(self, turn: Turn | None) -> Ahead:
+        """Once those have their cards whose turn comes before this one, where it is None all."""
+        fleet, refused = self.fleet, set[Ask]()
+        behind = tuple(entry for entry in self.queue if turn is not None and entry[0] >= turn)
+        for earlier, ask in self.queue[: len(self.queue) - len(behind)]:
+            answer = decide(self.holds.open_to(fleet, earlier), ask) if ask not in refused else None
+            if isinstance(answer, Placement):
+                fleet = fleet.take(answer.held)
+            else:
+                refused.add(ask)
+        return replace(self, fleet=fleet, queue=tuple(entry for entry in behind if entry[1] not in refused))
+
+    def decide(self, turn: Turn, ask: Ask) -> Placement | Refusal:
+        """What the operator would answer now."""
+        answer = decide(self.holds.open_to(self.fleet, turn), ask)
+        return self.holds.explained(answer, turn, self.fleet) if isinstance(answer, Refusal) else answer
+
+    def taken(self, answer: Placement) -> Ahead:
+        """After the next one has got this."""
+        return replace(self, fleet=self.fleet.take(answer.held))
 
 
-def _ask(name: str, spec: CardGroupSpec, *, patient: bool) -> Ask:
-    preferred = spec.topology.preferred if spec.topology and patient else None
-    return Ask(request_for(name, spec), (preferred.level, preferred.wait) if preferred else None)
+def who_is_ahead(snapshot: Snapshot, moment: datetime, asked: Collection[str] = ()) -> Ahead:
+    """Decide for those who wait as the operator does, by their turn, and find what is held for whom at this moment.
 
-
-def who_is_ahead(snapshot: Snapshot, moment: datetime) -> Ahead:
-    """Decide for those who wait as the operator does, by their turn, and find what is held for whom at this moment."""
+    asked: names of groups that are asked for. Those of them that wait take no cards before they are.
+    """
     waiting, holds = Waiting(), Holds(HOLD_AFTER)
     for group in snapshot.waiting:
         waiting.put(group, moment, 0.0)
@@ -60,9 +79,10 @@ def who_is_ahead(snapshot: Snapshot, moment: datetime) -> Ahead:
             waiting.refused(line, answer, snapshot.fleet, (0, 0))
     if snapshot.waiting:
         asyncio.run(_review(holds, snapshot.fleet, waiting, moment))
-    fleet, placed = _placed(snapshot.fleet, holds, waiting)
-    turns = {"/".join(group.key): turn_of(group) for group in snapshot.waiting if group.key not in placed}
-    return Ahead(fleet, holds, turns, moment)
+    fitting = [(turn_of(group), line.ask) for _, line in waiting.queue() for group in line.groups.values()]
+    queue = sorted((entry for entry in fitting if "/".join(entry[0][2]) not in asked), key=lambda entry: entry[0])
+    groups = {"/".join(group.key): group for group in snapshot.waiting}
+    return Ahead(snapshot.fleet, holds, moment, groups, tuple(queue))
 
 
 async def _review(holds: Holds, fleet: Fleet, waiting: Waiting, moment: datetime) -> None:
@@ -70,21 +90,3 @@ async def _review(holds: Holds, fleet: Fleet, waiting: Waiting, moment: datetime
     heads, planner = waiting.heads(), Planner(Observer())
     while await holds.review(fleet, heads, planner, moment, 0.0) == 0.0:
         pass
-
-
-def _placed(fleet: Fleet, holds: Holds, waiting: Waiting) -> tuple[Fleet, set[Key]]:
-    """The fleet after those who fit beside what is held, and who they are."""
-    placed: set[Key] = set()
-    queue = waiting.queue()
-    while queue:
-        turn, line = heapq.heappop(queue)
-        answer = decide(holds.open_to(fleet, turn), line.ask)
-        if isinstance(answer, Refusal):
-            waiting.refused(line, answer, fleet, (0, 0))
-            continue
-        fleet = fleet.take(answer.held)
-        placed.add(turn[2])
-        waiting.forget(turn[2])
-        if (following := waiting.turn(line)) is not None:
-            heapq.heappush(queue, (following, line))
-    return fleet, placed

@@ -15,6 +15,7 @@ import orjson
 import yaml
 
 from supernode.cli.errors import BadInput
+from supernode.cli.scalars import Loader
 
 Json = dict[str, Any]
 
@@ -115,7 +116,7 @@ def _parse(source: str, data: bytes) -> Iterator[object]:
     number = 1
     try:
         _check_depth(data)
-        for number, content in enumerate(yaml.load_all(data, Loader=yaml.CSafeLoader), start=1):
+        for number, content in enumerate(yaml.load_all(data, Loader=Loader), start=1):
             if b"&" in data:
                 _check_aliases(content)
             yield orjson.loads(orjson.dumps(content, option=orjson.OPT_NON_STR_KEYS))

@@ -13,7 +13,7 @@ from supernode.api.cardgroup import CardGroup, CardGroupSpec
 from supernode.api.conditions import ConditionType, Reason
 from supernode.api.errors import FieldProblem, InvalidObject, SupernodeError
 from supernode.api.profile import SuperNodeProfile
-from supernode.api.reading import parse
+from supernode.api.reading import M, parse, parse_stored
 from supernode.api.supernode import SuperNode
 from supernode.cli.documents import Document, Json, specified
 from supernode.cli.errors import BadInput
@@ -54,8 +54,16 @@ Say = Callable[[str], None]
 _EPOCH: Final = "1970-01-01T00:00:00Z"
 _LAST_YEAR: Final = 9000
 """Later times leave no room for what is added to them."""
-_supernode_record = custom_converter(partial(parse, SuperNode))
-_group_record = custom_converter(partial(parse, CardGroup))
+_supernode_record = custom_converter(partial(parse_stored, SuperNode))
+_group_record = custom_converter(partial(parse_stored, CardGroup))
+
+
+def read(kind: type[M], body: Json) -> M:
+    """The model of an object without its status: of one that an API server has stored as the operator reads it, of one
+    that was written by hand with no field unknown. Raises InvalidObject."""
+    metadata = body.get("metadata")
+    stored = isinstance(metadata, dict) and metadata.get("creationTimestamp")
+    return parse_stored(kind, specified(body)) if stored else parse(kind, specified(body))
 
 
 @dataclass(slots=True)
@@ -72,14 +80,14 @@ class Inventory:
 
     def add_profile(self, body: Json) -> str:
         """A SuperNodeProfile; its name. Raises InvalidObject."""
-        model = parse(SuperNodeProfile, specified(body))
+        model = read(SuperNodeProfile, body)
         name = model.metadata.name
         self.profiles[name] = Profile.from_spec(name, model.spec)
         return name
 
     def add_group(self, body: Json) -> str:
         """A CardGroup as an API server gives it; its namespace and name. Raises InvalidObject."""
-        model = parse(CardGroup, specified(body))
+        model = read(CardGroup, body)
         self.claims[name := "/".join((model.metadata.namespace, model.metadata.name))] = model.spec
         self.groups.append(_group_record(body))
         return name
@@ -290,7 +298,7 @@ def _add_profile(inventory: Inventory, body: Json) -> str:
 
 def _add_group(inventory: Inventory, body: Json) -> str:
     """A CardGroup. One that was written by hand waits for nothing: it says what a group of a ledger claims."""
-    spec = parse(CardGroup, specified(_named("CardGroup", body))).spec
+    spec = read(CardGroup, _named("CardGroup", body)).spec
     meta = {**body["metadata"], "namespace": body["metadata"].get("namespace") or "default"}
     if meta.get("creationTimestamp"):
         status = checked_group_status(body)
@@ -302,7 +310,7 @@ def _add_group(inventory: Inventory, body: Json) -> str:
 
 def _add_supernode(inventory: Inventory, body: Json) -> str:
     """A SuperNode, also one that no API server has completed."""
-    parse(SuperNode, specified(_named("SuperNode", body)))
+    read(SuperNode, _named("SuperNode", body))
     status = checked_supernode_status(body)
     record = inventory.add_supernode({**_stored("SuperNode", body, body["metadata"]), "status": status})
     problem = Ledger.of(record).error

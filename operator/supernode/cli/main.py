@@ -91,6 +91,12 @@ def plan(
             "groups of the ledgers claim, where the fleet does not.",
         ),
     ] = False,
+    namespace: Annotated[
+        str | None,
+        typer.Option(
+            "--namespace", "-n", help="Namespace of requests that name none [default: the context's]", metavar="NAME"
+        ),
+    ] = None,
     output: Annotated[Format, typer.Option("--output", "-o", help="How to write the answer.")] = Format.TABLE,
     kubeconfig: Kubeconfig = None,
     context: Context = None,
@@ -106,27 +112,28 @@ def plan(
         raise BadInput("Missing option '--filename' / '-f': name the requests to plan, or ask for --repair")
     if repair and independent:
         raise BadInput("--independent: repairs are planned one after the other; leave it out")
+    if namespace is not None and not is_name(namespace):
+        raise BadInput(f"--namespace: {namespace!r} is no name; correct it")
     if STDIN in (requests or ()) and STDIN in paths:
         raise BadInput("-f - and --fleet -: standard input can be read once; name a file for one of them")
     asked, described = list(read_documents(requests or ())), list(read_documents(paths))
 
-    from supernode.cli.ahead import who_is_ahead
     from supernode.cli.output import console, say
     from supernode.cli.plan import plan_all, read_requests
     from supernode.cli.plan_output import write_results
 
     wanted = read_requests(asked, say) if requests else []
-    snapshot, namespace = _snapshot(_cluster(ctx, kubeconfig, context), described if paths else None, groups=True)
+    snapshot, current = _snapshot(_cluster(ctx, kubeconfig, context), described if paths else None, groups=True)
+    where = namespace or current
     if repair:
         from supernode.cli.plan_repair import plan_repairs, write_repairs
 
-        repairs = plan_repairs(snapshot, wanted, say, namespace=namespace)
+        repairs = plan_repairs(snapshot, wanted, say, namespace=where)
         write_repairs(console(), repairs, output)
         if not all(one.possible for one in repairs):
             raise typer.Exit(DOES_NOT_FIT)
         return
-    ahead = who_is_ahead(snapshot, datetime.now(UTC))
-    results = plan_all(ahead, wanted, namespace=namespace, independent=independent)
+    results = plan_all(snapshot, wanted, datetime.now(UTC), namespace=where, independent=independent)
     write_results(console(), results, output)
     if not all(result.fits for result in results):
         raise typer.Exit(DOES_NOT_FIT)

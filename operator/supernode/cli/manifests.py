@@ -1,9 +1,9 @@
 """The parts of manifests of Kubernetes' own kinds that a fleet depends on, checked before anything relies on them.
 
-What comes from an API server has been checked by it; a file may hold anything.
+What comes from an API server has been checked by it; a file may hold anything. The models name what
+`supernode.control.records` and `supernode.topology` read; the rest of an object stays as it is.
 """
 
-import re
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
 
@@ -13,6 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from supernode.api.base import ObjectName, StatusModel
 from supernode.api.errors import FieldProblem, InvalidObject
+from supernode.api.quantities import whole_number
 
 Json = dict[str, Any]
 Texts = Mapping[str, str] | None
@@ -30,9 +31,9 @@ Amounts = Mapping[str, Amount] | None
 def _check_devices(amounts: Amounts) -> Amounts:
     """Extended resources are counted in whole devices."""
     for name, amount in (amounts or {}).items():
-        if "/" in name and not re.fullmatch(r"[0-9]+([kMGTPE]i?|[eE][0-9]+)?", amount):
+        if "/" in name and whole_number(amount) is None:
             raise PydanticCustomError(
-                "devices", "{name}: {amount} is no number of devices", {"name": name, "amount": amount}
+                "devices", "{name}: {amount} is no whole number of devices", {"name": name, "amount": amount}
             )
     return amounts
 
@@ -44,12 +45,20 @@ class _Model(StatusModel):
     """null means absent, as for the API server."""
 
 
+class _Owner(_Model):
+    uid: str
+    controller: bool | None = None
+
+
 class _Metadata(_Model):
     name: ObjectName
     namespace: str | None = None
     uid: str | None = None
     labels: Texts = None
     annotations: Texts = None
+    owner_references: tuple[_Owner, ...] | None = None
+    creation_timestamp: str | None = None
+    deletion_timestamp: str | None = None
 
 
 class _Taint(_Model):
@@ -81,22 +90,80 @@ class _Node(_Model):
 
 
 class _Resources(_Model):
-    limits: Amounts = None
-    requests: Amounts = None
+    limits: Devices = None
+    requests: Devices = None
 
 
 class _Container(_Model):
+    name: str | None = None
+    restart_policy: str | None = None
     resources: _Resources | None = None
+
+
+class _Requirement(_Model):
+    key: str
+    values: tuple[str, ...] | None = None
+
+
+class _NodeTerm(_Model):
+    match_fields: tuple[_Requirement, ...] | None = None
+
+
+class _NodeSelector(_Model):
+    node_selector_terms: tuple[_NodeTerm, ...] | None = None
+
+
+class _NodeAffinity(_Model):
+    required_during_scheduling_ignored_during_execution: _NodeSelector | None = None
+
+
+class _Affinity(_Model):
+    node_affinity: _NodeAffinity | None = None
 
 
 class _PodSpec(_Model):
     node_name: str | None = None
     containers: tuple[_Container, ...] | None = None
     init_containers: tuple[_Container, ...] | None = None
+    affinity: _Affinity | None = None
+
+
+class _Waits(_Model):
+    reason: str | None = None
+    message: str | None = None
+
+
+class _Ended(_Model):
+    exit_code: int | None = None
+    reason: str | None = None
+
+
+class _ContainerState(_Model):
+    waiting: _Waits | None = None
+    terminated: _Ended | None = None
+
+
+class _ContainerStatus(_Model):
+    name: str
+    restart_count: int | None = None
+    state: _ContainerState | None = None
+    last_state: _ContainerState | None = None
+
+
+class _PodCondition(_Condition):
+    reason: str | None = None
+    message: str | None = None
+    last_transition_time: str | None = None
 
 
 class _PodStatus(_Model):
     phase: str | None = None
+    reason: str | None = None
+    message: str | None = None
+    start_time: str | None = None
+    conditions: tuple[_PodCondition, ...] | None = None
+    init_container_statuses: tuple[_ContainerStatus, ...] | None = None
+    container_statuses: tuple[_ContainerStatus, ...] | None = None
 
 
 class _Pod(_Model):
@@ -229,10 +296,10 @@ def checked_node(body: Json) -> Json:
     node is ready, and of capacity and allocatable the one that is absent equals the other.
     """
     node = _checked(_Node, "Node", body)
-    status = node.setdefault("status", {})
-    conditions = status.setdefault("conditions", [])
+    node["status"] = status = dict(node.get("status", {}))
+    conditions = status.get("conditions", ())
     if not any(condition["type"] == "Ready" for condition in conditions):
-        conditions.append({"type": "Ready", "status": "True"})
+        status["conditions"] = [*conditions, {"type": "Ready", "status": "True"}]
     for one, other in (("capacity", "allocatable"), ("allocatable", "capacity")):
         if one not in status and other in status:
             status[one] = status[other]
@@ -244,18 +311,20 @@ def checked_pod(body: Json) -> Json:
     pod = _checked(_Pod, "Pod", body)
     pod["metadata"].setdefault("namespace", "default")
     pod["metadata"].setdefault("uid", "")
+    if first := pod.get("spec", {}).get("initContainers"):
+        pod["spec"] = {**pod["spec"], "initContainers": [{"name": "", **container} for container in first]}
     return pod
 
 
 def checked_supernode_status(body: Json) -> Json:
     """What decisions read of the status of a SuperNode. Raises InvalidObject."""
-    status: Json = _checked(_SuperNode, "SuperNode", body).get("status", {})
+    status: Json = _read(_SuperNode, "SuperNode", body).to_dict().get("status", {})
     return status
 
 
 def checked_group_status(body: Json) -> Json:
     """What decisions read of the status of a CardGroup. Raises InvalidObject."""
-    status: Json = _checked(_CardGroup, "CardGroup", body).get("status", {})
+    status: Json = _read(_CardGroup, "CardGroup", body).to_dict().get("status", {})
     return status
 
 
@@ -267,9 +336,22 @@ def checked_config_map(body: Json) -> Json:
 M = TypeVar("M", bound=_Model)
 
 
-def _checked(model: type[M], kind: str, body: Json) -> Json:
+def _checked(model: type[_Model], kind: str, body: Json) -> Json:
+    """The body as it is, without nulls; with `metadata` of its own, to which defaults may be added."""
+    _read(model, kind, body)
+    kept: Json = _without_nulls(body) if b":null" in orjson.dumps(body) else body
+    return {**kept, "metadata": dict(kept["metadata"])}
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_nulls(part) for name, part in value.items() if part is not None}
+    return [_without_nulls(part) for part in value] if isinstance(value, list) else value
+
+
+def _read(model: type[M], kind: str, body: Json) -> M:
     try:
-        return model.model_validate_json(orjson.dumps(body), strict=True).to_dict()
+        return model.model_validate_json(orjson.dumps(body), strict=True)
     except ValidationError as error:
         problems = []
         for details in error.errors(include_url=False):

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final, Protocol
 
 from supernode.api import names
@@ -14,17 +15,20 @@ from supernode.api.conditions import Reason
 from supernode.api.errors import InvalidObject
 from supernode.api.reading import KINDS, parse
 from supernode.api.trainingjob import TrainingJob
-from supernode.cli.ahead import Ahead
-from supernode.cli.documents import Document, specified
+from supernode.cli.ahead import Ahead, who_is_ahead
+from supernode.cli.documents import Document, Json
 from supernode.cli.errors import BadInput, is_name
-from supernode.cli.inventory import Say
+from supernode.cli.inventory import Say, Snapshot, read
 from supernode.control.grouping import claim_for, request_for
+from supernode.control.planner import Ask
 from supernode.placement import Placement, Refusal, Request, estimate
 from supernode.topology.fleet import Fleet, Member
 from supernode.topology.ranges import card_indices
 from supernode.workload import InvalidSpec
 
 _REQUESTS: Final = ("TrainingJob", "CardGroup")
+_MADE_UP: Final = "xxxxx"
+"""For the five characters that the API server adds to `generateName`."""
 
 
 Wanted = TrainingJob | CardGroup
@@ -59,10 +63,9 @@ def read_requests(documents: Iterable[Document], say: Say) -> list[Wanted]:
             skipped[document.kind] += 1
             continue
         try:
-            body = parse(document.kind, specified(document.body))
+            body = _request(document)
         except InvalidObject as problem:
             raise document.error(problem) from None
-        assert isinstance(body, Wanted)
         _check_names(document, body)
         wanted.append(body)
     if skipped:
@@ -73,10 +76,28 @@ def read_requests(documents: Iterable[Document], say: Say) -> list[Wanted]:
     return wanted
 
 
+def _request(document: Document) -> Wanted:
+    body = _called(document.body)
+    if document.kind == "TrainingJob":
+        return read(TrainingJob, body)
+    if document.kind == "CardGroup":
+        return read(CardGroup, body)
+    parse(document.kind, body)  # says that there is no such kind
+    raise AssertionError(document.kind)
+
+
+def _called(body: Json) -> Json:
+    """With a name such as the API server would make up, where it is to make up one."""
+    metadata = body.get("metadata")
+    if not isinstance(metadata, dict) or metadata.get("name") or not isinstance(metadata.get("generateName"), str):
+        return body
+    return {**body, "metadata": {**metadata, "name": metadata["generateName"] + _MADE_UP}}
+
+
 def _check_names(document: Document, body: Wanted) -> None:
     name, namespace = body.metadata.name, body.metadata.namespace
     if not name:
-        raise document.error(f"{document.kind} (unnamed): metadata.name: is required; set it")
+        raise document.error(f"{document.kind} (unnamed): metadata.name: is required; set it, or generateName")
     for field, text in (("name", name), ("namespace", namespace or "default")):
         if not is_name(text):
             raise document.error(f"{document.kind} {name}: metadata.{field}: {text!r} is no name; correct it")
@@ -90,33 +111,42 @@ def _may_be_request(document: Document) -> bool:
 
 
 def plan_all(
-    ahead: Ahead, wanted: Sequence[Wanted], *, namespace: str = "default", independent: bool = False
+    snapshot: Snapshot,
+    wanted: Sequence[Wanted],
+    moment: datetime,
+    *,
+    namespace: str = "default",
+    independent: bool = False,
 ) -> list[Result]:
     """Answer the requests in order, each after what the earlier ones took, or each on the fleet as it is.
 
-    `namespace` is for requests that name none.
+    moment: now; namespace: of requests that name none.
     """
-    fleet, results = ahead.fleet, []
-    for body in wanted:
-        result = _plan_one(ahead, fleet, body, f"{body.metadata.namespace or namespace}/{body.metadata.name}")
+    called = [(f"{body.metadata.namespace or namespace}/{body.metadata.name}", body) for body in wanted]
+    ahead, results = who_is_ahead(snapshot, moment, {name for name, _ in called}), []
+    for name, body in called:
+        result, after = _plan_one(ahead, body, name)
         results.append(result)
-        if isinstance(result.answer, Placement) and not independent:
-            fleet = fleet.take(result.answer.held)
+        ahead = ahead if independent else after
     return results
 
 
-def _plan_one(ahead: Ahead, fleet: Fleet, body: Wanted, name: str) -> Result:
+def _plan_one(ahead: Ahead, body: Wanted, name: str) -> tuple[Result, Ahead]:
+    """The answer, and what stands after it."""
     try:
-        spec = claim_of(fleet, body)
+        spec = claim_of(ahead.fleet, body)
     except InvalidSpec as problem:
-        return Result(name, None, Refusal(problem.reason, str(problem), stalled=True))
+        return Result(name, None, Refusal(problem.reason, str(problem), stalled=True)), ahead
+    turn, ask, now = ahead.reach(name, spec)
     started = time.perf_counter()
-    wait, answer = None, ahead.decide(fleet, name, spec)
+    wait, answer = None, now.decide(turn, ask)
     if isinstance(answer, Refusal) and answer.reason == Reason.PREFERRED_LEVEL_WAIT:
-        wait, answer = answer.message, ahead.decide(fleet, name, spec, patient=False)
-    seconds = time.perf_counter() - started
-    found = estimate_of(fleet, answer.profile, answer.members) if isinstance(answer, Placement) else None
-    return Result(name, request_for(name, spec), answer, wait, seconds, found)
+        wait, answer = answer.message, now.decide(turn, Ask(ask.request))
+    seconds, request = time.perf_counter() - started, request_for(name, spec)
+    if isinstance(answer, Refusal):
+        return Result(name, request, answer, wait, seconds), now
+    found = estimate_of(now.fleet, answer.profile, answer.members)
+    return Result(name, request, answer, wait, seconds, found), now.taken(answer)
 
 
 def claim_of(fleet: Fleet, body: Wanted) -> CardGroupSpec:

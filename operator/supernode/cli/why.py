@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.text import Text
 
-from supernode.api.conditions import Reason
+from supernode.api.conditions import NEVER, Reason
 from supernode.api.errors import SupernodeError
-from supernode.api.reading import parse
 from supernode.api.trainingjob import TrainingJob
-from supernode.cli.documents import Json, specified
+from supernode.cli.documents import Json
 from supernode.cli.errors import NotThere
-from supernode.cli.inventory import Snapshot
+from supernode.cli.inventory import Snapshot, read
 from supernode.cli.jobs import cards_of, outer_first
 from supernode.cli.live import Reader
 from supernode.cli.output import members_table, show, table
@@ -75,7 +74,7 @@ def _parallelism(out: Console, job: Json, snapshot: Snapshot) -> None:
         _line(out, "topology.blocks says what stays together; parallelism adds nothing to it")
         return
     try:
-        wanted: TrainingJob = parse("TrainingJob", specified(job))
+        wanted = read(TrainingJob, job)
         assert wanted.spec.parallelism is not None
         kept = explain_blocks(wanted.spec.parallelism, worker_shape(wanted, profile), profile)
     except SupernodeError as problem:
@@ -110,7 +109,8 @@ def _title(out: Console, kind: str, obj: Json) -> None:
 def _conditions(out: Console, status: Json) -> None:
     conditions = status.get("conditions", ())
     rows = [
-        [condition[part] for part in ("type", "status", "reason", "lastTransitionTime")] for condition in conditions
+        [*(condition[part] for part in ("type", "status", "reason")), _since(condition["lastTransitionTime"])]
+        for condition in conditions
     ]
     if rows:
         show(out, table(["CONDITION", "STATUS", "REASON", "SINCE"], rows), indent=2)
@@ -120,6 +120,10 @@ def _conditions(out: Console, status: Json) -> None:
         meaning = next((known.meaning for known in Reason if known == reason), None)
         if meaning is not None:
             _line(out, f"{reason}: {meaning}")
+
+
+def _since(time: str) -> str:
+    return "-" if time == NEVER else time
 
 
 def _spans(out: Console, status: Json, snapshot: Snapshot) -> None:

@@ -16,6 +16,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
 from typing import Generic, Never, TypeVar
 
 import orjson
@@ -49,6 +50,17 @@ _SLOW_SECONDS = 2.0
 _LOG_AGAIN_SECONDS = 300.0
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Initial:
+    """The initial phase of a WatchList: at which revision of the store and after how many lists it began, and the
+    versions that it has told. A list beside it may end meanwhile, which does not end the phase."""
+
+    asked_at: int
+    relists: int
+    seen: dict[Key, int] = field(default_factory=dict)
+    ended: bool = False
 
 
 class Reflector(Generic[T]):
@@ -182,15 +194,15 @@ class Reflector(Generic[T]):
 
     async def _watch_from_list(self) -> None:
         """A WatchList, and the watch it turns into; raises Invalid or BadRequest where the server does not have it."""
-        seen: dict[Key, int] = {}
+        initial = _Initial(self.store.revision, self.relists)
         query = {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan"}
         async with self._stream(query) as lines:
             async for line in lines:
                 kind, obj = self._event(line)
-                if self._listed:
+                if initial.ended:
                     self._observe(kind, obj)
                 else:
-                    self._include(kind, obj, seen)
+                    self._include(kind, obj, initial)
 
     async def _watch(self) -> None:
         """Watch from where the store is."""
@@ -198,22 +210,24 @@ class Reflector(Generic[T]):
             async for line in lines:
                 self._observe(*self._event(line))
 
-    def _include(self, kind: str, obj: JsonObject, seen: dict[Key, int]) -> None:
+    def _include(self, kind: str, obj: JsonObject, initial: _Initial) -> None:
         """Take in one event of the initial phase of a WatchList, in which changes may be told already."""
         if kind == "DELETED":
             self.store.remove(obj)
-            seen.pop(key_of(obj), None)
+            initial.seen.pop(key_of(obj), None)
             return
         if kind != "BOOKMARK":
-            seen[self.store.include(obj)] = version_of(obj)
+            listed_beside = self.relists != initial.relists
+            initial.seen[self.store.include(obj, version_of(obj) if listed_beside else None)] = version_of(obj)
             return
         if obj["metadata"].get("annotations", {}).get(INITIAL_EVENTS_END) != "true":
             raise BadRequest("the server does not mark the end of initial events")
         revision = version_of(obj)
-        if revision < self.store.revision or self.store.contradicted(seen, revision):
+        if revision < initial.asked_at or self.store.contradicted(initial.seen, revision):
             self._rewound(revision)
             raise Gone("the server's history is another one")
-        self._finish_list(seen, revision)
+        initial.ended = True
+        self._finish_list(initial.seen, revision)
 
     def _event(self, line: bytes) -> tuple[str, JsonObject]:
         """Type and object of an event; raises what an ERROR event carries."""

@@ -143,10 +143,14 @@ class Session:
         }
         return await self._send("list", resource, Request("GET", resource.path(namespace), _given(params)))
 
-    async def create(self, resource: Resource, obj: JsonObject) -> JsonObject:
-        """Create an object in its ``metadata.namespace``; raises AlreadyExists."""
+    async def create(self, resource: Resource, obj: JsonObject, *, strict: bool = False) -> JsonObject:
+        """Create an object in its ``metadata.namespace``; raises AlreadyExists.
+
+        Where it is to be ``strict``, raises BadRequest for fields that the server does not know; else it drops them.
+        """
         path = resource.path(obj["metadata"].get("namespace"))
-        return await self._send("create", resource, Request("POST", path, _MANAGED, _typed(resource, obj)))
+        params = {**_MANAGED, "fieldValidation": "Strict"} if strict else _MANAGED
+        return await self._send("create", resource, Request("POST", path, params, _typed(resource, obj)))
 
     async def merge_patch(
         self, resource: Resource, key: Key, patch: JsonObject, *, subresource: str | None = None

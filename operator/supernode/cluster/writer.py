@@ -1,7 +1,8 @@
 """Many writes at a pace the API server can take, with fair turns between the jobs they belong to.
 
 Additive increase, multiplicative decrease: a 429 halves the number of requests under way and pauses all of them for its
-Retry-After; each round of successes adds one, up to ``limit``.
+Retry-After, up to ten seconds: a webhook may ask for an hour, for what it alone refuses. Each round of successes adds
+one, up to ``limit``.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from typing import TypeVar
 from supernode.cluster.errors import ApiError, TooManyRequests
 from supernode.cluster.resources import JsonObject, Key, Resource
 from supernode.cluster.session import Session
+
+LONGEST_PAUSE = 10.0
+"""Seconds that one 429 may hold up the calls of others; its own call waits as long as it says."""
 
 R = TypeVar("R")
 
@@ -78,15 +82,18 @@ class Writer:
 
     async def _call(self, turn: Hashable, call: Call[R]) -> R | ApiError:
         give_up = time.monotonic() + self._patience
+        own_pause = 0.0
         while True:
+            await asyncio.sleep(own_pause)
             await self._take_turn(turn)
             began = time.monotonic()
             try:
                 result = await call(self._session)
             except TooManyRequests as error:
-                self._slow_down(began, error.retry_after)
+                self._slow_down(began, min(error.retry_after, LONGEST_PAUSE))
                 if time.monotonic() + error.retry_after > give_up:
                     return error
+                own_pause = error.retry_after
             except ApiError as error:
                 return error
             else:

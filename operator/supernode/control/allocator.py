@@ -26,6 +26,7 @@ from supernode.cluster.session import Session
 from supernode.cluster.writer import Writer
 from supernode.control import status
 from supernode.control.caches import Caches
+from supernode.control.conditions import is_true
 from supernode.control.draft import Draft, Group
 from supernode.control.fleet import FleetState
 from supernode.control.groups import Groups, now
@@ -90,6 +91,7 @@ class Allocator:
         self._pauses = Pauses()
         self._failures = Counter[str]()
         self._wakeup = asyncio.Event()
+        self._claims_changed = False
         self.last_pass = time.monotonic()
 
     # What others ask and tell.
@@ -101,6 +103,11 @@ class Allocator:
 
     def wake(self) -> None:
         """Something happened to the fleet."""
+        self._wakeup.set()
+
+    def claims_changed(self) -> None:
+        """Profiles or supernodes came, went or changed, and with them what jobs ask for, or whether they can."""
+        self._claims_changed = True
         self._wakeup.set()
 
     @property
@@ -155,7 +162,10 @@ class Allocator:
 
     async def _one_pass(self) -> float:
         """Returns the seconds until the next pass is due anyway. Raises `LedgersLost` when it has to be made again."""
+        asked_anew, self._claims_changed = self._claims_changed, False
         await self._state.refresh()
+        if asked_anew:
+            await self._wake_unclaimed()
         check_term(self._term, self._state.ledgers.values())
         unfinished = await self._upkeep.sync()
         self._beat()
@@ -178,6 +188,15 @@ class Allocator:
         node_due = self._state.next_time()
         due = (counts_due, self._groups.next_time(), node_due and max(0.0, node_due - time.monotonic()))
         return min((seconds for seconds in due if seconds is not None), default=IDLE_INTERVAL)
+
+    async def _wake_unclaimed(self) -> None:
+        """Jobs that could not ask for cards, or not for the right ones, look again: it may have been the profile."""
+        slices = Slices()
+        for key in list(self._caches.jobs.store.keys()):
+            group = self._caches.groups.store.get(key)
+            if group is None or is_true(group.status, ConditionType.STALLED):
+                self._on_change(key)
+            await slices.turn()
 
     def _look_again(self, draft: Draft, lost: set[str]) -> None:
         """Have the next pass decide anew for the groups of these ledgers; raises `LedgersLost` where it is due soon."""

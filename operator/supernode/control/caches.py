@@ -53,6 +53,7 @@ class Listener(Protocol):
     def claim_changed(self, key: Key, old: Claim | None, new: Claim | None) -> None: ...
     def taint_rule_changed(self, key: Key, old: TaintRule | None, new: TaintRule | None) -> None: ...
     def devices_read(self) -> None: ...
+    def reports_read(self) -> None: ...
     def report_changed(self, key: Key, old: CardReport | None, new: CardReport | None) -> None: ...
 
 
@@ -218,7 +219,11 @@ class Caches:
     async def follow_reports(self) -> None:
         """From when a profile asks for them, keep the cache of what device plugins report; until cancelled."""
         await self._reports_wanted.wait()
-        await self.reports.run()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.reports.run(), name=f"reflector-{self.reports.resource.plural}")
+            await self.reports.settled.wait()
+            if self.listener is not None:
+                self.listener.reports_read()
 
     async def follow_devices(self) -> None:
         """From when a profile pins by claims, keep the caches of devices; until cancelled."""

@@ -24,7 +24,7 @@ from supernode.control.devices import DeviceState
 from supernode.control.jobreader import JobReader
 from supernode.control.jobview import GroupView, JobView, Notice, Step
 from supernode.control.launch import Launch, NameTaken
-from supernode.control.obstacles import Obstacles, mistaken
+from supernode.control.obstacles import Obstacles, is_mistake, mistaken
 from supernode.control.records import Custom, PodRecord, convert_pod
 from supernode.workload import DevicesMissing, InvalidSpec, PlacedGroup, pod_name, render_service
 
@@ -59,7 +59,7 @@ class Creation:
             await self._create_all(job, view, step)
         except NamespaceTerminating:
             raise
-        except Forbidden as problem:
+        except (Forbidden, Invalid, BadRequest) as problem:
             self._obstacles.meet(job.uid, Reason.CREATION_FORBIDDEN, f"{problem.message}; it is tried again")
         return self._obstacles.of(job.uid) is None
 
@@ -85,6 +85,8 @@ class Creation:
         except AlreadyExists:
             return  # an event of it is on its way, and with it this key
         except Invalid as problem:
+            if not is_mistake(problem):
+                raise
             self._obstacles.meet(job.uid, Reason.INVALID_SPEC, problem.message)
 
     async def _create_service(self, job: Job) -> None:
@@ -92,20 +94,22 @@ class Creation:
         try:
             self._caches.services.put(await self._session.create(resources.SERVICES, render_service(job.model)))
         except AlreadyExists:
-            message = f"Service {job.key[1]} exists and is not this job's; its pods have no names in DNS"
-            self._record(job, Notice(Reason.NAME_CONFLICT, message, warning=True))
+            message = f"Service {job.key[1]} exists and is not this job's, so its pods have no names in DNS; "
+            self._obstacles.meet(job.uid, Reason.NAME_CONFLICT, message + "delete it or rename the job")
 
     async def _create_pods(self, job: Job, view: JobView, group: GroupView, ranks: tuple[int, ...]) -> None:
         render = await self._prepare(job, view, group, ranks)
         if render is None:
             return
 
+        had_pods = _has_had_pods(view)
+
         async def create(rank: int, session: Session) -> None:
-            self._caches.pods.put(await session.create(resources.PODS, render(rank)))
+            self._caches.pods.put(await session.create(resources.PODS, render(rank), strict=not had_pods))
 
         results = await self._writer.run(job.key, [partial(create, rank) for rank in ranks])
         for rank, result in zip(ranks, results, strict=True):
-            if isinstance(result, Invalid | BadRequest):
+            if isinstance(result, Invalid | BadRequest) and is_mistake(result) and not had_pods:
                 text = f"the API server refuses the pod template: {result.message}"
                 self._obstacles.meet(job.uid, Reason.POD_REJECTED, text, final=True)
                 return
@@ -156,3 +160,8 @@ class Creation:
         if record.owner_uid != job.uid:
             message = f"pod {name} exists and is not this job's; delete it or rename the job"
             self._obstacles.meet(job.uid, Reason.NAME_CONFLICT, message)
+
+
+def _has_had_pods(view: JobView) -> bool:
+    """Whether pods of the template were taken before, so that it cannot be what is wrong."""
+    return bool(view.pods) or "startTime" in view.job.status

@@ -12,14 +12,21 @@ from supernode.control.caches import Caches
 from supernode.control.devices import DeviceState, counted
 from supernode.control.dirty import Dirty
 from supernode.control.distrust import Distrust
-from supernode.control.ledgers import Ledgers, group_key, group_text
+from supernode.control.ledgers import Ledgers, group_key
 from supernode.control.records import PodRecord, foreign_pod, in_ledger
 from supernode.control.slices import Slices
 from supernode.control.supernodes import Ledger, Trouble, facts_of, trouble_of
 from supernode.topology.devices import Claim
-from supernode.topology.discovery import Discovery, Found, NodeFacts, ProblemKind, SuperNodeFacts, discover
+from supernode.topology.discovery import (
+    Discovery,
+    Found,
+    NodeFacts,
+    ProblemKind,
+    SuperNodeFacts,
+    discover,
+    selecting_labels,
+)
 from supernode.topology.fleet import Fleet, SuperNodeView
-from supernode.topology.health import named_unhealthy
 from supernode.topology.profile import Profile
 from supernode.topology.views import ForeignPod, build_view, held_cards, renew_view
 
@@ -42,6 +49,7 @@ class FleetState:
         self._distrust = Distrust(device_grace)
         self.devices = DeviceState(caches)
         self._rediscover = True
+        self._sorted_by: tuple[str, ...] = ()
         self._specs: dict[str, SuperNodeFacts] = {}
         self._dirty = Dirty()
         self._views: dict[str, SuperNodeView] = {}
@@ -63,7 +71,7 @@ class FleetState:
 
     def node_changed(self, old: NodeFacts | None, new: NodeFacts | None) -> None:
         """Note a node's change; only one of labels, of its existence or of what it has any of asks for discovery."""
-        moved = old is None or new is None or old.labels != new.labels or _had(old) != _had(new)
+        moved = old is None or new is None or self._sorts(old) != self._sorts(new)
         self._rediscover |= moved
         for facts in (old, new):
             if facts is not None:
@@ -102,6 +110,10 @@ class FleetState:
         """Note that a device plugin says something else of a node's cards."""
         self._note(node)
 
+    def reports_read(self) -> None:
+        """Note that what device plugins say is known now, or is known to be out of reach."""
+        self._dirty.add_whole(*(name for name, view in self._views.items() if view.profile.health.reports))
+
     def claim_changed(self, old: Claim | None, new: Claim | None) -> bool:
         """Note that a claim has other devices; whether it matters, which claims of allocated groups do not."""
         matters = False
@@ -118,6 +130,12 @@ class FleetState:
         self.devices.all_changed()
         self._rediscover = True
         self._dirty.add_whole(*(name for name, view in self._views.items() if view.profile.pinning.devices))
+
+    def _sorts(self, facts: NodeFacts) -> tuple[object, ...]:
+        """What a node is sorted into a supernode by: some of its labels, and what it has any of. A node whose device
+        plugin has yet to come says that it has 0."""
+        has = {name for name, count in facts.capacity.items() if count > 0}
+        return (*map(facts.labels.get, self._sorted_by), has)
 
     def _note(self, node: str, *, whole: bool = False) -> None:
         """Note that something changed on a node, or may have changed its supernode as a whole."""
@@ -161,72 +179,20 @@ class FleetState:
         """The cards (bitmask) of a node that ledgers give to anyone."""
         return self.ledgers.booked_on(node, self.discovery.assigned.get(node))
 
-    def crowded(self, node: str) -> bool:
-        """Whether pods that no ledger counts use cards of this node that ledgers give to others."""
-        view = self._views.get(self.discovery.assigned.get(node, ""))
-        if view is None or node not in view.layout.index:
-            return False
-        foreign = sum(pod.cards for pod in self._foreign_on(node, view.profile, self._holders_on(node)))
-        return foreign + self.booked_on(node).bit_count() > view.node(node).cards
+    def view_of(self, node: str) -> SuperNodeView | None:
+        """The supernode that a node belongs to, as it was seen last."""
+        return self._views.get(self.discovery.assigned.get(node, ""))
 
-    def unfit(self, node: str, cards: int) -> bool:
-        """Whether some of a node's cards (bitmask) are known not to work or to have gone, or others are known to have
-        claimed some; or whether fewer of them work than ledgers give away there.
-        """
-        if (known := self._known(node)) is None:
-            return False
-        view, facts = known
-        rule = view.profile.pinning.devices
-        if (named_unhealthy(self.devices.facts(facts), view.profile) or 0) & cards:
-            return True
-        if rule is None:
-            return self._overbooked(facts, view)
-        claimed = (claim.indices or 0 for claim in self.devices.foreign(node, rule, self._holders_on(node)))
-        return bool(self.devices.missing(node, rule, cards)) or any(mask & cards for mask in claimed)
+    def awaits_cards(self, node: str) -> bool:
+        """Whether cards that this node has lost may come back, and count as there."""
+        return self._distrust.waits_for(node)
 
-    def _known(self, node: str) -> tuple[SuperNodeView, NodeFacts] | None:
-        """A node as it is now, with its supernode; None where there is no such node or it is in none."""
-        view = self._views.get(self.discovery.assigned.get(node, ""))
-        facts = self._caches.nodes.store.get(("", node))
-        return None if view is None or facts is None else (view, facts)
-
-    def _overbooked(self, facts: NodeFacts, view: SuperNodeView) -> bool:
-        """Whether a node offers fewer cards than ledgers give away there, and not only for a moment.
-
-        A device plugin says how many cards are left, not which. One that offers none at all is away.
-        """
-        offered = facts.allocatable.get(view.profile.counted, 0)
-        seen = facts.name in view.layout.index and view.node(facts.name).healthy.bit_count() <= offered
-        settled = seen and not self._distrust.waits_for(facts.name)
-        return settled and 0 < offered < self.booked_on(facts.name).bit_count()
-
-    def ill(self, node: str, cards: int) -> bool:
-        """Whether some of a node's cards (bitmask) are called unhealthy one by one."""
-        if (known := self._known(node)) is None:
-            return False
-        view, facts = known
-        return bool((named_unhealthy(self.devices.facts(facts), view.profile) or 0) & cards)
-
-    def offers_none(self, node: str) -> bool:
-        """Whether a node of a supernode offers no card at all: its device plugin is away, and will be back."""
-        if (known := self._known(node)) is None:
-            return False
-        view, facts = known
-        return not self.devices.facts(facts).allocatable.get(view.profile.counted, 0)
-
-    def stranded(self, pods: Iterable[PodRecord]) -> tuple[PodRecord, ...]:
-        """Those of these pods that are being deleted, while no kubelet of their node says that it has ended them."""
-        nodes = self._caches.nodes.store
-        going = ((pod, nodes.get(("", pod.node))) for pod in pods if pod.deleting and pod.node and not pod.finished)
-        return tuple(pod for pod, facts in going if facts is not None and not facts.ready)
-
-    def _holders_on(self, node: str) -> frozenset[str]:
-        """The groups whose cards on a node ledgers count, also those of the supernode that it belonged to before."""
-        home = self.discovery.assigned.get(node, "")
-        here = self.ledgers.groups_in(home)
-        if node not in self.ledgers.strays.get(home, {}):
-            return here
-        return here | {group_text(key) for key in self.ledgers.groups_on(node)}
+    def foreign_on(self, node: str, profile: Profile, holders: frozenset[str]) -> list[ForeignPod]:
+        """Pods or claims that hold cards of a node and are of none of the groups ("namespace/name") in ``holders``."""
+        if profile.pinning.devices is not None:
+            return list(self.devices.foreign(node, profile.pinning.devices, holders))
+        pods = self._caches.pods.store.by_index("node", node)
+        return [found for pod in pods if (found := foreign_pod(pod, profile.resource, holders)) is not None]
 
     # The snapshot.
 
@@ -271,19 +237,24 @@ class FleetState:
             if isinstance(record.model, SuperNodeProfile)
         }
         self.devices.follow(profiles.values())
-        nodes = list(map(self.devices.facts, self._caches.nodes.store.values()))
         unread = await self._read_specs()
+        self._sorted_by = selecting_labels(profiles.values(), self._specs.values())
+        nodes, slices = [], Slices()
+        for facts in list(self._caches.nodes.store.values()):
+            nodes.append(self.devices.facts(facts))
+            await slices.turn()
         before, conflicts = self.discovery, self.conflicts
         self.discovery, stale = await asyncio.to_thread(_sorted_anew, before, profiles, nodes, dict(self._specs))
-        self.conflicts = {p.subject: p.message for p in self.discovery.problems if p.kind == ProblemKind.NODE_CONFLICT}
+        self.conflicts = _conflicts(self.discovery)
         if profiles != self.profiles:
             self.profiles = profiles
             self.reshaped = True
             self.version += 1
             self.fleet = self.fleet.succeeded_by(self._views.values(), profiles)
             stale |= {name for name, view in self._views.items() if profiles.get(view.profile.name) != view.profile}
+            stale |= self.troubles.keys()  # of those some may have lacked their profile
         self.discovered = True
-        self.changed |= conflicts.keys() ^ self.conflicts.keys()
+        self.changed |= {name for name, _ in conflicts.items() ^ self.conflicts.items()}
         self._dirty.add_whole(*stale, *unread)
 
     async def _read_specs(self) -> list[str]:
@@ -363,7 +334,10 @@ class FleetState:
         """These nodes, as far as there are any, as decisions should see them."""
         moment, seen = time.monotonic(), (self._caches.nodes.store.get(("", node)) for node in nodes)
         there = (self.devices.facts(facts) for facts in seen if facts is not None)
-        return [self._distrust.facts(facts, profile, moment) for facts in there]
+        known = [self._distrust.facts(facts, profile, moment) for facts in there]
+        if profile.health.reports is not None and not self._caches.reports.settled.is_set():
+            return [replace(facts, unschedulable=True) for facts in known]  # which cards are broken is yet to be read
+        return known
 
     def _covered(self, pod: PodRecord) -> bool:
         """Whether the ledger of the pod's supernode already counts its cards."""
@@ -371,13 +345,7 @@ class FleetState:
         return supernode is not None and in_ledger(pod, self.ledgers.groups_in(supernode))
 
     def _foreign(self, nodes: Iterable[str], profile: Profile, holders: frozenset[str]) -> list[ForeignPod]:
-        return [foreign for node in nodes for foreign in self._foreign_on(node, profile, holders)]
-
-    def _foreign_on(self, node: str, profile: Profile, holders: frozenset[str]) -> list[ForeignPod]:
-        if profile.pinning.devices is not None:
-            return list(self.devices.foreign(node, profile.pinning.devices, holders))
-        pods = self._caches.pods.store.by_index("node", node)
-        return [found for pod in pods if (found := foreign_pod(pod, profile.resource, holders)) is not None]
+        return [foreign for node in nodes for foreign in self.foreign_on(node, profile, holders)]
 
 
 def _sorted_anew(
@@ -392,9 +360,13 @@ def _sorted_anew(
     return after, stale | {name for name, found in after.supernodes.items() if before.supernodes.get(name) != found}
 
 
-def _had(facts: NodeFacts) -> set[str]:
-    """What a node has any of; a node whose device plugin has yet to come says that it has 0."""
-    return {name for name, count in facts.capacity.items() if count > 0}
+def _conflicts(discovery: Discovery) -> dict[str, str]:
+    """By supernode, which of its nodes others have."""
+    told: dict[str, list[str]] = {}
+    for problem in discovery.problems:
+        if problem.kind == ProblemKind.NODE_CONFLICT:
+            told.setdefault(problem.subject, []).append(problem.message)
+    return {name: "; ".join(messages) for name, messages in told.items()}
 
 
 def _differs(old: SuperNodeView | None, new: SuperNodeView) -> bool:

@@ -19,6 +19,7 @@ from supernode.control.draft import Draft, Group
 from supernode.control.fleet import FleetState
 from supernode.control.holds import Holds
 from supernode.control.ledgers import group_text
+from supernode.control.nodehealth import stranded
 from supernode.control.observer import Observer
 from supernode.control.patience import Patience
 from supernode.control.planner import Planner
@@ -227,7 +228,7 @@ class Groups:
         return any(not pod.finished and pod.group_uid in (None, uid) for pod in pods)
 
     def _stranded(self, key: Key) -> tuple[PodRecord, ...]:
-        return self._state.stranded(self._caches.pods.store.by_index("group", key))
+        return stranded(self._caches.pods.store.by_index("group", key), self._caches.nodes.store)
 
     def _let_go(self, group: Group, parts: dict[str, LedgerEntry], draft: Draft) -> None:
         if self._in_use(group.key, group.uid):

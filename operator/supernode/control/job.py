@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from supernode.api.conditions import ConditionType, Reason
-from supernode.api.trainingjob import TrainingJob, TrainingJobSpec
+from supernode.api.trainingjob import TrainingJobSpec
 from supernode.control.conditions import State, find, is_true, timestamp
 from supernode.control.jobstatus import (
     draft_of,
@@ -23,8 +23,8 @@ from supernode.control.jobstatus import (
     tally,
     tear_down,
 )
-from supernode.control.jobview import OBSTACLE_INTERVAL, GroupView, JobView, Step
-from supernode.control.records import Custom, parse_time
+from supernode.control.jobview import OBSTACLE_INTERVAL, GroupView, JobView, Obstacle, Step
+from supernode.control.records import parse_time
 from supernode.control.refusals import Refusals
 from supernode.control.running import run
 from supernode.control.wording import stranded_text
@@ -48,7 +48,7 @@ def decide(view: JobView) -> Step:
     if spec.suspend:
         return _suspend(view)
     if obstacle is not None:
-        return replace(stall(view, obstacle.reason, obstacle.message), again_after=OBSTACLE_INTERVAL)
+        return _obstructed(view, spec, obstacle)
     group = view.group
     if group is None:
         return _ask_for_cards(view)
@@ -64,6 +64,22 @@ def decide(view: JobView) -> Step:
     if group.members is None:
         return Step() if _ledger_lost(view, group) else _wait(view, spec, group)
     return run(view, spec, group, group.members)
+
+
+def _obstructed(view: JobView, spec: TrainingJobSpec, obstacle: Obstacle) -> Step:
+    """What stands in the way may go; without a group the job waits for cards meanwhile, from when this was told."""
+    told = find(view.job.status, ConditionType.STALLED)
+    since = parse_time(told.get("lastTransitionTime")) if told.get("status") == "True" else None
+    limit = spec.queue_deadline_seconds if view.group is None else None
+    remaining = remaining_of(since or view.now, limit, view.now)
+    if remaining is not None and remaining <= 0:
+        return end(view, Reason.QUEUE_DEADLINE_EXCEEDED, _no_cards_in_time(spec, obstacle.message))
+    again = OBSTACLE_INTERVAL if remaining is None else min(remaining, OBSTACLE_INTERVAL)
+    return replace(stall(view, obstacle.reason, obstacle.message), again_after=again)
+
+
+def _no_cards_in_time(spec: TrainingJobSpec, why: str) -> str:
+    return f"got no cards within queueDeadlineSeconds={spec.queue_deadline_seconds}: {why}"
 
 
 def _ask_for_cards(view: JobView) -> Step:
@@ -83,8 +99,7 @@ def _wait(view: JobView, spec: TrainingJobSpec, group: GroupView) -> Step:
     waiting_since = parse_time(group.status.get("waitingSince")) or group.created
     remaining = remaining_of(waiting_since, spec.queue_deadline_seconds, view.now)
     if remaining is not None and remaining <= 0:
-        text = f"got no cards within queueDeadlineSeconds={spec.queue_deadline_seconds}: {message}"
-        return end(view, Reason.QUEUE_DEADLINE_EXCEEDED, text)
+        return end(view, Reason.QUEUE_DEADLINE_EXCEEDED, _no_cards_in_time(spec, message))
     stalled = is_true(group.status, ConditionType.STALLED)
     undecided = not condition and _said_pending(view)
     return Step(
@@ -125,7 +140,7 @@ def _suspend(view: JobView) -> Step:
 def _after_the_end(view: JobView, spec: TrainingJobSpec) -> Step:
     """Running pods go, finished ones stay for their logs; the group goes; the job itself after its time to live."""
     going = tuple(p for p in view.staying if not p.finished)
-    step = replace(release(view), delete_pods=going, status=_seen(view.job))
+    step = replace(release(view), delete_pods=going, status=_seen(view))
     ended = parse_time(view.job.status.get("completionTime")) or view.now
     remaining = remaining_of(ended, spec.ttl_seconds_after_finished, view.now)
     if remaining is None:
@@ -135,12 +150,16 @@ def _after_the_end(view: JobView, spec: TrainingJobSpec) -> Step:
     return replace(step, again_after=remaining)
 
 
-def _seen(job: Custom[TrainingJob]) -> Json | None:
-    """The status of an ended job that was edited since, or else it would count as in progress for ever (kstatus)."""
-    if job.status.get("observedGeneration") == job.generation:
+def _seen(view: JobView) -> Json | None:
+    """The status of an ended job once no pod of it runs any more, and of one that was edited since, or else it would
+    count as in progress for ever (kstatus)."""
+    job, before = view.job, view.job.status.get("pods", {})
+    gone = {"pending": 0, "running": 0} if all(pod.finished for pod in view.pods) else {}
+    pods = {**before, **gone}
+    if job.status.get("observedGeneration") == job.generation and pods == before:
         return None
     conditions = [{**condition, "observedGeneration": job.generation} for condition in job.status["conditions"]]
-    return {**job.status, "observedGeneration": job.generation, "conditions": conditions}
+    return {**job.status, "pods": pods, "observedGeneration": job.generation, "conditions": conditions}
 
 
 def _reason(text: str | None, otherwise: Reason) -> Reason:

@@ -16,6 +16,7 @@ from supernode.control.fleet import FleetState
 from supernode.control.grouping import claim_for, group_for
 from supernode.control.job import finished
 from supernode.control.jobview import GroupView, JobView, Obstacle
+from supernode.control.nodehealth import NodeHealth, stranded
 from supernode.control.obstacles import Obstacles, mistaken
 from supernode.control.records import Custom, Key, PodRecord
 from supernode.control.turns import Turns
@@ -32,6 +33,7 @@ class JobReader:
     def __init__(self, caches: Caches, state: FleetState, allocator: Allocator, obstacles: Obstacles) -> None:
         self._caches = caches
         self._state = state
+        self._health = NodeHealth(caches, state)
         self._allocator = allocator
         self._obstacles = obstacles
         self._lost_since: dict[str, float] = {}
@@ -42,7 +44,8 @@ class JobReader:
         pods = self._caches.pods.store.by_index("job", job.key)
         group = self.group(job.key)
         members = (group.members if group else None) or ()
-        lost = frozenset(m.node for m in members if ("", m.node) not in self._caches.nodes.store)
+        moved = self._moved(members, pods)
+        lost = moved | {m.node for m in members if ("", m.node) not in self._caches.nodes.store}
         return JobView(
             job=job,
             group=group,
@@ -51,14 +54,16 @@ class JobReader:
             has_service=job.key in self._caches.services.store,
             outdated=group is not None and group.members is None and self._outdated(job),
             lost=lost,
+            moved=moved,
             lost_for=self._lost_for(job, lost),
             obstacle=self._obstacles.of(job.uid) or (self._claim_obstacle(job) if group is None else None),
             now=datetime.now(UTC),
-            crowded=frozenset(p.pinned for p in pods if p.blocked and p.pinned and self._state.crowded(p.pinned)),
+            crowded=frozenset(p.pinned for p in pods if p.blocked and p.pinned and self._health.crowded(p.pinned)),
             unfit=self._unfit(members, pods),
+            unready=self._unready(members, pods),
             later=self._later(job, members, pods),
-            away=frozenset(p.pinned for p in pods if p.blocked and p.pinned and self._state.offers_none(p.pinned)),
-            stranded=self._state.stranded(pod for pod in pods if pod.owner_uid == job.uid),
+            away=frozenset(p.pinned for p in pods if p.blocked and p.pinned and self._health.offers_none(p.pinned)),
+            stranded=stranded((pod for pod in pods if pod.owner_uid == job.uid), self._caches.nodes.store),
         )
 
     def _lost_for(self, job: Job, lost: frozenset[str]) -> float:
@@ -87,20 +92,35 @@ class JobReader:
         profile = self.profile_of(members[0]) if members else None
         return profile is not None and profile.pinning.mode == "annotation"
 
-    def _unfit(self, members: Sequence[Member], pods: Sequence[PodRecord]) -> frozenset[int]:
-        """Ranks whose pods wait for a scheduler that will never bind them, or would come to cards that do not work.
-        Pods that run are left alone: they know best whether they can go on."""
-        there = {pod.rank: pod for pod in pods}
-        return frozenset(m.rank for m in members if self._is_unfit(m, there.get(m.rank)))
+    def _moved(self, members: Sequence[Member], pods: Sequence[PodRecord]) -> frozenset[str]:
+        """Nodes that belong to other supernodes by now than their members', and to which a pod of these has yet to
+        come. Pods that run are left alone: they know best whether they can go on."""
+        bound = {pod.rank for pod in pods if pod.node is not None and pod.phase != "Failed"}
+        yet_to_come = (member for member in members if member.rank not in bound)
+        homes = self._state.discovery.assigned
+        return frozenset(m.node for m in yet_to_come if homes.get(m.node, m.supernode) != m.supernode)
 
-    def _is_unfit(self, member: Member, pod: PodRecord | None) -> bool:
-        """Whether a member's pod, the one there is or the next one, cannot use its cards. Where the kubelet chooses the
-        cards, the next pod may get others of its node."""
-        profile = self.profile_of(member)
-        mode = profile.pinning.mode if profile is not None else "none"
-        if (pod is not None and pod.blocked) or (pod is None and mode == "dra"):
-            return self._state.unfit(member.node, member.cards)
-        return mode != "none" and (pod is None or pod.phase == "Failed") and self._state.ill(member.node, member.cards)
+    def _unready(self, members: Sequence[Member], pods: Sequence[PodRecord]) -> frozenset[str]:
+        """Nodes that are not ready of members whose pods have not ended."""
+        ended = {pod.rank for pod in pods if pod.finished}
+        return frozenset(m.node for m in members if m.rank not in ended and self._health.unready(m.node))
+
+    def _unfit(self, members: Sequence[Member], pods: Sequence[PodRecord]) -> dict[int, str]:
+        """By rank, what is wrong with the cards of members whose pods wait for a scheduler that will never bind them,
+        or would come to cards that do not work. Pods that run are left alone until one of them fails: a peer may hang
+        on such a card, and the gang has to start anew in any case."""
+        there = {pod.rank: pod for pod in pods}
+        broken = any(pod.phase == "Failed" and not pod.deleting for pod in pods)
+        unfit = {}
+        for member in members:
+            pod = there.get(member.rank)
+            stuck = pod is not None and pod.blocked
+            left_alone = pod is not None and not stuck and pod.phase != "Failed" and not broken
+            if left_alone or (pod is not None and pod.phase == "Succeeded"):
+                continue
+            if trouble := self._health.card_trouble(member.node, member.cards, stuck=stuck):
+                unfit[member.rank] = trouble
+        return unfit
 
     def _claim_obstacle(self, job: Job) -> Obstacle | None:
         if job.model is None or job.deleting or finished(job.status):

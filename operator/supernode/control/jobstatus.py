@@ -52,8 +52,16 @@ def stall(view: JobView, reason: Reason, message: str) -> Step:
         ConditionType.READY: State(False, reason, message),
         ConditionType.RECONCILING: State(False, reason, message),
         ConditionType.STALLED: State(True, reason, message),
+        ConditionType.RUNNING: _running(view, reason),
     }
+    draft.status["pods"] = tally(view.pods)
     return Step(status=draft.finish("Stalled"), notices=(Notice(reason, message, warning=True),))
+
+
+def _running(view: JobView, reason: Reason) -> State:
+    """Whether all pods run, of a job that cannot go on."""
+    wanted, alive = view.group.size if view.group else 0, sum(map(is_alive, view.pods))
+    return State(0 < wanted <= alive, reason, f"{alive} of {wanted} pods run" if wanted else "")
 
 
 def pending(view: JobView, reason: Reason, message: str, *, stalled: bool = False) -> Json:
@@ -95,6 +103,7 @@ def end(view: JobView, reason: Reason, message: str, *, succeeded: bool = False)
         ConditionType.READY: State(succeeded, reason, message),
         ConditionType.RECONCILING: State(False, reason),
         ConditionType.STALLED: State(not succeeded, reason, "" if succeeded else message),
+        ConditionType.ALLOCATED: State(False, Reason.RELEASED, "the job has ended; cards are free once pods are gone"),
         ConditionType.RUNNING: State(False, reason),
         ConditionType.SUCCEEDED: State(succeeded, reason, message),
     }
@@ -128,6 +137,11 @@ def first_start(before: Json, after: Json) -> datetime | None:
     running = find(before, ConditionType.RUNNING)
     since = parse_time(running.get("lastTransitionTime"))
     return started if running.get("status") == "False" and since is not None and since <= started else None
+
+
+def is_alive(pod: PodRecord) -> bool:
+    """Whether a pod runs or has ended well, and stays."""
+    return not pod.deleting and pod.phase in ("Running", "Succeeded")
 
 
 def tally(pods: tuple[PodRecord, ...]) -> Json:

@@ -1,6 +1,7 @@
 """What the decision about a training job reads, and what it says is to be done."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -49,14 +50,16 @@ class JobView:
     """Everything the decision reads.
 
     ``pods`` are all pods that carry the job's label and are controlled by it; ``lost`` are nodes of its members that do
-    not exist any more, ``crowded`` those that blocked pods wait for while pods of others use cards given away there.
-    ``unfit`` are ranks whose pods do not run and whose cards do not work or are claimed by others, so that no pod can.
+    not exist any more, or belong to another supernode by now and have yet to get the member's pod: these are ``moved``.
+    ``crowded`` are nodes that blocked pods wait for while pods of others use cards given away there. ``unfit`` says by
+    rank what is wrong with cards that no pod can use, of pods that do not run or have a peer that failed.
     ``later`` are ranks whose pods have to wait until others have been admitted on their nodes. ``stranded`` are pods
     that are being deleted on nodes that are not ready: they stay until somebody does something about the node. ``away``
     are nodes, of those that blocked pods wait for, that offer no card at all because their device plugin is away.
     ``lost_for`` is for how many seconds some of ``lost`` have been known to be gone. ``former`` are pods that an
     earlier job of the same name has left, and that go by themselves. ``outdated`` says that no waiting can help the
-    group, and that the job would ask for another one now.
+    group, and that the job would ask for another one now. ``unready`` are nodes of its members that are not ready,
+    where the member's pod has not ended: it may be hung.
     """
 
     job: Custom[TrainingJob]
@@ -67,13 +70,15 @@ class JobView:
     lost: frozenset[str]
     now: datetime
     crowded: frozenset[str] = frozenset()
-    unfit: frozenset[int] = frozenset()
+    unfit: Mapping[int, str] = field(default_factory=dict)
     later: frozenset[int] = frozenset()
     stranded: tuple[PodRecord, ...] = ()
     away: frozenset[str] = frozenset()
     lost_for: float = 0.0
     former: tuple[PodRecord, ...] = ()
     outdated: bool = False
+    unready: frozenset[str] = frozenset()
+    moved: frozenset[str] = frozenset()
 
     @property
     def staying(self) -> tuple[PodRecord, ...]:

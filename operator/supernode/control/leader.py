@@ -5,7 +5,6 @@ import logging
 import time
 from typing import Any
 
-from supernode.api.conditions import ConditionType
 from supernode.api.errors import SupernodeError
 from supernode.api.trainingjob import JobPhase
 from supernode.cluster.errors import NamespaceTerminating
@@ -14,11 +13,11 @@ from supernode.cluster.session import Session
 from supernode.cluster.writer import Writer
 from supernode.control.allocator import Allocator
 from supernode.control.caches import Caches
-from supernode.control.conditions import is_true
 from supernode.control.figures import LeaderFigures
 from supernode.control.fleet import FleetState
 from supernode.control.groups import now
 from supernode.control.jobs import JobController
+from supernode.control.nodehealth import stranded
 from supernode.control.observer import Observer
 from supernode.control.patience import Patience
 from supernode.control.queue import WorkQueue
@@ -81,6 +80,8 @@ class Leader:
             for pod in self._caches.pods.store.by_index("node", key[1]):
                 if pod.deleting:
                     self._stranding(pod)
+                elif pod.job is not None:
+                    self._queue.add((pod.key[0], pod.job))
 
     def pod_changed(self, _key: Key, old: PodRecord | None, new: PodRecord | None) -> None:
         """A pod came, went or changed."""
@@ -97,7 +98,7 @@ class Leader:
                     self._queue.add(job)
             if pod.group_key is not None and (new is None or new.finished):
                 self.allocator.group_touched(pod.group_key)
-        if new is not None and self.state.stranded((new,)):
+        if new is not None and stranded((new,), self._caches.nodes.store):
             self._stranding(new)
 
     def _stranding(self, pod: PodRecord) -> None:
@@ -114,15 +115,15 @@ class Leader:
     def profile_changed(self, _key: Key, _old: Custom[Any] | None, _new: Custom[Any] | None) -> None:
         """A profile came, went or was edited."""
         self.state.profile_changed()
-        self.allocator.wake()
-        self._wake_unclaimed()
+        self.allocator.claims_changed()
 
     def supernode_changed(self, key: Key, old: Custom[Any] | None, new: Custom[Any] | None) -> None:
         """A SuperNode came, went or was written."""
         self.state.supernode_changed(key[1])
-        self.allocator.wake()
         if old is None or new is None:
-            self._wake_unclaimed()
+            self.allocator.claims_changed()
+        else:
+            self.allocator.wake()
 
     def group_changed(self, key: Key, _old: Custom[Any] | None, _new: Custom[Any] | None) -> None:
         """A CardGroup came, went or was written."""
@@ -145,26 +146,29 @@ class Leader:
         if self.state.claim_changed(old, new):
             self.allocator.wake()
 
-    def taint_rule_changed(self, _key: Key, _old: TaintRule | None, _new: TaintRule | None) -> None:
+    def taint_rule_changed(self, _key: Key, old: TaintRule | None, new: TaintRule | None) -> None:
         """Somebody barred devices, or let them free."""
-        self.devices_read()
+        pools = {rule.pool for rule in (old, new) if rule is not None}
+        if None in pools:
+            self.devices_read()
+            return
+        self.state.slices_changed({part.node for pool in pools if pool for part in self._caches.slices_in(pool)})
+        self.allocator.wake()
 
     def devices_read(self) -> None:
         """What drivers publish is known now, or must be looked at anew."""
         self.state.all_devices_changed()
         self.allocator.wake()
 
+    def reports_read(self) -> None:
+        """What device plugins report has been read, or may not be read."""
+        self.state.reports_read()
+        self.allocator.wake()
+
     def report_changed(self, key: Key, _old: CardReport | None, _new: CardReport | None) -> None:
         """A device plugin named other cards of a node than before."""
         self.state.report_changed(reported_node(key[1]))
         self.allocator.wake()
-
-    def _wake_unclaimed(self) -> None:
-        """Jobs that could not ask for cards, or not for the right ones, look again: it may have been the profile."""
-        for key in list(self._caches.jobs.store.keys()):
-            group = self._caches.groups.store.get(key)
-            if group is None or is_true(group.status, ConditionType.STALLED):
-                self._queue.add(key)
 
     # Life.
 

@@ -4,6 +4,7 @@ import logging
 import time
 
 from supernode.api.conditions import Reason
+from supernode.cluster.errors import ApiError, BadRequest, Invalid, NotJson
 from supernode.control.jobview import OBSTACLE_INTERVAL, Obstacle
 from supernode.control.records import Key
 
@@ -31,6 +32,18 @@ class Obstacles:
     def forget(self, uid: str) -> None:
         """The job is gone."""
         self._met.pop(uid, None)
+
+
+def is_mistake(problem: ApiError) -> bool:
+    """Whether the server finds the object itself wrong, so that no waiting helps.
+
+    Policies and webhooks answer with the same codes, but name no field; what they deny they may let pass later.
+    """
+    if isinstance(problem, BadRequest):
+        return "cannot be handled as a" in problem.message
+    causes = problem.details.get("causes") or ()
+    named = bool(causes) and all(cause.get("field") for cause in causes)
+    return isinstance(problem, NotJson) or (isinstance(problem, Invalid) and named)
 
 
 def mistaken(what: str, job: Key, mistake: Exception) -> str:

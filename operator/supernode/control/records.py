@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeVar
 
 from supernode.api import names
 from supernode.api.errors import SupernodeError
+from supernode.api.quantities import whole_number
 from supernode.control import podstatus
 from supernode.topology.discovery import NodeFacts
 from supernode.topology.podcards import extended_requests, named_devices
@@ -173,7 +174,8 @@ def convert_node(obj: Json) -> NodeFacts:
 
 def _whole(amounts: Mapping[str, Any]) -> dict[str, int]:
     """Extended resources, which are counted in whole devices."""
-    return {name: int(amount) for name, amount in amounts.items() if "/" in name and str(amount).isdigit()}
+    counts = ((name, whole_number(amount)) for name, amount in amounts.items() if "/" in name)
+    return {name: count for name, count in counts if count is not None}
 
 
 def convert_pod(obj: Json) -> PodRecord:

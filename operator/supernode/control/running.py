@@ -1,76 +1,40 @@
 """A training job that has its cards: which pods are to come and to go, and what its status says."""
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Self
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
 
 from supernode.api.conditions import ConditionType, Reason
 from supernode.api.trainingjob import TrainingJobSpec
 from supernode.control.conditions import State, find, timestamp
-from supernode.control.jobstatus import Draft, draft_of, end, priority_change, remaining_of, size_of, tally, tear_down
+from supernode.control.jobstatus import (
+    Draft,
+    draft_of,
+    end,
+    is_alive,
+    priority_change,
+    remaining_of,
+    size_of,
+    tally,
+    tear_down,
+)
 from supernode.control.jobview import OBSTACLE_INTERVAL, GroupView, JobView, Notice, Step
+from supernode.control.losses import Losses
 from supernode.control.records import PodRecord, parse_time
-from supernode.control.refusals import Refusals, is_refused
+from supernode.control.refusals import Refusals
 from supernode.control.turns import TURN_SECONDS
-from supernode.control.wording import former_text, stranded_text
+from supernode.control.wording import former_text, stranded_text, unready_text
 from supernode.topology.fleet import Member
 from supernode.topology.ranges import format_nodes, natural_key
 from supernode.workload import LAUNCHERS
 
 Json = dict[str, Any]
 
-
 LOST_SECONDS = 60.0
 """So long a group waits for a node that does not exist any more: a kubelet that registers anew makes it again."""
 
-
-@dataclass(frozen=True, slots=True)
-class _Losses:
-    """What became of pods in their places.
-
-    ``failed`` are to be replaced, ``refused`` are those of them, not counted before, that a kubelet would not take, and
-    ``own`` those that the job's failure policy counts. ``counts`` says whether they are one more restart, ``restarts``
-    how many there were with it. ``torn`` says that others took a member away, as a drain does: its peers fail with it,
-    and it is not the job's failure; ``halted`` that it is not gone yet or cannot come again, so that no gang can form.
-    ``crashes`` is how often containers of one pod were restarted in their place, of the pod where it was most often;
-    ``crashed`` is that pod, where this is more often than was counted before.
-    """
-
-    failed: tuple[PodRecord, ...]
-    refused: tuple[PodRecord, ...]
-    own: tuple[PodRecord, ...]
-    refusals: Refusals
-    counts: bool
-    restarts: int
-    torn: bool
-    halted: bool
-    crashes: int
-    crashed: PodRecord | None
-
-    @classmethod
-    def of(cls, view: JobView, pods: Collection[PodRecord], members: int) -> Self:
-        """Count the failures among these pods, of a gang of so many members."""
-        failed = tuple(p for p in pods if p.phase == "Failed" and not p.deleting)
-        counted = set(view.job.status.get("replacing", ()))
-        halted = bool(view.lost) or any(p.deleting and p.uid not in counted for p in pods)
-        torn = halted or (view.job.status.get("phase") == "Running" and len(pods) < members)
-        fresh = [p for p in failed if p.uid not in counted]
-        refused = tuple(p for p in fresh if is_refused(p))
-        refusals = Refusals.of(view.job.status)
-        refusals = refusals.once_more(view.now) if refused else refusals
-        own = tuple(p for p in fresh if not (refusals.forgiven and is_refused(p)))
-        # What hardware does is not the job's failure.
-        counts = not torn and not view.unfit and bool(_newly_failed(view, own))
-        restarts = view.job.status.get("restarts", 0) + counts
-        worst = max(pods, key=lambda p: p.restarts, default=None)
-        crashes = worst.restarts if worst else 0
-        crashed = worst if crashes > view.job.status.get("containerRestarts", 0) else None
-        return cls(failed, refused, own, refusals, counts, restarts, torn, halted, crashes, crashed)
-
-    def beyond(self, limit: int) -> PodRecord | None:
-        """The pod whose failure is one more than the job may have; no edit of the limit ends a healthy job."""
-        last = self.own[0] if self.counts else self.crashed
-        return last if self.restarts + self.crashes > limit else None
+SHOWN = 3
+"""Failures and broken cards of that many members are told of one by one."""
 
 
 def run(view: JobView, spec: TrainingJobSpec, group: GroupView, members: tuple[Member, ...]) -> Step:
@@ -84,11 +48,11 @@ def run(view: JobView, spec: TrainingJobSpec, group: GroupView, members: tuple[M
     if remaining is not None and remaining <= 0:
         text = f"had not ended after activeDeadlineSeconds={spec.active_deadline_seconds}"
         return end(view, Reason.DEADLINE_EXCEEDED, text)
-    losses = _Losses.of(view, current.values(), len(members))
+    losses = Losses.of(view, current.values(), len(members))
     if (last := losses.beyond(spec.fault_policy.max_restarts)) is not None:
         return end(view, Reason.MAX_RESTARTS_EXCEEDED, _why_given_up(spec, last))
     blocked = [p for p in current.values() if p.blocked]
-    if (elsewhere := _elsewhere(view, losses, blocked, seats)) is not None:
+    if (elsewhere := _elsewhere(view, losses, blocked)) is not None:
         return elsewhere
 
     draft = draft_of(view)
@@ -120,21 +84,17 @@ def run(view: JobView, spec: TrainingJobSpec, group: GroupView, members: tuple[M
     )
 
 
-def _elsewhere(
-    view: JobView, losses: _Losses, blocked: Iterable[PodRecord], seats: Mapping[int, Member]
-) -> Step | None:
+def _elsewhere(view: JobView, losses: Losses, blocked: Iterable[PodRecord]) -> Step | None:
     """The step of a group that cannot stay where it was placed; ``None`` for one that can."""
     if losses.refused and losses.refusals.leaves:
         return _go_elsewhere(view, losses.refusals, losses.refused[0])
     if (crowded := next((p for p in blocked if p.place in view.crowded), None)) is not None:
         text = f"pods of others took cards of {crowded.place} that {crowded.key[1]} was to use"
         return _place_again(view, Reason.CARDS_TAKEN, text)
-    if unfit := sorted(view.unfit):
-        places = format_nodes(list(dict.fromkeys(seats[rank].node for rank in unfit)))
-        text = f"cards of {places} do not work or were claimed by others before pods could use them"
-        return _place_again(view, Reason.CARDS_FAILED, text)
+    if view.unfit:
+        return _place_again(view, Reason.CARDS_FAILED, _card_troubles(view))
     if view.lost and view.lost_for >= LOST_SECONDS:
-        return _place_again(view, Reason.NODES_LOST, f"{_lost_nodes(view)} did not come back within a minute")
+        return _place_again(view, Reason.NODES_LOST, f"after a minute still {_lost_nodes(view)}")
     waits = (p for p in blocked if p.place not in view.lost | view.away)
     if (unbound := next((p for p in waits if losses.refusals.unbound_too_long(p, view.now)), None)) is not None:
         text = f"pod {unbound.key[1]} cannot be bound to {unbound.place}, asks for other cards: {unbound.message}"
@@ -143,12 +103,12 @@ def _elsewhere(
     return None
 
 
-def _tell_losses(draft: Draft, losses: _Losses, refusals: Refusals, pods: Iterable[PodRecord]) -> None:
+def _tell_losses(draft: Draft, losses: Losses, refusals: Refusals, pods: Iterable[PodRecord]) -> None:
     """What the status remembers, so that nothing is counted twice."""
     status = draft.status
     status["restarts"] = losses.restarts
     before = set(status.get("replacing", ()))
-    if (losses.counts or losses.torn) and (times := [p.created for p in pods if p.created is not None]):
+    if losses.spreads and (times := [p.created for p in pods if p.created is not None]):
         status["restartOf"] = timestamp(max(times))
     for name in ("replacing", "refusals", "refusedAt", "containerRestarts"):
         status.pop(name, None)
@@ -164,7 +124,7 @@ def _first_waits(view: JobView, spec: TrainingJobSpec, pods: Mapping[int | None,
     has no name."""
     if not LAUNCHERS[spec.runtime].first_decides or members == 1 or 0 in pods:
         return False
-    return not view.has_service or sum(_alive(pod) for pod in pods.values()) < members - 1
+    return not view.has_service or sum(is_alive(pod) for pod in pods.values()) < members - 1
 
 
 def _missing(view: JobView, members: tuple[Member, ...], wait: float, *, held: bool) -> tuple[tuple[int, ...], bool]:
@@ -182,20 +142,14 @@ def _settled(pods: Iterable[PodRecord]) -> bool:
     return all(pod.node or pod.blocked for pod in pods)
 
 
-def _newly_failed(view: JobView, own: Iterable[PodRecord]) -> list[PodRecord]:
-    """Without the pods that were there when a failure was counted last: a gang that lost one fails one by one."""
-    before = parse_time(view.job.status.get("restartOf"))
-    return [pod for pod in own if before is None or pod.created is None or pod.created > before]
-
-
-def _failures(losses: _Losses, wait: float) -> tuple[Notice, ...]:
-    """Of each kind the first three."""
+def _failures(losses: Losses, wait: float) -> tuple[Notice, ...]:
+    """Of each kind the first ones."""
     forgiven = [p for p in losses.refused if p not in losses.own]
     return (
-        *(Notice(Reason.POD_FAILED, f"restarts after: {_failure(p)}", warning=True) for p in losses.own[:3]),
+        *(Notice(Reason.POD_FAILED, f"restarts after: {_failure(p)}", warning=True) for p in losses.own[:SHOWN]),
         *(
             Notice(Reason.POD_REFUSED, f"tries again in {wait:.0f} s after: {_failure(p)}", warning=True)
-            for p in forgiven[:3]
+            for p in forgiven[:SHOWN]
         ),
     )
 
@@ -242,22 +196,21 @@ def _in_place(pod: PodRecord, group_uid: str, seats: Mapping[int, Member]) -> bo
     return pod.node in (None, seat.node)
 
 
-def _alive(pod: PodRecord) -> bool:
-    return not pod.deleting and pod.phase in ("Running", "Succeeded")
-
-
 def _running_states(draft: Draft, pods: list[PodRecord], wanted: int, *, held: bool) -> str:
-    alive = [pod for pod in pods if _alive(pod)]
+    alive = [pod for pod in pods if is_alive(pod)]
     running = len(alive) == wanted
     draft.status["pods"] = tally(draft.view.pods)
     message = f"{len(alive)} of {wanted} pods run"
     if held:
         message += "; rank 0 comes once the others run and have names"
     message += former_text(draft.view.former) + stranded_text(draft.view.stranded)
+    message += unready_text(draft.view.unready - {pod.node for pod in draft.view.stranded})
     reason = Reason.PODS_RUNNING if running else Reason.PODS_PENDING
+    if draft.view.unready and not running:
+        reason = Reason.NODES_NOT_READY
     if draft.view.lost:
         reason = Reason.NODES_LOST
-        message += f"; gone: {_lost_nodes(draft.view)}; the group is placed again unless they are back within a minute"
+        message += f"; {_lost_nodes(draft.view)}; the group is placed again unless they are back within a minute"
     if not running:
         message = _with_trouble(message, pods, find(draft.view.job.status, ConditionType.READY).get("message", ""))
     draft.states = {
@@ -291,8 +244,17 @@ def _placement_summary(view: JobView, group: GroupView, members: tuple[Member, .
     return summary
 
 
+def _card_troubles(view: JobView) -> str:
+    """What is wrong with the members' cards: the first by rank, and of how many more."""
+    troubles = list(dict.fromkeys(view.unfit[rank] for rank in sorted(view.unfit)))
+    more = len(troubles) - SHOWN
+    return "; ".join(troubles[:SHOWN]) + (f"; and so on for {more} more" if more > 0 else "")
+
+
 def _lost_nodes(view: JobView) -> str:
-    return format_nodes(sorted(view.lost, key=natural_key))
+    kinds = {"gone": view.lost - view.moved, "in another supernode now": view.moved}
+    named = ((what, format_nodes(sorted(nodes, key=natural_key))) for what, nodes in kinds.items() if nodes)
+    return ", ".join(f"{what}: {nodes}" for what, nodes in named)
 
 
 def _failure(pod: PodRecord) -> str:

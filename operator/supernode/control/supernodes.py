@@ -102,9 +102,19 @@ def changes(before: Iterable[LedgerEntry], after: Iterable[LedgerEntry]) -> tupl
 
 
 def shape_of(profile: Profile) -> str:
-    """A digest of what ledgers depend on: the name cards are counted by and the levels with their sizes and labels."""
+    """A digest of what ledgers depend on: the name cards are counted by, the levels with their sizes and labels, and
+    whether its cards are those that pods really have, which they are not where the kubelet chooses."""
+    return _digest(profile, *(("none",) if profile.pinning.mode == "none" else ()))
+
+
+def _digest(profile: Profile, *more: str) -> str:
     levels = [(level.name, level.fan_out, level.node_label) for level in profile.levels]
-    return hashlib.sha256(repr((profile.counted, levels)).encode()).hexdigest()[:12]
+    return hashlib.sha256(repr((profile.counted, levels, *more)).encode()).hexdigest()[:12]
+
+
+def _changed_in_use(shape: str, profile: Profile) -> bool:
+    """Whether a profile is another than a ledger was written by; one that says nothing of pods' cards may be either."""
+    return shape not in (shape_of(profile), _digest(profile))
 
 
 def facts_of(record: Custom[SuperNode]) -> SuperNodeFacts:
@@ -130,9 +140,9 @@ def trouble_of(record: Custom[SuperNode], profile: Profile | None, ledger: Ledge
         name = record.model.spec.profile if record.model else "?"
         return Trouble(Reason.PROFILE_MISSING, f"SuperNodeProfile {name} does not exist or is invalid; create it")
     shape = record.status.get("shape")
-    if ledger.entries and shape and shape != shape_of(profile):
+    if ledger.entries and shape and _changed_in_use(shape, profile):
         text = (
-            f"profile {profile.name} got other levels or another resource while groups hold cards; "
+            f"profile {profile.name} got other levels, another resource or another pinning while groups hold cards; "
             "undo it, or no new cards are given until they are released"
         )
         return Trouble(Reason.PROFILE_CHANGED_IN_USE, text)

@@ -2,8 +2,8 @@
 
 1. It writes the number of its term, higher than any before, into the status of every SuperNode. Each of these swaps
    names the version it was decided on, so from then on no swap of an earlier leader can succeed, however late it
-   arrives; and the answers are the ledgers as the last leader left them. A SuperNode whose status is refused again and
-   again, as by an admission policy, holds up no other: it gives no cards until its status can be written.
+   arrives; and the answers are the ledgers as the last leader left them. A SuperNode whose status cannot be written
+   again and again, as with a policy or a webhook that fails, holds up no other: it gives no cards until then.
 2. It reads every cache anew. A standby's watch may have been silent for a minute without its knowing: a group or a
    node that a ledger names and the cache does not would look as if it were gone. What not every cluster serves, as
    devices, is left as it was where it cannot be read any more.
@@ -20,7 +20,7 @@ from supernode.api.errors import SupernodeError
 from supernode.api.supernode import SuperNode
 from supernode.cluster import resources
 from supernode.cluster.backoff import Backoff
-from supernode.cluster.errors import ApiError, BadRequest, Forbidden, Invalid, NotFound
+from supernode.cluster.errors import ApiError, BadRequest, Conflict, Forbidden, Invalid, NotFound, NotLeading
 from supernode.cluster.reflector import Reflector
 from supernode.cluster.writer import Writer
 from supernode.control.caches import Caches
@@ -29,7 +29,10 @@ from supernode.control.supernodes import Ledger
 from supernode.control.writes import status_patch
 
 _REFUSALS = 5
-"""So often a ledger is refused, within a second or so, before a term begins without it."""
+"""So often a ledger is not taken, within a second or so, before a term begins without it."""
+
+_NO_REFUSAL = (Conflict, NotFound, NotLeading)
+"""What is no answer about a ledger: another has written it, or it is gone, or nothing was sent."""
 
 _log = logging.getLogger(__name__)
 
@@ -82,19 +85,16 @@ async def _take_ledgers(writer: Writer, supernodes: Reflector[Custom[SuperNode]]
                 ours.add(record.key)
         if failed := {r.key: result for r, result in zip(others, results, strict=True) if isinstance(result, ApiError)}:
             problem = next(iter(failed.values()))
-            refusals.update(key for key, result in failed.items() if _is_refusal(result))
-            if ours and all(refusals[key] >= _REFUSALS for key in failed):
+            refusals.update(key for key, result in failed.items() if not isinstance(result, _NO_REFUSAL))
+            refused = all(isinstance(result, BadRequest | Forbidden | Invalid) for result in failed.values())
+            # That none can be written is the server's doing, and will pass, unless it says that they are not taken.
+            if (ours or refused) and all(refusals[key] >= _REFUSALS for key in failed):
                 _log.error("begins without %d ledgers, whose supernodes give no cards: %s", len(failed), problem)
                 return TakeOver(term, {name: str(result) for (_, name), result in failed.items()})
             _log.warning("%d ledgers are not taken over yet, tries again: %s", len(failed), problem)
             await asyncio.sleep(pauses.delay())
             await _repeated("SuperNodes", supernodes.read_again)
     return TakeOver(max(term, 1))
-
-
-def _is_refusal(problem: ApiError) -> bool:
-    """Whether the server takes no such write of this object; trying again at once, or reading it, does not help."""
-    return isinstance(problem, BadRequest | Forbidden | Invalid)
 
 
 async def _repeated(what: str, read: Callable[[], Awaitable[None]], *, needed: bool = True) -> None:

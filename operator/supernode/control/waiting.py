@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from operator import itemgetter
 from typing import NamedTuple
 
-from supernode.api.cardgroup import CardGroup
+from supernode.api.cardgroup import CardGroup, CardGroupSpec
 from supernode.api.conditions import ConditionType, Reason
 from supernode.control.conditions import find
 from supernode.control.grouping import request_for
@@ -158,7 +158,8 @@ class Waiting:
         self._join(group, wall, moment)
 
     def _join(self, group: Group, wall: datetime, moment: float) -> None:
-        ask, rest = _ask_of(group, wall)
+        assert group.model is not None
+        ask, rest = ask_of(group.model.spec, waiting_since(group), wall)
         if rest is not None:
             self._until[group.key] = moment + rest
         line = self._lines.get(ask)
@@ -300,15 +301,13 @@ def _helpless(answer: Refusal | None) -> bool:
     return answer is None or answer.stalled or answer.reason == Reason.PREFERRED_LEVEL_WAIT
 
 
-def _ask_of(group: Group, wall: datetime) -> tuple[Ask, float | None]:
-    """What the group asks for now, and the seconds until it asks for something else."""
-    assert group.model is not None
-    request = request_for("", group.model.spec)
-    topology = group.model.spec.topology
-    preferred = topology.preferred if topology else None
+def ask_of(spec: CardGroupSpec, since: datetime, wall: datetime) -> tuple[Ask, float | None]:
+    """What a group that waits since then asks for now, and the seconds until it asks for something else."""
+    request = request_for("", spec)
+    preferred = spec.topology.preferred if spec.topology else None
     if preferred is None:
         return Ask(request), None
-    over = waiting_since(group) + timedelta(seconds=preferred.wait_seconds)
+    over = since + timedelta(seconds=preferred.wait_seconds)
     rest = (over - wall).total_seconds()
     if rest <= 0:
         return Ask(request), None

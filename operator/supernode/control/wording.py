@@ -1,10 +1,12 @@
 """Phrases that statuses and the command line share."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from supernode.control.records import PodRecord
 from supernode.placement.cost import ALL_REDUCE_BYTES, ALL_TO_ALL_BYTES, MIB
 from supernode.topology.ranges import format_nodes, natural_key
+
+_GIVE_UP_THE_NODE = "delete the node, or taint it node.kubernetes.io/out-of-service once its machine is off"
 
 
 def spans_text(spans: Mapping[str, int], minimal: Mapping[str, int], *, proven: bool = True) -> str:
@@ -46,9 +48,17 @@ def stranded_text(pods: Sequence[PodRecord]) -> str:
     if not pods:
         return ""
     nodes = format_nodes(sorted({pod.node for pod in pods if pod.node}, key=natural_key))
+    return f"; {_some(pods)} cannot end on {nodes}, not ready: {_GIVE_UP_THE_NODE}"
+
+
+def unready_text(nodes: Collection[str]) -> str:
+    """What is to be added where members are on nodes that are not ready; empty without any."""
+    if not nodes:
+        return ""
+    named = format_nodes(sorted(nodes, key=natural_key))
     return (
-        f"; {_some(pods)} cannot end on {nodes}, not ready: delete the node, or taint it "
-        "node.kubernetes.io/out-of-service once its machine is off"
+        f"; not ready: {named}; pods that fail meanwhile are not counted, and come again once it is. If its machine is "
+        f"lost, {_GIVE_UP_THE_NODE}"
     )
 
 

@@ -158,6 +158,15 @@ def discover(
     )
 
 
+def selecting_labels(profiles: Iterable[Profile], supernodes: Iterable[SuperNodeFacts]) -> tuple[str, ...]:
+    """The labels of nodes that :func:`discover` looks at; nodes whose others change stay where they are."""
+    keys = {HOSTNAME_LABEL, *(key for sn in supernodes for key in sn.node_selector)}
+    for profile in profiles:
+        keys.update(profile.node_selector)
+        keys.update(label for level in profile.levels for label in (level.node_label, level.position_label) if label)
+    return tuple(sorted(keys))
+
+
 def _match_profiles(known: Mapping[str, Profile], facts: list[NodeFacts], problems: list[Problem]) -> dict[str, str]:
     """Node to profile; a node that matches several goes to the most specific selector, and that is reported.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from supernode.api.quantities import whole_number
 from supernode.topology.devicenames import card_index
 
 Json = dict[str, Any]
@@ -48,7 +49,8 @@ def _most(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
 def _extended(container: Json) -> dict[str, int]:
     resources = container.get("resources", {})
     given = {**resources.get("limits", {}), **resources.get("requests", {})}
-    return {name: int(amount) for name, amount in given.items() if "/" in name and str(amount).isdigit()}
+    counts = ((name, whole_number(amount)) for name, amount in given.items() if "/" in name)
+    return {name: count for name, count in counts if count is not None}
 
 
 def named_devices(annotations: Mapping[str, str], requests: Mapping[str, int]) -> dict[str, int]:

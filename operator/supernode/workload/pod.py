@@ -115,9 +115,10 @@ def _labels(job: TrainingJob, rank: int) -> dict[str, str]:
 
 
 def _set_dns_policy(spec: Json) -> None:
-    """On the node's network a pod would ask the node's resolver, which knows no Service and so none of the members."""
-    if spec.get("hostNetwork"):
-        spec.setdefault("dnsPolicy", "ClusterFirstWithHostNet")
+    """On the node's network a pod would ask the node's resolver, which knows no Service and so none of the members;
+    also with ClusterFirst, the default of the API, which templates taken from a cluster have written out."""
+    if spec.get("hostNetwork") and spec.get("dnsPolicy") in (None, "", "ClusterFirst"):
+        spec["dnsPolicy"] = "ClusterFirstWithHostNet"
 
 
 def _give_cards(container: Json, profile: Profile, cards: int) -> None:

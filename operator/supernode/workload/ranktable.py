@@ -10,8 +10,9 @@ the cards. In format 1.2 servers of one supernode stand together, also where a r
 its neighbours in rank. In the first two formats ranks of servers must not interleave.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address
 from itertools import groupby
 from typing import Any, Self
 
@@ -19,6 +20,7 @@ import orjson
 
 from supernode.api.errors import SupernodeError
 from supernode.api.profile import RankTableFormat
+from supernode.topology.positions import known_value
 from supernode.topology.ranges import card_indices
 from supernode.workload.placed import PlacedGroup
 
@@ -31,6 +33,9 @@ ANNOTATIONS = ("huawei.com/npu.base-device-infos", "baseDeviceInfos")
 
 MAX_RANKS = 65536
 """The most ranks a table of format 2.0 may have."""
+
+_INNER = (0, 1)
+"""The layers inside the supernode."""
 
 _OUTER = {"ROCE": 3, "UBOE": 2, "UBG": 2}
 """The layer of each kind of network beyond the supernode, in order of preference."""
@@ -49,22 +54,34 @@ class AddressesMissing(SupernodeError):  # noqa: N818 - the name of the reason i
 class Device:
     """One card as its node publishes it.
 
-    layers: what format 2.0 lists of the networks inside the supernode, ascending by net_layer. outer: the same of those
-    beyond it, by kind.
+    super_device_id: None where it is not known. layers: what format 2.0 lists of the networks inside the supernode, by
+    net_layer. outer: the same of those beyond it, by kind.
     """
 
     ip: str
     super_device_id: int | None
-    layers: tuple[Json, ...] = ()
+    layers: Mapping[int, Json] = field(default_factory=dict)
     outer: Mapping[str, Json] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A node's address and its devices by index within the node."""
+    """A node's address, which is its name where it has none of IPv4, and its devices by index within the node."""
 
     address: str
     devices: Mapping[int, Device]
+
+
+def _is_ipv4(text: str) -> bool:
+    try:
+        IPv4Address(text)
+    except ValueError:
+        return False
+    return True
+
+
+Entry = tuple[int, int, Device, str]
+"""Rank, index within the node, device, node."""
 
 
 def published(annotations: Mapping[str, str]) -> str | None:
@@ -79,23 +96,23 @@ def server_of(node: Json) -> Server:
     if text is None:
         raise AddressesMissing.on(name)
     addresses = (node.get("status") or {}).get("addresses") or ()
-    internal = next((entry["address"] for entry in addresses if entry.get("type") == "InternalIP"), name)
+    internal = (entry["address"] for entry in addresses if entry.get("type") == "InternalIP")
     try:
         devices = {int(key.rpartition("-")[2]): _device(value) for key, value in orjson.loads(text).items()}
     except (ValueError, TypeError, KeyError, AttributeError) as problem:
         raise AddressesMissing(f"node {name}: annotation {ANNOTATIONS[0]} cannot be read: {problem}") from None
-    return Server(internal, devices)
+    return Server(next(filter(_is_ipv4, internal), name), devices)
 
 
 def _device(info: Json) -> Device:
     levels = {int(level["level"]): level.get("info") or {} for level in info.get("levelList") or ()}
-    inner = [next(iter(levels.get(layer, {}).values()), None) for layer in (0, 1)]
+    inner = {layer: next(iter(levels.get(layer, {}).values()), None) for layer in _INNER}
     outer = {kind: levels.get(layer, {}).get(kind) for kind, layer in _OUTER.items()}
     identity = info.get("SuperDeviceID")
     return Device(
         ip=info.get("IP") or "",
-        super_device_id=None if identity is None else int(identity),
-        layers=tuple(layer for layer in inner if layer),
+        super_device_id=None if identity is None or known_value(str(identity)) is None else int(identity),
+        layers={number: layer for number, layer in inner.items() if layer},
         outer={kind: layer for kind, layer in outer.items() if layer},
     )
 
@@ -114,17 +131,22 @@ def rank_table(group: PlacedGroup, servers: Mapping[str, Server]) -> str:
 
 
 def _table_1(group: PlacedGroup, servers: Mapping[str, Server]) -> Json:
+    by_server = dict(_by_server(group, servers))
     listed = [
-        {"server_id": servers[node].address, "device": [_device_1(*entry) for entry in devices]}
-        for node, devices in _by_server(group, servers)
+        {
+            "server_id": servers[node].address,
+            "device": [_device_1(*entry, needs_ip=len(by_server) > 1) for entry in devices],
+        }
+        for node, devices in by_server.items()
     ]
     return {"status": "completed", "version": "1.0", "server_count": str(len(listed)), "server_list": listed}
 
 
-def _device_1(rank: int, index: int, device: Device, node: str) -> Json:
-    if not device.ip:
-        raise AddressesMissing(f"node {node}: device {index} has no IP")
-    return {"device_id": str(index), "device_ip": device.ip, "rank_id": str(rank)}
+def _device_1(rank: int, index: int, device: Device, node: str, *, needs_ip: bool) -> Json:
+    if needs_ip and not device.ip:
+        raise AddressesMissing(f"node {node}: device {index} has no IP, by which other servers reach it")
+    address = {"device_ip": device.ip} if device.ip else {}
+    return {"device_id": str(index), **address, "rank_id": str(rank)}
 
 
 def _table_1_2(group: PlacedGroup, servers: Mapping[str, Server]) -> Json:
@@ -132,10 +154,11 @@ def _table_1_2(group: PlacedGroup, servers: Mapping[str, Server]) -> Json:
     homes: dict[str, list[str]] = {}
     for node, supernode in dict.fromkeys((member.node, member.supernode) for member in group.members):
         homes.setdefault(supernode, []).append(node)
+    for nodes in homes.values():
+        _tell_apart(entry for node in nodes for entry in by_server[node])
     listed = [
         {
-            "server_id": servers[node].address,
-            "host_ip": servers[node].address,
+            **_host(servers[node]),
             "device": [_device_1_2(*entry, needs_ip=len(homes) > 1) for entry in by_server[node]],
         }
         for nodes in homes.values()
@@ -149,9 +172,24 @@ def _table_1_2(group: PlacedGroup, servers: Mapping[str, Server]) -> Json:
     return {**head, "server_list": listed, "super_pod_list": pods}
 
 
+def _host(server: Server) -> Json:
+    """`host_ip` takes nothing but an IPv4 address."""
+    return {"server_id": server.address, **({"host_ip": server.address} if _is_ipv4(server.address) else {})}
+
+
+def _tell_apart(entries: Iterable[Entry]) -> None:
+    """The devices of one supernode have ids of their own."""
+    known: dict[int, str] = {}
+    for _, index, device, node in entries:
+        if device.super_device_id is None:
+            raise AddressesMissing(f"node {node}: device {index} has no SuperDeviceID")
+        here = f"device {index} of node {node}"
+        other = known.setdefault(device.super_device_id, here)
+        if other is not here:
+            raise AddressesMissing(f"{other} and {here} have the same SuperDeviceID, {device.super_device_id}")
+
+
 def _device_1_2(rank: int, index: int, device: Device, node: str, *, needs_ip: bool) -> Json:
-    if device.super_device_id is None:
-        raise AddressesMissing(f"node {node}: device {index} has no SuperDeviceID")
     if needs_ip and not device.ip:
         raise AddressesMissing(f"node {node}: device {index} has no IP, by which other supernodes reach it")
     address = {"device_ip": device.ip} if device.ip else {}
@@ -161,22 +199,29 @@ def _device_1_2(rank: int, index: int, device: Device, node: str, *, needs_ip: b
 
 def _table_2(group: PlacedGroup, servers: Mapping[str, Server]) -> Json:
     entries = list(_devices(group, servers))
+    inner = [layer for layer in _INNER if all(layer in device.layers for _, _, device, _ in entries)]
     outer = next((kind for kind in _OUTER if all(kind in device.outer for _, _, device, _ in entries)), None)
-    if outer is None and len({member.supernode for member in group.members}) > 1:
-        raise AddressesMissing(f"no network beyond the supernode ({', '.join(_OUTER)}) is published of every device")
-    ranks = [_rank_2(*entry, outer=outer) for entry in entries]
+    if 0 not in inner:
+        _, index, _, node = next(entry for entry in entries if 0 not in entry[2].layers)
+        raise AddressesMissing(f"node {node}: device {index} has no level 0 in its levelList")
+    if outer is None:
+        _check_joined(group, entries, inner)
+    ranks = [_rank_2(rank, index, device, inner, outer) for rank, index, device, _ in entries]
     return {"status": "completed", "version": "2.0", "rank_count": len(ranks), "rank_list": ranks}
 
 
-def _rank_2(rank: int, index: int, device: Device, node: str, *, outer: str | None) -> Json:
-    if not device.layers:
-        raise AddressesMissing(f"node {node}: device {index} has no levelList")
-    layers = [*device.layers, *([device.outer[outer]] if outer else [])]
+def _check_joined(group: PlacedGroup, entries: Collection[Entry], inner: Iterable[int]) -> None:
+    """By a network inside the supernode, where none beyond it is listed."""
+    if len({member.supernode for member in group.members}) > 1:
+        raise AddressesMissing(f"no network beyond the supernode ({', '.join(_OUTER)}) is published of every device")
+    one = (len({device.layers[layer].get("net_instance_id") for _, _, device, _ in entries}) == 1 for layer in inner)
+    if len({member.node for member in group.members}) > 1 and not any(one):
+        raise AddressesMissing("no network that all members share is published of every device")
+
+
+def _rank_2(rank: int, index: int, device: Device, inner: Iterable[int], outer: str | None) -> Json:
+    layers = [*(device.layers[layer] for layer in inner), *([device.outer[outer]] if outer else [])]
     return {"rank_id": rank, "local_id": index, "device_id": index, "level_list": layers}
-
-
-Entry = tuple[int, int, Device, str]
-"""Rank, index within the node, device, node."""
 
 
 def _by_server(group: PlacedGroup, servers: Mapping[str, Server]) -> Iterator[tuple[str, list[Entry]]]:

@@ -7,7 +7,7 @@ from supernode.api.conditions import Reason
 from supernode.api.trainingjob import TrainingJob
 from supernode.topology.profile import Profile
 from supernode.workload.errors import InvalidSpec
-from supernode.workload.template import PATH, named_resources, pod_template, requested_cards
+from supernode.workload.template import PATH, check_names, named_resources, pod_template, requested_cards
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +69,12 @@ def worker_shape(job: TrainingJob, profile: Profile) -> WorkerShape:
     """The members of a job on machines of this profile.
 
     The size of a worker is, in this order: `workers.cardsPerWorker`; the count of the profile's resource in the pod
-    template; the profile's natural worker. Raises `InvalidSpec` when they contradict each other or leave it open.
+    template; the profile's natural worker. Raises `InvalidSpec` when they contradict each other or leave it open, or
+    when the template cannot become a pod.
     """
-    spec = job.spec
-    requested = requested_cards(pod_template(job)["spec"], profile.resource)
+    spec, pod_spec = job.spec, pod_template(job)["spec"]
+    check_names(pod_spec)
+    requested = requested_cards(pod_spec, profile.resource)
     per_worker = _cards_per_worker(spec.workers.cards_per_worker, requested, profile.resource)
     if spec.cards is None:
         return WorkerShape(spec.workers.replicas or 1, per_worker or profile.cards_per_node)

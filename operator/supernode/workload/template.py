@@ -3,12 +3,16 @@
 from collections.abc import Collection, Iterator
 from typing import Any
 
+from supernode.api.quantities import whole_number
 from supernode.api.trainingjob import TrainingJob
 from supernode.workload.errors import InvalidSpec
 
 Json = dict[str, Any]
 
 PATH = "spec.workers.template"
+
+_RESERVED = "supernode-"
+"""How the names of volumes, init containers and claims begin that are added to the template."""
 
 
 def pod_template(job: TrainingJob) -> Json:
@@ -58,21 +62,34 @@ def card_container(pod_spec: Json, resource: str) -> Json:
 
 
 def requested_cards(pod_spec: Json, resource: str) -> int | None:
-    """How many cards the template asks for; None when it names none. Raises `InvalidSpec`, as `card_container`."""
+    """How many cards the template asks for; None when it names none, or asks for 0 of them. Raises `InvalidSpec`, as
+    `card_container`."""
     container = card_container(pod_spec, resource)
-    counts = {str(given[resource]) for given in amounts(container).values() if given.get(resource) is not None}
-    if not counts:
-        return None
+    asked = {given[resource] for given in amounts(container).values() if given.get(resource) is not None}
     field = f"{PATH}.spec.containers.{container['name']}.resources"
-    if len(counts) > 1:
-        raise InvalidSpec(
-            field, f"requests and limits of {resource} differ ({' and '.join(sorted(counts))}); make them equal"
-        )
-    text = counts.pop()
-    if not text.isdecimal() or int(text) == 0:
-        raise InvalidSpec(field, f"{resource} is {text!r}; cards are whole: write a number such as 8")
-    return int(text)
+    counts = {text: whole_number(text) for text in sorted(map(str, asked))}
+    for text, count in counts.items():
+        if count is None:
+            raise InvalidSpec(field, f"{resource} is {text!r}; cards are whole: write a number such as 8")
+    if len(set(counts.values())) > 1:
+        raise InvalidSpec(field, f"requests and limits of {resource} differ ({' and '.join(counts)}); make them equal")
+    return next(iter(counts.values()), None) or None
+
+
+def check_names(pod_spec: Json) -> None:
+    """Raises `InvalidSpec` where something that is added to a pod may have the same name."""
+    parts = list(all_containers(pod_spec))
+    for kind in ("volumes", "resourceClaims"):
+        parts += [(f"{kind}[{index}]", each) for index, each in enumerate(pod_spec.get(kind) or ())]
+    for path, each in parts:
+        if str(each.get("name")).startswith(_RESERVED):
+            raise InvalidSpec(
+                f"{PATH}.spec.{path}.name",
+                f"{each['name']!r} begins with {_RESERVED}, as names do that the operator adds; rename it",
+            )
 
 
 def _asks_for(container: Json, resource: str) -> bool:
-    return any(resource in given for given in amounts(container).values())
+    """Whether it names the resource, unless it says that it wants none."""
+    named = [given[resource] for given in amounts(container).values() if given.get(resource) is not None]
+    return any(whole_number(amount) != 0 for amount in named)
