@@ -69,7 +69,7 @@ def test_plain_servers_are_summed_by_profile() -> None:
         "supernode_cards{,nvidia-hgx8,healthy}": 31,
         "supernode_cards{,nvidia-hgx8,allocated}": 5,
         "supernode_cards{,nvidia-hgx8,free}": 26,
-        "supernode_fragmentation_ratio{,nvidia-hgx8}": pytest.approx(1 - (4 + 4 + 4 + 0) / 26),
+        "supernode_fragmentation_ratio{,nvidia-hgx8}": pytest.approx(1 - (4 + 4 + 4 + 0) / (4 + 7 + 7 + 0)),
         "supernode_reserve_nodes{,nvidia-hgx8}": 1,
         "supernode_spare_cards{,nvidia-hgx8}": 2,
     }
@@ -86,6 +86,6 @@ def test_a_supernode_of_several_nodes_has_series_of_its_own() -> None:
     assert samples["supernode_cards{b,ascend-a3-384,free}"] == 0
     assert samples["supernode_largest_block_cards{a,ascend-a3-384,rack}"] == 64
     assert samples["supernode_reserve_nodes{a,ascend-a3-384}"] == 2
-    assert samples["supernode_fragmentation_ratio{a,ascend-a3-384}"] == pytest.approx(2 / 12)
+    assert samples["supernode_fragmentation_ratio{a,ascend-a3-384}"] == 0, "the rest of what is free is the reserve"
     assert samples["supernode_fragmentation_ratio{b,ascend-a3-384}"] == 0
     assert samples["supernode_cards{,nvidia-hgx8,total}"] == 8

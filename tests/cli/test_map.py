@@ -78,10 +78,31 @@ def test_tainted_nodes_are_told_with_what_to_do(run: Run, tmp_path: Path) -> Non
     assert says in run("map", "a", "--fleet", path).out.replace("\n", " ")
 
 
+def test_nodes_with_something_wrong_are_told(run: Run, tmp_path: Path) -> None:
+    nodes = small.nodes("a")
+    nodes[0]["metadata"]["annotations"] = {"supernode.io/unhealthy-cards": "1;2"}
+    for amounts in ("capacity", "allocatable"):
+        nodes[1]["status"][amounts] = dict.fromkeys(nodes[1]["status"][amounts], "3")
+    path = tmp_path / "fleet.yaml"
+    path.write_text(small.text(small.profile(), *nodes))
+    says = (
+        "4 nodes of profile box; a-n0: gives nothing new until annotation supernode.io/unhealthy-cards is right: '1;2' "
+        "is not a range: write a number such as 7 or a run such as 0-7; a-n1: capacity is 3 of 4 cards"
+    )
+    ran = run("map", "--fleet", path)
+    row = [cell.strip() for cell in _row(ran.out, "a") if cell.strip()]
+    assert (row[3:7], row[-1]) == (["16", "11", "0", "1"], "Ready, 2 to look at")
+    assert f"a: {says}" in ran.out.replace("\n", " ")
+    one = run("map", "a", "--fleet", path).out
+    assert says in one.replace("\n", " ")
+    assert ["0", "-x", "3/8", "a-n[0-1]"] in [line.split() for line in one.splitlines()]
+
+
 def test_nothing_in_a_fleet_steers_the_terminal(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nodes = small.nodes("a")
     nodes[0]["spec"] = small.taints("\x1b[2Jgpu=x:NoSchedule")
     nodes[1]["metadata"]["labels"]["example.com/rack"] = "\x9b7"
+    nodes[2]["metadata"]["annotations"] = {"supernode.io/unhealthy-cards": "\x1b[2J\n\x9b1"}
     path = tmp_path / "fleet.yaml"
     path.write_text(small.text(small.profile(), *nodes))
     for arguments in (["map"], ["map", "a"]):

@@ -497,7 +497,6 @@ def _broken(obj: Json, path: str, value: Any) -> Json:
         (small.text(small.supernode(ledger=[small.held("g/x", "a[9-1]", "0")])), ["status.ledger", "backwards"]),
         (small.text(small.supernode(ledger=[small.held("g/x", "a", "0-99999999")])), ["status.ledger"]),
         (small.text({"kind": "ConfigMap", "metadata": {"name": "mindx-dl-deviceinfo-a"}}), ["data.DeviceInfoCfg"]),
-        (small.text(_device_info("a", Unhealthy="Ascend910")), ["data.DeviceInfoCfg", "Ascend910-4"]),
     ],
 )
 def test_bad_fleets_are_told_with_place_field_and_reason(

@@ -160,11 +160,11 @@ class Cluster:
         self._profile |= spec
         self.caches.profiles.put(self._object("p", "SuperNodeProfile", spec=dict(self._profile)))
 
-    def report(self, node: str, failed: str = "", *, cut_off: str = "") -> None:
-        """The device plugin of a node writes its ConfigMap; cards as `0,3`, the text itself if that is no such list."""
+    def report(self, node: str, failed: str = "", *, cut_off: str = "", text: str = "") -> None:
+        """The device plugin of a node writes its ConfigMap: cards as `0,3`, or the text that is its report."""
         lists = {f"{CARD}-Unhealthy": failed, f"{CARD}-NetworkUnhealthy": cut_off}
         names = {key: ",".join(f"Card-{card}" for card in cards.split(",") if card) for key, cards in lists.items()}
-        text = json.dumps({"DeviceInfo": {"DeviceList": names, "UpdateTime": self._version}})
+        text = text or json.dumps({"DeviceInfo": {"DeviceList": names, "UpdateTime": self._version}})
         name, data = f"mindx-dl-deviceinfo-{node}", {"DeviceInfoCfg": text}
         self.caches.reports.put(self._object(name, "ConfigMap", namespace="kube-system", data=data))
 
@@ -552,15 +552,34 @@ async def test_of_two_lines_that_book_a_card_the_later_is_doubled() -> None:
     assert cluster.state.ledgers["sn-0"].doubled == {"uid-0"}
 
 
-async def test_a_node_of_another_size_is_another_shape() -> None:
+async def test_a_node_that_lost_cards_is_of_the_same_shape_and_one_that_went_is_not() -> None:
     """Who was refused by what an empty supernode could hold has to look again."""
     cluster = Cluster()
+    cluster.book("sn-0", "ml/g0 uid-0 0@sn-0-n1:0-1")
     await cluster.state.refresh()
-    for capacity, reshaped in ((4, False), (3, True)):
-        cluster.state.reshaped = False
-        cluster.node("sn-0-n1", capacity=capacity, usable=3)
+    cluster.state.reshaped = False
+    for capacity, usable in ((4, 3), (3, 3), (0, 0)):
+        cluster.node("sn-0-n1", capacity=capacity, usable=usable)
         await cluster.state.refresh()
-        assert cluster.state.reshaped is reshaped
+        assert not cluster.state.reshaped
+    cluster.node_goes("sn-0-n1")
+    await cluster.state.refresh()
+    assert cluster.state.reshaped
+
+
+@pytest.mark.parametrize(("named", "free"), [(True, 0b0111), (False, 0)])
+async def test_a_node_with_a_card_that_failed_by_name_gives_the_others_at_once(named: bool, free: int) -> None:
+    """Of one that nobody names it may be that the device plugin has yet to bring it back."""
+    for claimed in (False, True):
+        cluster = Cluster(claimed=claimed, grace=60.0)
+        await cluster.state.refresh()
+        if claimed:
+            cluster.slice("sn-0-n1", **({"tainted": 3} if named else {"gone": 3}))
+        else:
+            cluster.report("sn-0-n1", "3" if named else "")
+            cluster.node("sn-0-n1", usable=3)
+        await cluster.state.refresh()
+        assert cluster.state.fleet.supernodes["sn-0"].node("sn-0-n1").free == free
 
 
 async def test_what_says_the_same_again_changes_nothing() -> None:
@@ -606,7 +625,7 @@ def healthy(cluster: Cluster, node: str) -> int:
         "both",
         "where the network is not needed",
         "where the profile reads no reports",
-        "a report that cannot be read",
+        "a name that is no card",
     ],
 )
 async def test_cards_that_a_device_plugin_names_are_the_ones_that_do_not_work(
@@ -642,12 +661,21 @@ async def test_a_report_that_names_the_same_cards_again_is_no_news() -> None:
     assert len(cluster.caches.reports.store) == 0
 
 
-async def test_a_report_that_cannot_be_read_is_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_name_that_is_no_card_is_told_of_once_and_hides_no_other(caplog: pytest.LogCaptureFixture) -> None:
     cluster = Cluster()
-    for cards in ("x", "y", "1", "x"):
+    for cards in ("x", "x,2", "1", "1,x"):
         cluster.report("sn-0-n1", cards)
-    assert [record.message.count("sn-0-n1 is not read") for record in caplog.records] == [1, 1]
-    assert "names 'Card-x'" in caplog.text
+    assert [record.message.count("sn-0-n1 names what is no whole card") for record in caplog.records] == [1, 1]
+    assert "example.com/card-Unhealthy names 'Card-x'" in caplog.text
+    await cluster.state.refresh()
+    assert healthy(cluster, "sn-0-n1") == 0b1101
+
+
+async def test_a_report_without_a_list_is_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    cluster = Cluster()
+    for text in ("{}", "[]"):
+        cluster.report("sn-0-n1", text=text)
+    assert ["sn-0-n1 is not read" in record.message for record in caplog.records] == [True]
 
 
 async def test_a_node_has_a_place_once_it_has_cards() -> None:

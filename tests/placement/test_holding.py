@@ -95,6 +95,13 @@ def test_the_reserve_is_kept_anywhere_in_the_supernode(
     assert (found.nodes["a"], found.missing) == ({f"a-{node}" for node in nodes}, missing)
 
 
+def test_cards_that_nobody_can_be_bound_to_come_free_with_those_in_use() -> None:
+    """A node with a failed card on which a group runs: three of its cards can be had once that has ended."""
+    node = Node("a-0", 4, 0b1110, 0b0011, path=("a", "a/r0"), unbindable=0b1000)
+    found = held(Fleet([SuperNodeView("a", PROFILE, [node])]), Request("", 3, 1))
+    assert (dict(found.nodes), found.missing) == ({"a": frozenset({"a-0"})}, 2)
+
+
 def test_many_domains_that_hold_nothing_do_not_hide_one_that_does() -> None:
     """Their cards are enough, but lie on too many nodes."""
     torn = [view(f"a{number}", 0, 0, 0, 0, FULL, FULL, FULL, FULL) for number in range(PLACES + 1)]

@@ -566,7 +566,8 @@ def test_a_rule_of_a_profile_in_use_outweighs_one_without_nodes() -> None:
 def test_largest_blocks_and_fragmentation() -> None:
     view = supernode("a", A3, "...#", "hh##", reserve=1)
     assert largest_block(view) == {"package": 2, "node": 8, "rack": 16, "supernode": 16}
-    assert fragmentation(view) == 100 - 100 * 16 // 32
+    assert fragmentation(view) == 100 - 100 * 16 // 24
+    assert fragmentation(supernode("a", A3, "....", reserve=1)) == 0, "the reserve is not scattered"
     assert largest_block(supernode("a", A3, "hh##", reserve=1)) == {"package": 2, "node": 4, "rack": 4, "supernode": 4}
     full = supernode("a", A3, "####")
     assert set(largest_block(full).values()) == {0}

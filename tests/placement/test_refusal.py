@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from supernode.api.conditions import Reason
 from supernode.placement import Block, Placement, Refusal, Request, Spares, plan
 from supernode.placement.result import Opening
+from supernode.topology.discovery import NodeFacts, discover
 from supernode.topology.fleet import Fleet, Node, SuperNodeView
 from supernode.topology.ledger import LedgerEntry, Run
 from supernode.topology.ranges import card_indices
 from supernode.topology.taints import Taint
+from supernode.topology.views import build_fleet
 from tests.placement.fleets import fleets, profile_of, requests, scattered
 
 Cards = Mapping[tuple[str, str], int]
@@ -117,6 +119,14 @@ def test_a_message_names_where_who_and_what() -> None:
     )
 
 
+def test_cards_that_nobody_can_be_bound_to_are_not_called_closed() -> None:
+    profile = profile_of("p", ("node", 4), ("supernode", 2))
+    nodes = [Node("n0", 4, 0b1110, 0b0001, path=("s",), unbindable=0b1000), Node("n1", 4, 15, 15, path=("s",))]
+    refusal = plan(Fleet([SuperNodeView("s", profile, nodes)]), Request("r", 1, 4))
+    assert isinstance(refusal, Refusal)
+    assert refusal.message.endswith("it takes 2 more cards, on node n0 in s: 1 in use, 1 unhealthy")
+
+
 TEAM = (Taint("gpu", "team-a"),)
 BOTH = (*TEAM, Taint("maintenance", effect="NoExecute"))
 ADVICE = "; to use tainted nodes, add gpu=team-a:NoSchedule to tolerations of profile p"
@@ -196,6 +206,32 @@ def test_what_cannot_be_gives_no_advice() -> None:
     refusal = plan(Fleet([view]), Request("r", 2, 4))
     assert isinstance(refusal, Refusal)
     assert (refusal.stalled, refusal.change, refusal.least) == (True, (), False)
+
+
+@pytest.mark.parametrize(
+    ("capacity", "allocatable", "says"),
+    [
+        (4, 3, "3 more cards, on nodes t00, t01, t02 in s: 3 unhealthy"),
+        (3, 3, "3 more cards, on nodes t00, t01, t02 in s: 3 unhealthy"),
+        (0, 0, "12 more cards, on nodes t00, t01, t02 in s: 12 unhealthy"),
+    ],
+    ids=["not offered", "off the bus", "the device plugin is away"],
+)
+def test_a_group_that_lost_cards_keep_out_waits_for_them(capacity: int, allocatable: int, says: str) -> None:
+    """A rack of 18 trays, two in reserve, of which three have lost cards."""
+    profile = profile_of("p", ("node", 4), ("supernode", 18), reserve=2, node_selector={"kind": "p"})
+    labels = {"kind": "p", "label/supernode": "s"}
+    cards = [(capacity, allocatable) if tray < 3 else (4, 4) for tray in range(18)]
+    nodes = [
+        NodeFacts(f"t{tray:02}", labels, {profile.resource: has}, {profile.resource: offers})
+        for tray, (has, offers) in enumerate(cards)
+    ]
+    refusal = plan(build_fleet(discover([profile], nodes), [profile], nodes), Request("r", 16, 4, required="supernode"))
+    assert isinstance(refusal, Refusal)
+    assert (refusal.reason, refusal.stalled) == (Reason.INSUFFICIENT_CARDS, False)
+    assert refusal.message == (
+        f"needs 16 whole nodes; 1 supernode can give 13, 2 of 18 are reserved, 3 have unhealthy cards; it takes {says}"
+    )
 
 
 LEND = ", or lend the reserve: lower spec.reserve of "

@@ -35,12 +35,26 @@ def test_other_config_maps_say_nothing() -> None:
         ("", "not JSON"),
         ("[]", "DeviceInfo.DeviceList"),
         ('{"DeviceInfo": {"DeviceList": 3}}', "DeviceInfo.DeviceList"),
-        (report(**{"-Unhealthy": ["Ascend910-1"]}), "device names with commas"),
-        (report(**{"-Unhealthy": "Ascend910"}), "such as Ascend910-4"),
-        (report(**{"-Unhealthy": "Ascend910-2c-100-0"}), "a whole card"),
-        (report(**{"-Unhealthy": "Ascend910-9999"}), "a whole card"),
     ],
 )
 def test_other_forms_are_refused(text: str, part: str) -> None:
     with pytest.raises(DeviceInfoError, match=part):
         read_report(text)
+
+
+@pytest.mark.parametrize(
+    ("key", "names", "said"),
+    [
+        ("-2c-Unhealthy", "Ascend910-2c-100-1", "'Ascend910-2c-100-1'"),
+        ("-Unhealthy", "Ascend910-4,Ascend910-2c-100-0, Ascend910-11", "'Ascend910-2c-100-0'"),
+        ("-Unhealthy", "Ascend910,Ascend910-11", "'Ascend910'"),
+        ("-NetworkUnhealthy", "Ascend910-9999", "'Ascend910-9999'"),
+        ("-NetworkUnhealthy", ["Ascend910-1"], "\"['Ascend910-1']\""),
+    ],
+    ids=["of another resource", "a part of a card", "no number", "beyond any node", "no text"],
+)
+def test_a_name_that_is_no_whole_card_is_passed_over_and_the_others_count(key: str, names: object, said: str) -> None:
+    found = read_report(report(**{"-Unhealthy": "Ascend910-4,Ascend910-11", key: names}))
+    failed = {4, 11} if key != "-Unhealthy" else {card for card in (4, 11) if f"-{card}" in str(names)}
+    assert found == CardReport({"huawei.com/Ascend910": sum(1 << card for card in failed)})
+    assert found.passed_over == (f"huawei.com/Ascend910{key} names {said}",)

@@ -15,11 +15,12 @@ from supernode.topology.discovery import (
     SuperNodeFacts,
     discover,
 )
+from supernode.topology.health import card_health, unhealthy_cards
 from supernode.topology.ledger import LedgerEntry, Run
 from supernode.topology.positions import known_value
 from supernode.topology.profile import Level, Profile
 from supernode.topology.taints import Taint
-from supernode.topology.views import ForeignPod, build_fleet, unhealthy_cards
+from supernode.topology.views import ForeignPod, build_fleet
 
 RESOURCE = "example.com/card"
 POD = Profile(
@@ -207,6 +208,39 @@ def test_nodes_with_the_same_hostname_cannot_all_be_supernodes() -> None:
     assert f"label each node with a {HOSTNAME_LABEL} of its own" in conflict.message
 
 
+def test_a_node_without_a_hostname_is_no_supernode() -> None:
+    """Its name alone is none: a selector on the label would not find it again."""
+    nodes = [NodeFacts(name, {"type": "box", **labels}) for name, labels in (("a", {}), ("b", {HOSTNAME_LABEL: "b"}))]
+    found = discover([BOX], nodes)
+    assert (pairs(found), found.unassigned) == ({"b": ("b",)}, {"box": ("a",)})
+    assert [problem.message for problem in found.problems] == [
+        "nodes a of profile box belong to no supernode: label kubernetes.io/hostname is missing, or other nodes have "
+        "the same; label each with one of its own"
+    ]
+
+
+def labelled(**values: st.SearchStrategy[str]) -> st.SearchStrategy[dict[str, str]]:
+    return st.fixed_dictionaries({}, optional=values)
+
+
+LABELS = st.one_of(
+    labelled(**{"type": st.just("box"), HOSTNAME_LABEL: st.sampled_from(("n0", "n1", "h", ""))}),
+    labelled(type=st.just("pod"), super=st.sampled_from(("s", "n0", "pod", "-1", "")), rack=st.just("r")),
+)
+
+
+@given(st.lists(LABELS, max_size=6), st.booleans())
+def test_discovery_of_what_it_has_made_makes_nothing_more(labels: list[dict[str, str]], selected: bool) -> None:
+    """Whichever labels are missing: what it made has nodes, and with that there is nothing left to make."""
+    profiles = [BOX, POD] if selected else [replace(BOX, node_selector={}), POD]
+    nodes = [NodeFacts(f"n{i}", given, {RESOURCE: 8}, {RESOURCE: 8}) for i, given in enumerate(labels)]
+    first = discover(profiles, nodes)
+    made = [SuperNodeFacts(sn.name, sn.profile, sn.node_selector, discovered=True) for sn in first.supernodes.values()]
+    second = discover(profiles, nodes, made)
+    assert all(found.existing for found in second.supernodes.values())
+    assert (pairs(second), second.unassigned) == (pairs(first), first.unassigned)
+
+
 def test_a_supernode_of_another_profile_claims_nothing() -> None:
     found = discover([POD, BOX], [node("a", super="s")], [SuperNodeFacts("mine", "box", {"super": "s"})])
     assert pairs(found) == {"mine": (), "s": ("a",)}
@@ -250,6 +284,7 @@ def test_nodes_of_unknown_racks_stand_alone() -> None:
         {"taints": (Taint("x", effect="NoSchedule"),)},
         {"taints": (Taint("x", effect="NoExecute"),)},
         {"annotations": {"supernode.io/unhealthy-cards": "what?"}},
+        {"annotations": {"supernode.io/unhealthy-cards": "4,8"}},
     ],
 )
 def test_barred_nodes_give_nothing_but_keep_what_they_hold(change: dict[str, object]) -> None:
@@ -258,6 +293,39 @@ def test_barred_nodes_give_nothing_but_keep_what_they_hold(change: dict[str, obj
     item = fleet_of([facts], ledgers=ledger).supernodes["s"].node("a")
     assert item.free == 0
     assert item.taken == 0b1111
+
+
+@pytest.mark.parametrize(
+    ("annotation", "capacity", "says"),
+    [
+        ("1;2", 8, "'1;2' is not a range: write a number such as 7 or a run such as 0-7"),
+        ("4,4", 8, "card index 4 appears twice in '4,4'"),
+        ("1 2", 8, "'1 2' is not a range: write a number such as 7 or a run such as 0-7"),
+        ("4,8", 8, "card 8 is named, but the 8 cards of the node are numbered from 0"),
+        ("7", 3, None),
+        ("9", 12, None),
+        ("12", 12, "card 12 is named, but the 12 cards of the node are numbered from 0"),
+    ],
+    ids=[
+        "misspelt",
+        "repeated",
+        "not one but two",
+        "counted from 1",
+        "lost",
+        "beyond the profile's node",
+        "beyond a larger node",
+    ],
+)
+def test_an_annotation_that_cannot_be_right_closes_the_node_and_says_why(
+    annotation: str, capacity: int, says: str | None
+) -> None:
+    facts = replace(_ill(annotation, capacity), capacity={RESOURCE: capacity})
+    item = fleet_of([facts]).supernodes["s"].node("a")
+    told = [remark for remark in item.remarks if "annotation" in remark]
+    assert item.schedulable == (says is None)
+    assert told == (
+        [f"gives nothing new until annotation supernode.io/unhealthy-cards is right: {says}"] if says else []
+    )
 
 
 def test_a_preferred_taint_bars_nothing() -> None:
@@ -291,8 +359,8 @@ def test_unhealthy_cards(annotation: str, allocatable: int, healthy: int) -> Non
     [("", 8, 0xFF), ("2", 8, 0xF3), ("2", 7, 0xF3), ("1,2", 6, 0xF0), ("", 7, 0x3F), ("0", 6, 0x3C), ("0-7", 0, 0)],
 )
 def test_a_package_with_an_unhealthy_card_is_given_to_nobody(annotation: str, allocatable: int, healthy: int) -> None:
-    facts = _ill(annotation, allocatable)
-    assert unhealthy_cards(facts, replace(POD, per_package=2)) == 0xFF & ~healthy
+    facts, profile = _ill(annotation, allocatable), replace(POD, per_package=2)
+    assert unhealthy_cards(facts, profile, card_health(facts, profile)) == 0xFF & ~healthy
 
 
 @pytest.mark.parametrize(
@@ -321,7 +389,11 @@ def test_no_more_cards_are_free_than_the_scheduler_can_give(
 ) -> None:
     facts = _ill(annotation, allocatable)
     ledger = {"s": [LedgerEntry("ns/g", "u", (Run("0", "a", (held,)),))] if held else []}
-    assert fleet_of([facts], ledgers=ledger).supernodes["s"].node("a").free == free
+    view = fleet_of([facts], ledgers=ledger).supernodes["s"]
+    alone = fleet_of([facts]).supernodes["s"]
+    assert view.node("a").free == free == view.census.free([0])[0]
+    assert view.node("a").healthy == alone.node("a").healthy, "whoever holds them"
+    assert view.emptied().node("a") == alone.emptied().node("a")
 
 
 def _ill(annotation: str, allocatable: int) -> NodeFacts:
@@ -332,9 +404,39 @@ def _ill(annotation: str, allocatable: int) -> NodeFacts:
     )
 
 
-def test_a_node_may_have_fewer_cards_but_not_more_than_nominal() -> None:
-    view = fleet_of([node("a", 5, super="s"), node("b", 12, super="s")]).supernodes["s"]
-    assert [item.cards for item in view.nodes] == [5, 8]
+@pytest.mark.parametrize(
+    ("capacity", "allocatable", "annotation", "healthy", "remarks"),
+    [
+        (8, 8, "", 0xFF, ()),
+        (8, 7, "", 0x7F, ()),
+        (7, 7, "", 0x7F, ("capacity is 7 of 8 cards",)),
+        (7, 6, "", 0x3F, ("capacity is 7 of 8 cards",)),
+        (7, 7, "2", 0xFB, ("capacity is 7 of 8 cards",)),
+        (7, 7, "7", 0x7F, ("capacity is 7 of 8 cards",)),
+        (0, 0, "", 0, ("capacity is 0 of 8 cards",)),
+        (12, 12, "", 0xFF, ()),
+        (12, 11, "", 0x7F, ()),
+    ],
+    ids=[
+        "all",
+        "one is not offered",
+        "one is not listed",
+        "another is not offered",
+        "the one that is not listed is named",
+        "it is the last",
+        "the device plugin is away",
+        "more than the profile says",
+        "one of which is not offered",
+    ],
+)
+def test_a_node_has_the_cards_of_its_profile_and_what_it_does_not_offer_is_unhealthy(
+    capacity: int, allocatable: int, annotation: str, healthy: int, remarks: tuple[str, ...]
+) -> None:
+    facts = replace(_ill(annotation, allocatable), capacity={RESOURCE: capacity})
+    view = fleet_of([facts, node("b", super="s")], replace(POD, reserve=1)).supernodes["s"]
+    item = view.node("a")
+    assert (item.cards, item.healthy, item.remarks) == (8, healthy, remarks)
+    assert view.wholly_free == 1 + (healthy == 0xFF), "a node that lacks a card serves no reserve"
 
 
 def test_foreign_pods_take_their_cards_or_the_lowest_aligned_ones() -> None:

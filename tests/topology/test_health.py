@@ -13,9 +13,9 @@ PROFILE = profile_of("p", ("node", 8), ("supernode", 2), tolerations=(Toleration
 CARD = PROFILE.resource
 
 
-def node(usable: int = 8, annotation: str = "", **fields: object) -> NodeFacts:
+def node(usable: int = 8, annotation: str = "", capacity: int = 8, **fields: object) -> NodeFacts:
     annotations = {"supernode.io/unhealthy-cards": annotation} if annotation else {}
-    return NodeFacts("n", {}, {CARD: 8}, {CARD: usable}, annotations=annotations, **fields)  # type: ignore[arg-type]
+    return NodeFacts("n", {}, {CARD: capacity}, {CARD: usable}, annotations=annotations, **fields)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -34,10 +34,14 @@ def node(usable: int = 8, annotation: str = "", **fields: object) -> NodeFacts:
         (node(annotation="3,7"), 0b0111, None),
         (node(annotation="what?"), 0xFF, None),
         (node(unhealthy={CARD: 0b10}), 0b11, "unhealthy cards: 1"),
+        (node(annotation="what?", unhealthy={CARD: 0b10}), 0b11, "unhealthy cards: 1"),
         (node(usable=7), 0xFF, "7 of 8"),
         (node(usable=7), 0x0F, None),
         (node(usable=3), 0x0F, "3 of 8"),
         (node(usable=0), 0xFF, None),
+        (node(usable=3, capacity=3), 0x0F, "3 of 8"),
+        (node(usable=4, capacity=4), 0x0F, None),
+        (node(usable=0, capacity=0), 0xFF, None),
     ],
 )
 def test_ailments(facts: NodeFacts | None, cards: int, says: str | None) -> None:

@@ -242,7 +242,8 @@ _CARDS = "(" + " * ".join(f"(size(self.levels) <= {i} ? 1 : {_level(i)}.fanOut)"
 
 
 class SuperNodeProfileSpec(ApiModel):
-    """The shape of a supernode type. `fanOut` is nominal: real domains may be smaller and uneven."""
+    """The shape of a supernode type. `fanOut` is nominal: real domains above the node may be smaller and uneven. Cards
+    that a node does not have although it should count as unhealthy."""
 
     description: Annotated[str, Field(max_length=4096)] | None = Field(
         default=None, description="What machine this is, and which numbers are assumptions."

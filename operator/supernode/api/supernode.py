@@ -37,7 +37,7 @@ class SuperNodeSpec(ApiModel):
 class CardCounts(StatusModel):
     """Cards of the supernode by state."""
 
-    total: int = Field(default=0, description="Cards the nodes have.")
+    total: int = Field(default=0, description="Cards the nodes have by their profile.")
     healthy: int = Field(default=0, description="Cards that may be used.")
     allocated: int = Field(default=0, description="Cards that groups or foreign pods hold.")
     free: int = Field(default=0, description="Healthy cards on schedulable nodes that nobody holds.")
@@ -65,7 +65,10 @@ class SuperNodeStatus(StatusModel):
         description="The largest block that fits now, per level, inner to outer.",
     )
     fragmentation: int = Field(
-        default=0, ge=0, le=100, description="Share of the free cards outside the largest block, in percent."
+        default=0,
+        ge=0,
+        le=100,
+        description="Share of the free cards, the reserve aside, outside the largest block, in percent.",
     )
     shape: str = Field(
         default="", description="Digest of the profile's resource and levels that the ledger was written under."

@@ -106,7 +106,7 @@ def of_fleet(fleet: Fleet) -> Iterable[Metric]:
     )
     shares = GaugeMetricFamily(
         "supernode_fragmentation_ratio",
-        "Share of the free cards that lie outside the largest block of their supernode.",
+        "Share of the free cards, the reserve aside, that lie outside the largest block of their supernode.",
         labels=names,
     )
     reserve = GaugeMetricFamily(
@@ -130,12 +130,14 @@ def of_fleet(fleet: Fleet) -> Iterable[Metric]:
 class _Stock:
     """What there is in a supernode, or in several.
 
-    ``cards`` are by state, ``blocks`` the cards of the largest block by level, ``together`` the free cards that lie in
-    the largest block of their supernode. ``reserve`` are nodes, ``spares`` cards.
+    ``cards`` are by state, ``blocks`` the cards of the largest block by level, ``unreserved`` the free cards outside
+    the reserve, ``together`` those of them that lie in the largest block of their supernode. ``reserve`` are nodes,
+    ``spares`` cards.
     """
 
     cards: Mapping[str, int]
     blocks: Mapping[str, int]
+    unreserved: int
     together: int
     reserve: int
     spares: int
@@ -151,7 +153,8 @@ class _Stock:
         return cls(
             cards=cards_of(view),
             blocks=blocks,
-            together=min(view.free_cards, blocks[view.profile.outermost.name]),
+            unreserved=view.unreserved_cards,
+            together=min(view.unreserved_cards, blocks[view.profile.outermost.name]),
             reserve=min(view.reserve, view.wholly_free),
             spares=sum(seat.cards.bit_count() for entry in view.ledger for seat in entry.spare_seats()),
         )
@@ -162,6 +165,7 @@ class _Stock:
         return cls(
             cards={state: sum(part.cards[state] for part in parts) for state in parts[0].cards},
             blocks={level: max(part.blocks[level] for part in parts) for level in parts[0].blocks},
+            unreserved=sum(part.unreserved for part in parts),
             together=sum(part.together for part in parts),
             reserve=sum(part.reserve for part in parts),
             spares=sum(part.spares for part in parts),
@@ -169,9 +173,8 @@ class _Stock:
 
     @property
     def fragmentation(self) -> float:
-        """Share of the free cards outside the largest block of their supernode."""
-        free = self.cards["free"]
-        return 1 - self.together / free if free else 0.0
+        """Share of the free cards, the reserve aside, outside the largest block of their supernode."""
+        return 1 - self.together / self.unreserved if self.unreserved else 0.0
 
 
 def _stocks(fleet: Fleet) -> dict[tuple[str, str], _Stock]:

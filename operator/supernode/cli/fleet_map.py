@@ -39,7 +39,8 @@ def print_map(out: Console, snapshot: Snapshot) -> None:
     names = sorted(snapshot.discovery.supernodes, key=natural_key)
     show(out, table(_HEADERS, [_row(snapshot, name) for name in names], numbers=_NUMBERS))
     standings = {name: _standing(snapshot, name) for name in names}
-    remarks = [f"{name}: {state.message}" for name, state in standings.items() if not state.ready or state.tainted]
+    told = {name: state for name, state in standings.items() if not state.ready or state.tainted or state.remarkable}
+    remarks = [f"{name}: {state.message}" for name, state in told.items()]
     remarks += [p.message for p in snapshot.discovery.problems if p.subject not in snapshot.discovery.supernodes]
     if remarks:
         show(out)
@@ -72,7 +73,7 @@ def print_supernode(out: Console, snapshot: Snapshot, name: str) -> None:
 def _row(snapshot: Snapshot, name: str) -> list[Cell]:
     found, view = snapshot.discovery.supernodes[name], snapshot.fleet.supernodes.get(name)
     state = _standing(snapshot, name)
-    sound = state.reason == Reason.DISCOVERED and not state.tainted
+    sound = state.reason == Reason.DISCOVERED and not state.tainted and not state.remarkable
     sign = Text(_state_word(state), style="green" if sound else "yellow")
     if view is None:
         return [name, found.profile, str(len(found.nodes)), *["-"] * 6, sign]
@@ -104,7 +105,8 @@ def _standing(snapshot: Snapshot, name: str) -> Standing:
 
 def _state_word(state: Standing) -> str:
     word = "Ready" if state.reason == Reason.DISCOVERED else str(state.reason)
-    return f"{word}, {state.tainted} tainted" if state.tainted else word
+    counted = ((state.tainted, "tainted"), (state.remarkable, "to look at"))
+    return "".join((word, *(f", {count} {what}" for count, what in counted if count)))
 
 
 def _nodes_table(view: SuperNodeView) -> Grid:

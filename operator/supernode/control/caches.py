@@ -196,17 +196,25 @@ class Caches:
         return self.reports.store.get((NAMESPACE, NAME_PREFIX + node)) if len(self.reports.store) else None
 
     def _read_report(self, config_map: dict[str, Any]) -> CardReport | None:
-        """None for one that names no card, as nearly all do. One that cannot be read is told of once and is as none."""
+        """None for one that names no card, as nearly all do, or that cannot be read."""
         name = config_map["metadata"]["name"]
         try:
             report = read_config_map(config_map)
         except DeviceInfoError as problem:
-            if name not in self._unread:
-                self._unread.add(name)
-                _log.warning("ConfigMap %s/%s is not read: its %s", NAMESPACE, name, problem)
+            self._tell_of(name, f"is not read: its {problem}")
             return None
-        self._unread.discard(name)
+        if report.passed_over:
+            more = f" and {len(report.passed_over) - 1} more" if len(report.passed_over) > 1 else ""
+            self._tell_of(name, f"names what is no whole card, which is passed over: {report.passed_over[0]}{more}")
+        else:
+            self._unread.discard(name)
         return None if report == ALL_WELL else report
+
+    def _tell_of(self, report: str, problem: str) -> None:
+        """Once, until it is in order again: it is written anew every few minutes."""
+        if report not in self._unread:
+            self._unread.add(report)
+            _log.warning("ConfigMap %s/%s %s", NAMESPACE, report, problem)
 
     async def follow_reports(self) -> None:
         """From when a profile asks for them, keep the cache of what device plugins report; until cancelled."""

@@ -5,6 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from supernode.topology.discovery import NodeFacts
+from supernode.topology.health import unnamed_losses
+from supernode.topology.profile import Profile
 
 REFUSAL_SECONDS = 300.0
 """So long a node gets nothing new after its kubelet has refused members again and again."""
@@ -13,6 +15,7 @@ REFUSAL_SECONDS = 300.0
 class Distrust:
     """A device plugin that restarts takes the node's cards away and brings them back: until ``grace`` seconds have
     passed they count as there, so that nothing that runs is taken for lost, and as closed, so that nothing new comes.
+    Cards that something names as failed went for a reason, and are not waited for.
 
     Times are seconds of a monotonic clock.
     """
@@ -23,10 +26,10 @@ class Distrust:
         self._less_until: dict[str, float] = {}
         self._refused_until: dict[str, float] = {}
 
-    def facts(self, seen: NodeFacts, counted: str, moment: float) -> NodeFacts:
-        """The node as decisions should see it. counted: the name its cards are counted by; others may rise and fall."""
+    def facts(self, seen: NodeFacts, profile: Profile, moment: float) -> NodeFacts:
+        """The node, of this profile, as decisions should see it."""
         known = self._settled.get(seen.name)
-        if known is not None and _offers_less(seen, known, counted):
+        if known is not None and _lost_some(seen, known, profile):
             until = self._less_until.setdefault(seen.name, moment + self._grace)
             if moment < until:
                 return replace(seen, capacity=known.capacity, allocatable=known.allocatable, unschedulable=True)
@@ -61,9 +64,10 @@ class Distrust:
         return min((*self._less_until.values(), *self._refused_until.values()), default=None)
 
 
-def _offers_less(seen: NodeFacts, known: NodeFacts, counted: str) -> bool:
-    amounts = ((seen.allocatable, known.allocatable), (seen.capacity, known.capacity))
-    return any(now.get(counted, 0) < before.get(counted, 0) for now, before in amounts)
+def _lost_some(seen: NodeFacts, known: NodeFacts, profile: Profile) -> bool:
+    """Whether a node offers fewer cards than before, and of some that are missing nothing says which they are."""
+    now, before = (facts.allocatable.get(profile.counted, 0) for facts in (seen, known))
+    return now < before and unnamed_losses(seen, profile) > unnamed_losses(known, profile)
 
 
 def _taken_out(times: dict[str, float], moment: float) -> list[str]:

@@ -334,7 +334,7 @@ class FleetState:
         """These nodes, as far as there are any, as decisions should see them."""
         moment, seen = time.monotonic(), (self._caches.nodes.store.get(("", node)) for node in nodes)
         there = (self.devices.facts(facts) for facts in seen if facts is not None)
-        known = [self._distrust.facts(facts, profile.counted, moment) for facts in there]
+        known = [self._distrust.facts(facts, profile, moment) for facts in there]
         if profile.health.reports is not None and not self._caches.reports.settled.is_set():
             return [replace(facts, unschedulable=True) for facts in known]  # which cards are broken is yet to be read
         return known

@@ -9,9 +9,9 @@ from supernode.control.ledgers import group_text
 from supernode.control.records import PodRecord
 from supernode.topology.discovery import NodeFacts
 from supernode.topology.fleet import SuperNodeView
+from supernode.topology.health import named_unhealthy
 from supernode.topology.profile import DeviceRule
 from supernode.topology.ranges import format_cards
-from supernode.topology.views import named_unhealthy
 
 
 class NodeHealth:
@@ -53,7 +53,7 @@ class NodeHealth:
         pinning = view.profile.pinning
         if pinning.mode == "none" and not stuck:
             return None
-        if ill := (named_unhealthy(self._state.devices.facts(facts), view.profile) or 0) & cards:
+        if ill := named_unhealthy(self._state.devices.facts(facts), view.profile) & cards:
             return f"{_cards(ill)} of {node} {'do' if ill & (ill - 1) else 'does'} not work"
         if pinning.devices is not None:
             return self._device_trouble(node, cards, pinning.devices)

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -12,12 +12,15 @@ from supernode.api.supernode import SuperNode
 from supernode.control.records import Custom
 from supernode.placement import fragmentation, largest_block
 from supernode.topology.discovery import SuperNodeFacts
-from supernode.topology.fleet import SuperNodeView
+from supernode.topology.fleet import Node, SuperNodeView
 from supernode.topology.ledger import LedgerEntry
 from supernode.topology.profile import Profile
-from supernode.topology.ranges import RangeError
-from supernode.topology.taints import described, remedy
+from supernode.topology.ranges import RangeError, format_nodes
+from supernode.topology.taints import SHOWN, described, remedy
 from supernode.topology.views import held_cards
+
+LISTED = 100
+"""Characters that the names of nodes may take before a message only counts them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,13 +153,15 @@ def trouble_of(record: Custom[SuperNode], profile: Profile | None, ledger: Ledge
 class Standing:
     """How a supernode stands; ``ready`` is false when it cannot serve as its spec says.
 
-    ``tainted`` counts nodes that give no new cards only because the profile does not tolerate their taints.
+    ``tainted`` counts nodes that give no new cards only because the profile does not tolerate their taints,
+    ``remarkable`` those of which the message tells something else.
     """
 
     reason: Reason
     message: str
     ready: bool
     tainted: int = 0
+    remarkable: int = 0
 
 
 def standing(view: SuperNodeView | None, trouble: Trouble | None, conflict: str | None, *, cordoned: bool) -> Standing:
@@ -165,15 +170,36 @@ def standing(view: SuperNodeView | None, trouble: Trouble | None, conflict: str 
         return Standing(trouble.reason, trouble.message, ready=False)
     if conflict:
         return Standing(Reason.NODE_CONFLICT, conflict, ready=False)
-    if view is None or not view.nodes:
-        text = "no node matches its profile and nodeSelector; check their labels"
-        return Standing(Reason.NO_NODES, text, ready=False)
+    nodes = view.nodes if view is not None else ()
+    remarks, remarkable = _remarks(nodes), sum(bool(node.remarks) for node in nodes)
+    there = sum(not node.gone for node in nodes)
+    if view is None or not there:
+        text = f"no node matches its profile and nodeSelector; check their labels{remarks}"
+        return Standing(Reason.NO_NODES, text, ready=False, remarkable=remarkable)
     if cordoned:
         return Standing(Reason.CORDONED, "spec.cordoned is true: it gives no new cards", ready=True)
-    tainted = Counter(node.taints for node in view.nodes if node.taints)
+    tainted = Counter(node.taints for node in nodes if node.taints)
     parts = "".join(f", {count} {what}" for count, what in described(tainted))
-    text = f"{len(view.nodes)} nodes of profile {view.profile.name}{parts}{remedy(tainted, view.profile.name)}"
-    return Standing(Reason.DISCOVERED, text, ready=True, tainted=tainted.total())
+    name = view.profile.name
+    text = f"{there} node{'' if there == 1 else 's'} of profile {name}{parts}{remedy(tainted, name)}{remarks}"
+    return Standing(Reason.DISCOVERED, text, ready=True, tainted=tainted.total(), remarkable=remarkable)
+
+
+def _remarks(nodes: Iterable[Node]) -> str:
+    """What people should know of single nodes, as the end of a message; empty without anything."""
+    told: dict[str, list[str]] = {}
+    for node in nodes:
+        for words in node.remarks:
+            told.setdefault(words, []).append(node.name)
+    parts = [f"; {_names(names)}: {words}" for words, names in list(told.items())[:SHOWN]]
+    more = len({name for names in list(told.values())[SHOWN:] for name in names})
+    return "".join(parts) + (f"; {more} more for other reasons" if more else "")
+
+
+def _names(nodes: Sequence[str]) -> str:
+    """As ranges; where these are many, the first and how many more."""
+    text = format_nodes(nodes)
+    return text if len(text) <= LISTED else f"{nodes[0]} and {len(nodes) - 1} more"
 
 
 def cards_of(view: SuperNodeView) -> dict[str, int]:
@@ -189,7 +215,7 @@ def cards_of(view: SuperNodeView) -> dict[str, int]:
 def counts(view: SuperNodeView) -> dict[str, Any]:
     """The counted part of a SuperNode's status: nodes, cards, largestBlock, fragmentation."""
     return {
-        "nodes": len(view.nodes),
+        "nodes": sum(not node.gone for node in view.nodes),
         "cards": cards_of(view),
         "largestBlock": [{"level": level, "cards": cards} for level, cards in largest_block(view).items()],
         "fragmentation": fragmentation(view),

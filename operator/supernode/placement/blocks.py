@@ -60,11 +60,12 @@ def _largest_block(view: SuperNodeView) -> dict[str, int]:
 
 
 def fragmentation(view: SuperNodeView) -> int:
-    """Share of the healthy free cards outside the largest block of the outermost level, in percent, 0 to 100."""
-    if not view.free_cards:
+    """Share of the healthy free cards outside the largest block of the outermost level, in percent, 0 to 100. The
+    reserve is no part of either: what it keeps together is not scattered."""
+    if not view.unreserved_cards:
         return 0
     largest = largest_block(view)[view.profile.outermost.name]
-    return max(0, 100 - 100 * largest // view.free_cards)
+    return max(0, 100 - 100 * largest // view.unreserved_cards)
 
 
 def _parts(masks: set[int], size: int) -> set[int]:

@@ -144,7 +144,7 @@ def _drained(view: SuperNodeView, shape: Shape) -> _Drained:
 
 
 def _emptied(node: Node) -> Node:
-    return replace(node, taken=0)
+    return replace(node, taken=0, unbindable=0)
 
 
 def _place(

@@ -127,21 +127,11 @@ def _too_few(prices: Shortfall, task: Task, room: int) -> _Cause:
         f"needs {_units(task, task.request.members)}{_spares(task)}; {supernodes} can give {room}"
         f"{obstacles(way, reserved, sum(len(view.nodes) for view in views))}"
     )
-    cards = sum(view.memo("outside the reserve", partial(_free_cards, view)) for view in views)
+    cards = sum(view.unreserved_cards for view in views)
     if prices.empty or cards < task.request.cards + task.shape.spares * task.shape.cards:
         return _Cause(Reason.INSUFFICIENT_CARDS, None, room, text, way.tainted)
     text += f"; {cards} cards are free, but scattered over nodes"
     return _Cause(Reason.NO_DOMAIN_FITS, task.profile.node_index, room, text, way.tainted)
-
-
-def _free_cards(view: SuperNodeView) -> int:
-    """Free cards outside the reserve, supposing that it keeps the smallest wholly free nodes."""
-    kept = 0
-    left = view.reserve
-    for cards, count in sorted((k.free.bit_count(), count) for k, count in view.census.counts() if k.wholly_free):
-        kept += cards * min(left, count)
-        left -= min(left, count)
-    return view.free_cards - kept
 
 
 def _too_scattered(prices: Shortfall, task: Task) -> _Cause:
@@ -272,8 +262,9 @@ def _who(views: Sequence[SuperNodeView], change: Change) -> _Who:
             node = view.nodes[at]
             used = mask & node.taken
             taken += used.bit_count()
-            ill += (mask & ~used & ~node.healthy).bit_count()
-            shut = (mask & ~used & node.healthy).bit_count()
+            sound = node.healthy & ~node.unbindable
+            ill += (mask & ~used & ~sound).bit_count()
+            shut = (mask & ~used & sound).bit_count()
             if node.taints and shut:
                 tainted[node.taints] += shut
             else:

@@ -13,7 +13,7 @@ namespace, label and name are constants.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,10 +45,13 @@ class DeviceInfoError(SupernodeError, ValueError):
 class CardReport:
     """What a device plugin says of a node's cards: resource to those (bitmask) that failed, and to those whose network
     did. The latter compute, and the plugin goes on offering them, but they cannot serve a group that spans nodes.
+
+    passed_over: what it says of anything but whole cards, as `KEY names NAME`; nothing follows from it.
     """
 
     failed: Mapping[str, int] = field(default_factory=dict, hash=False)
     cut_off: Mapping[str, int] = field(default_factory=dict, hash=False)
+    passed_over: tuple[str, ...] = field(default=(), compare=False)
 
 
 ALL_WELL = CardReport()
@@ -67,19 +70,31 @@ def read_config_map(obj: Mapping[str, Any]) -> CardReport:
 
 
 def read_report(report: str) -> CardReport:
-    """What a report says. Raises DeviceInfoError."""
+    """What a report says. A name that is no whole card's is passed over, as those of parts of cards are, so that the
+    cards beside it still count. Raises DeviceInfoError where there is no list of names at all.
+    """
     failed: dict[str, int] = {}
     cut_off: dict[str, int] = {}
+    passed_over: list[str] = []
     for key, names in _device_list(report).items():
         match = _HEALTH_KEY.fullmatch(key)
         if match is None:
             continue
-        if not isinstance(names, str):
-            raise DeviceInfoError(f"DeviceInfo.DeviceList.{key} must be device names with commas, not {names!r:.60}")
         masks = cut_off if match["network"] else failed
-        for name in filter(None, (part.strip() for part in names.split(","))):
-            masks[match["resource"]] = masks.get(match["resource"], 0) | 1 << _index(key, name)
-    return CardReport(failed, cut_off)
+        for name in _names(names):
+            index = card_index(name)
+            if index is None:
+                passed_over.append(f"{key} names {name[:60]!r}")
+            else:
+                masks[match["resource"]] = masks.get(match["resource"], 0) | 1 << index
+    return CardReport(failed, cut_off, tuple(passed_over))
+
+
+def _names(names: object) -> Iterator[str]:
+    if isinstance(names, str):
+        yield from filter(None, (part.strip() for part in names.split(",")))
+    else:
+        yield repr(names)
 
 
 def _device_list(report: str) -> dict[str, Any]:
@@ -92,12 +107,3 @@ def _device_list(report: str) -> dict[str, Any]:
     if not isinstance(devices, dict):
         raise DeviceInfoError("has no DeviceInfo.DeviceList; it must map <resource>-Unhealthy to device names")
     return devices
-
-
-def _index(key: str, name: str) -> int:
-    index = card_index(name)
-    if index is None:
-        raise DeviceInfoError(
-            f"DeviceInfo.DeviceList.{key} names {name[:60]!r}; a whole card is a device name such as Ascend910-4"
-        )
-    return index

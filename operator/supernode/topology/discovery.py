@@ -139,7 +139,7 @@ def discover(
         for sn in existing
     ]
     loose = [node for node in facts if node.name in profile_of and node.name not in claimed]
-    hostnames = {node.labels.get(HOSTNAME_LABEL, node.name) for node in facts if node.name in claimed}
+    hostnames = {node.labels.get(HOSTNAME_LABEL, "") for node in facts if node.name in claimed}
     new, unassigned = _form(known, loose, profile_of, {sn.name for sn in existing}, hostnames)
     found += new
     for name, names in unassigned.items():
@@ -277,7 +277,7 @@ class _LabelIndex:
 def _homeless(profile: Profile) -> str:
     """Why a node of the profile is in no supernode."""
     if not profile.above:
-        return f"other nodes have the same {HOSTNAME_LABEL}; label each with one of its own"
+        return f"label {HOSTNAME_LABEL} is missing, or other nodes have the same; label each with one of its own"
     return f"label {profile.outermost.node_label} is missing or says unknown"
 
 
@@ -290,15 +290,16 @@ def _form(
 ) -> tuple[list[Found], dict[str, tuple[str, ...]]]:
     """New SuperNodes for nodes nobody claims, one per value of the outermost label; and the nodes left over.
 
-    hostnames: those of nodes that are claimed. A node that is to be a supernode is told apart by its hostname alone.
+    hostnames: those of nodes that are claimed. A node that is to be a supernode is told apart by this label alone, so
+    that one without it is none: no selector would find it again.
     """
     groups: dict[tuple[str, str, str], list[str]] = {}
     unassigned: dict[str, list[str]] = {}
     for node in loose:
         profile = known[profile_of[node.name]]
         label = profile.outermost.node_label
-        hostname = node.labels.get(HOSTNAME_LABEL, node.name)
-        if not profile.above and hostname not in hostnames:
+        hostname = node.labels.get(HOSTNAME_LABEL, "")
+        if not profile.above and hostname and hostname not in hostnames:
             hostnames.add(hostname)
             groups[profile.name, HOSTNAME_LABEL, hostname] = [node.name]
         elif not profile.above:

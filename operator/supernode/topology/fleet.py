@@ -36,12 +36,13 @@ FEW = 64
 class Node:
     """One Kubernetes node.
 
-    cards: how many cards it has; healthy, taken: bitmasks over node card indices. schedulable: whether new cards may be
-    given on it (ready, not cordoned, no taint that bars it). path: names of its domains above the node,
-    outer to inner, the first being its supernode; empty when the node is its own supernode. at: for each of these, the
-    row-major position of the node's child in its ring or torus, -1 where it has none; may be empty when all are -1.
-    held: what is free of it is kept for another request. taints: why it is not schedulable, if it is only because its
-    profile does not tolerate these.
+    cards: how many its profile says, 0 when it is gone while groups hold some; those it does not have are not healthy.
+    healthy, taken, unbindable: bitmasks over node card indices; the last are cards that work, but no pod can be bound
+    to. schedulable: whether new cards may be given on it (ready, not cordoned, no taint that bars it). path: names of
+    its domains above the node, outer to inner, the first being its supernode; empty when the node is its own supernode.
+    at: for each of these, the row-major position of the node's child in its ring or torus, -1 where it has none; may be
+    empty when all are -1. held: what is free of it is kept for another request. taints: why it is not schedulable, if
+    it is only because its profile does not tolerate these. remarks: what people should know of it, in words.
     """
 
     name: str
@@ -53,11 +54,20 @@ class Node:
     at: tuple[int, ...] = ()
     held: bool = False
     taints: tuple[Taint, ...] = ()
+    remarks: tuple[str, ...] = ()
+    unbindable: int = 0
+
+    @property
+    def gone(self) -> bool:
+        """Whether there is no such node in its supernode any more, while groups hold cards of it."""
+        return self.cards == 0
 
     @property
     def free(self) -> int:
         """Bitmask of the cards that can be given now."""
-        return self.healthy & ~self.taken & self.all_cards if self.schedulable and not self.held else 0
+        if not self.schedulable or self.held:
+            return 0
+        return self.healthy & ~(self.taken | self.unbindable) & self.all_cards
 
     @property
     def all_cards(self) -> int:
@@ -138,7 +148,7 @@ class Kind(NamedTuple):
         return cls(node.cards, free, node.cards > 0 and free == full, node.taken != 0, closed, ill, node.held)
 
 
-_STATE = attrgetter("cards", "healthy", "taken", "schedulable", "held")
+_STATE = attrgetter("cards", "healthy", "taken", "schedulable", "held", "unbindable")
 """What makes a node's kind."""
 
 
@@ -183,6 +193,10 @@ class Census:
         for index, node in nodes.items():
             each[index] = kinds.setdefault(Kind.of(node), len(kinds))
         return Census(kinds, each)
+
+
+def _emptied(node: Node) -> Node:
+    return Node(node.name, node.cards, node.all_cards, path=node.path, at=node.at)
 
 
 def _place(node: Node) -> tuple[tuple[int, tuple[tuple[int, int, str], ...]], ...]:
@@ -254,6 +268,15 @@ class SuperNodeView:
     def free_cards(self) -> int:
         """Healthy free cards on schedulable nodes, cordoned or not."""
         return sum(count * kind.free.bit_count() for kind, count in self.census.counts())
+
+    @cached_property
+    def unreserved_cards(self) -> int:
+        """Free cards outside the reserve, supposing that it keeps the smallest wholly free nodes."""
+        kept, left = 0, self.reserve
+        for cards, count in sorted((k.free.bit_count(), count) for k, count in self.census.counts() if k.wholly_free):
+            kept += cards * min(left, count)
+            left -= min(left, count)
+        return self.free_cards - kept
 
     def node(self, name: str) -> Node:
         """Raises KeyError for a node of another supernode."""
@@ -332,7 +355,7 @@ class SuperNodeView:
             nodes = (
                 node
                 if node.wholly_free and not node.taken  # a ledger may book cards that a node has no longer
-                else replace(node, healthy=node.all_cards, taken=0, schedulable=True, held=False, taints=())
+                else _emptied(node)
                 for node in self.nodes
             )
             view = self._copy(tuple(nodes), cordoned=False)

@@ -9,10 +9,10 @@ from supernode.api.names import ANNOTATION_UNHEALTHY_CARDS
 from supernode.topology.cards import packing
 from supernode.topology.discovery import Discovery, Found, NodeFacts
 from supernode.topology.fleet import Fleet, Member, Node, SuperNodeView
+from supernode.topology.health import CardHealth, card_health, unhealthy_cards
 from supernode.topology.ledger import LedgerEntry, Seat
 from supernode.topology.positions import domain_paths, positions
 from supernode.topology.profile import Profile
-from supernode.topology.ranges import RangeError, parse_cards
 from supernode.topology.taints import barring
 
 
@@ -52,7 +52,7 @@ def build_view(
     paths = domain_paths(profile, found.name, facts)
     built = [_node(node, profile, paths[node.name], taken.get(node.name, 0), pods.get(node.name, ())) for node in facts]
     gone = sorted(taken.keys() - {node.name for node in facts})
-    built += [Node(name, 0, 0, taken[name], False, _lone_path(profile, found.name, name)) for name in gone]
+    built += [_gone_node(name, taken[name], _lone_path(profile, found.name, name)) for name in gone]
     return SuperNodeView(found.name, profile, built, cordoned=found.cordoned, reserve=found.reserve, ledger=entries)
 
 
@@ -141,70 +141,41 @@ def held_cards(ledger: Iterable[LedgerEntry]) -> dict[str, int]:
     return taken
 
 
-def unhealthy_cards(facts: NodeFacts, profile: Profile) -> int | None:
-    """Cards (bitmask) that must not be used, or None when the node's annotation cannot be read.
-
-    The annotation, `facts.unhealthy` and the device plugin's report name cards. When fewer cards are allocatable than
-    the node has and these do not account for all that are missing, the highest others are assumed to be the missing
-    ones: the API does not say which. Cards without their network are not missing, the plugin goes on offering them.
-    Of a package with a card that failed none must be used: its cards fail together. What runs on the others goes on.
-    """
-    cards = _cards(facts, profile)
-    failed = _failed(facts, profile)
-    if failed is None:
-        return None
-    usable = facts.allocatable.get(profile.counted, 0)
-    missing = max(0, min(cards, facts.capacity.get(profile.counted, 0) - usable))
-    for index in range(cards - 1, -1, -1):
-        if failed.bit_count() >= missing:
-            break
-        failed |= 1 << index
-    return _whole_packages(failed, profile.per_package) | _cut_off(facts, profile)
-
-
-def named_unhealthy(facts: NodeFacts, profile: Profile) -> int | None:
-    """Cards (bitmask) that are called unhealthy one by one, or None when the node's annotation cannot be read."""
-    failed = _failed(facts, profile)
-    return None if failed is None else failed | _cut_off(facts, profile)
-
-
-def _failed(facts: NodeFacts, profile: Profile) -> int | None:
-    try:
-        named = parse_cards(facts.annotations.get(ANNOTATION_UNHEALTHY_CARDS, "").replace(" ", ""))
-    except RangeError:
-        return None
-    reported = facts.reported.failed.get(profile.resource, 0) if profile.health.reports else 0
-    return (named | reported | facts.unhealthy.get(profile.counted, 0)) & ((1 << _cards(facts, profile)) - 1)
-
-
-def _cut_off(facts: NodeFacts, profile: Profile) -> int:
-    if not profile.health.reports or not profile.health.avoid_network_faults:
-        return 0
-    return facts.reported.cut_off.get(profile.resource, 0) & ((1 << _cards(facts, profile)) - 1)
-
-
-def _whole_packages(cards: int, size: int) -> int:
-    """All cards of the packages, of so many cards each, that have any of these."""
-    package = (1 << size) - 1
-    return sum(package << at for at in range(0, cards.bit_length(), size) if cards >> at & package)
-
-
-def _cards(facts: NodeFacts, profile: Profile) -> int:
-    """Cards beyond the profile's nominal node have no place in its levels, and are left alone."""
-    return max(0, min(facts.capacity.get(profile.counted, 0), profile.cards_per_node))
-
-
 def _node(facts: NodeFacts, profile: Profile, path: tuple[str, ...], taken: int, pods: Iterable[ForeignPod]) -> Node:
-    cards = _cards(facts, profile)
+    cards = profile.cards_per_node
     full = (1 << cards) - 1
-    unhealthy = unhealthy_cards(facts, profile)
-    healthy = full if unhealthy is None else full & ~unhealthy
+    health = card_health(facts, profile)
+    healthy = full & ~unhealthy_cards(facts, profile, health)
     taken = _with_foreign(profile, full, healthy, taken, pods)
-    healthy &= ~_unbindable(facts, profile, healthy & ~taken, taken)
-    open_ = facts.open and unhealthy is not None
+    open_ = facts.open and not health.unreadable
     bars = barring(facts.taints, profile.tolerated)
     named = () if not open_ or any(taint.trouble for taint in bars) else bars
-    return Node(facts.name, cards, healthy, taken, open_ and not bars, path, positions(profile, facts), taints=named)
+    return Node(
+        facts.name,
+        cards,
+        healthy,
+        taken,
+        open_ and not bars,
+        path,
+        positions(profile, facts),
+        taints=named,
+        remarks=_remarks(facts, profile, health),
+        unbindable=_unbindable(facts, profile, healthy & ~taken, taken),
+    )
+
+
+def _remarks(facts: NodeFacts, profile: Profile, health: CardHealth) -> tuple[str, ...]:
+    """What people should know of a node, in words."""
+    listed, cards, remarks = facts.capacity.get(profile.counted, 0), profile.cards_per_node, []
+    if listed < cards:
+        remarks.append(f"capacity is {listed} of {cards} cards")
+    if health.unreadable:
+        remarks.append(f"gives nothing new until annotation {ANNOTATION_UNHEALTHY_CARDS} is right: {health.unreadable}")
+    return tuple(remarks)
+
+
+def _gone_node(name: str, taken: int, path: tuple[str, ...]) -> Node:
+    return Node(name, 0, 0, taken, False, path, remarks=("gone while groups hold cards of it",))
 
 
 def _unbindable(facts: NodeFacts, profile: Profile, free: int, taken: int) -> int:
