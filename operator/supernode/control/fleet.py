@@ -2,25 +2,26 @@
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 
 from supernode.api.conditions import Reason
 from supernode.api.profile import SuperNodeProfile
 from supernode.control.caches import Caches
-from supernode.control.devices import DeviceState, counted
+from supernode.control.devices import DeviceState
 from supernode.control.dirty import Dirty
 from supernode.control.distrust import Distrust
-from supernode.control.ledgers import Ledgers, group_key, group_text
-from supernode.control.records import PodRecord, foreign_pod, in_ledger
+from supernode.control.foreign import foreign_pods
+from supernode.control.ledgers import Ledgers
+from supernode.control.records import PodRecord
 from supernode.control.slices import Slices
 from supernode.control.supernodes import Ledger, Trouble, facts_of, trouble_of
 from supernode.topology.devices import Claim
 from supernode.topology.discovery import Discovery, Found, NodeFacts, ProblemKind, SuperNodeFacts, discover
 from supernode.topology.fleet import Fleet, SuperNodeView
 from supernode.topology.profile import Profile
-from supernode.topology.views import ForeignPod, build_view, held_cards, named_unhealthy, renew_view
+from supernode.topology.views import ForeignPod, all_cards, build_view, held_cards, named_unhealthy, renew_view
 
 LARGE = 256
 """A supernode of more nodes is built anew in a thread: of two thousand that takes 35 ms."""
@@ -71,13 +72,15 @@ class FleetState:
             self._distrust.forget(old.name)
 
     def pod_changed(self, old: PodRecord | None, new: PodRecord | None) -> bool:
-        """Note a pod's change; whether it matters, which pods of allocated groups do not."""
+        """Note a pod's change; whether it matters, which pods on the cards of their groups do not."""
+        if old is not None and new is not None and old.use == new.use:
+            return False
         matters = False
         for pod in (old, new):
             if pod is None or pod.node is None or not pod.requests:
                 continue
             supernode = self.discovery.assigned.get(pod.node)
-            if supernode is not None and not self._covered(pod):
+            if supernode is not None and not self._covered(pod, pod.node):
                 self._dirty.add(supernode, pod.node)
                 matters = True
         return matters
@@ -102,12 +105,13 @@ class FleetState:
         self._note(node)
 
     def claim_changed(self, old: Claim | None, new: Claim | None) -> bool:
-        """Note that a claim has other devices; whether it matters, which claims of allocated groups do not."""
+        """Note that a claim has other devices; whether it matters, which claims to the cards of their groups do not."""
         matters = False
         for claim in filter(None, (old, new)):
             for node in self.devices.nodes_of(claim):
-                home = self.discovery.assigned.get(node)
-                if home is not None and not counted(claim, self.ledgers.groups_in(home)):
+                profile, home = self._profile_on(node), self.discovery.assigned.get(node)
+                rule = profile.pinning.devices if profile is not None else None
+                if home is not None and rule and self.devices.uncounted(claim, node, rule, self._held_on):
                     self._dirty.add(home, node)
                     matters = True
         return matters
@@ -165,7 +169,7 @@ class FleetState:
         view = self._views.get(self.discovery.assigned.get(node, ""))
         if view is None or node not in view.layout.index:
             return False
-        foreign = sum(pod.cards for pod in self._foreign_on(node, view.profile, self._holders_on(node)))
+        foreign = sum(pod.cards for pod in self._foreign_on(node, view.profile))
         return foreign + self.booked_on(node).bit_count() > view.node(node).cards
 
     def unfit(self, node: str, cards: int) -> bool:
@@ -180,7 +184,7 @@ class FleetState:
             return True
         if rule is None:
             return self._overbooked(facts, view)
-        claimed = (claim.indices or 0 for claim in self.devices.foreign(node, rule, self._holders_on(node)))
+        claimed = (claim.indices or 0 for claim in self.devices.foreign(node, rule, self._held_on))
         return bool(self.devices.missing(node, rule, cards)) or any(mask & cards for mask in claimed)
 
     def _known(self, node: str) -> tuple[SuperNodeView, NodeFacts] | None:
@@ -219,13 +223,14 @@ class FleetState:
         going = ((pod, nodes.get(("", pod.node))) for pod in pods if pod.deleting and pod.node and not pod.finished)
         return tuple(pod for pod, facts in going if facts is not None and not facts.ready)
 
-    def _holders_on(self, node: str) -> frozenset[str]:
-        """The groups whose cards on a node ledgers count, also those of the supernode that it belonged to before."""
-        home = self.discovery.assigned.get(node, "")
-        here = self.ledgers.groups_in(home)
-        if node not in self.ledgers.strays.get(home, {}):
-            return here
-        return here | {group_text(key) for key in self.ledgers.groups_on(node)}
+    def _held_on(self, node: str, group: str) -> int:
+        """The cards (bitmask) of a node that ledgers give to a group ("namespace/name"), also those of the supernode
+        that it belonged to before."""
+        return self.ledgers.held_on(node, self.discovery.assigned.get(node), group)
+
+    def _profile_on(self, node: str) -> Profile | None:
+        """The profile of a node's supernode."""
+        return self.profiles.get(self.discovery.profile_of.get(node, ""))
 
     # The snapshot.
 
@@ -297,22 +302,15 @@ class FleetState:
     def _read_ledgers(self, dirty: Dirty) -> None:
         """Read the ledgers of these supernodes, and add the nodes for which they say something else than before.
 
-        These are where entries came or went, and where pods and claims of their groups are, which no ledger counts
-        without these.
+        These are where entries came or went: pods and claims of their groups are counted there, or not any more.
         """
-        homes: dict[str, set[str]] = {}
+        assigned, abroad = self.discovery.assigned, set()
         for name in dirty:
-            entries = self.ledgers.read(name, self._caches.supernodes.store.get(("", name)))
-            dirty.add(name, *held_cards(entries))
-            for entry in entries:
-                homes.setdefault(entry.group, set()).add(name)
-        for group, supernodes in homes.items():
-            key = group_key(group)
-            nodes = {pod.node for pod in self._caches.pods.store.by_index("group", key) if pod.node is not None}
-            nodes.update(*map(self.devices.nodes_of, self._caches.claims.store.by_index("group", key)))
-            for node in nodes:
-                if (home := self.discovery.assigned.get(node)) in supernodes:
-                    dirty.add(home, node)
+            held = held_cards(self.ledgers.read(name, self._caches.supernodes.store.get(("", name))))
+            dirty.add(name, *held)
+            abroad |= {node for node in held if assigned.get(node) not in (name, None)}
+        for node in abroad:
+            dirty.add(assigned[node], node)
         for home, nodes in self.ledgers.find_strays(dirty, self.discovery.assigned).items():
             dirty.add(home, *nodes)
 
@@ -341,7 +339,7 @@ class FleetState:
             profile,
             self._facts(found.nodes, profile),
             ledger.entries,
-            self._foreign(found.nodes, profile, ledger.groups),
+            self._foreign(found.nodes, profile),
             held_elsewhere=self.ledgers.strays.get(name),
         )
         return await asyncio.to_thread(build) if len(found.nodes) > LARGE else build()
@@ -355,7 +353,7 @@ class FleetState:
         if len(facts) < len(nodes):
             return None
         taken = {node: ledger.booked.get(node, 0) | strays.get(node, 0) for node in nodes}
-        foreign = self._foreign(nodes, profile, ledger.groups)
+        foreign = self._foreign(nodes, profile)
         return renew_view(view, facts, taken, ledger.entries, foreign, cordoned=found.cordoned)
 
     def _facts(self, nodes: Iterable[str], profile: Profile) -> list[NodeFacts]:
@@ -364,19 +362,31 @@ class FleetState:
         there = (self.devices.facts(facts) for facts in seen if facts is not None)
         return [self._distrust.facts(facts, profile.counted, moment) for facts in there]
 
-    def _covered(self, pod: PodRecord) -> bool:
-        """Whether the ledger of the pod's supernode already counts its cards."""
-        supernode = self.discovery.assigned.get(pod.node or "")
-        return supernode is not None and in_ledger(pod, self.ledgers.groups_in(supernode))
+    def _covered(self, pod: PodRecord, node: str) -> bool:
+        """Whether ledgers count the cards of a pod on a node, and of all pods of its group there with it."""
+        profile = self._profile_on(node)
+        if pod.group is None or profile is None:
+            return False
+        there = self._caches.pods.store.by_index("node", node)
+        theirs = (each for each in there if each.group_key == pod.group_key and each.key != pod.key)
+        return not any(self._uncounted((pod, *theirs), node, profile))
 
-    def _foreign(self, nodes: Iterable[str], profile: Profile, holders: frozenset[str]) -> list[ForeignPod]:
-        return [foreign for node in nodes for foreign in self._foreign_on(node, profile, holders)]
+    def _foreign(self, nodes: Iterable[str], profile: Profile) -> list[ForeignPod]:
+        return [foreign for node in nodes for foreign in self._foreign_on(node, profile)]
 
-    def _foreign_on(self, node: str, profile: Profile, holders: frozenset[str]) -> list[ForeignPod]:
+    def _foreign_on(self, node: str, profile: Profile) -> Iterable[ForeignPod]:
         if profile.pinning.devices is not None:
-            return list(self.devices.foreign(node, profile.pinning.devices, holders))
-        pods = self._caches.pods.store.by_index("node", node)
-        return [found for pod in pods if (found := foreign_pod(pod, profile.resource, holders)) is not None]
+            return self.devices.foreign(node, profile.pinning.devices, self._held_on)
+        return self._uncounted(self._caches.pods.store.by_index("node", node), node, profile)
+
+    def _uncounted(self, pods: Iterable[PodRecord], node: str, profile: Profile) -> Iterator[ForeignPod]:
+        """What pods on a node use that no ledger counts."""
+        return foreign_pods(pods, node, profile.resource, self._cards_of(node, profile), self._held_on)
+
+    def _cards_of(self, node: str, profile: Profile) -> int:
+        """The cards (bitmask) of a node; of one whose device plugin is away, as many as the profile says."""
+        facts = self._caches.nodes.store.get(("", node))
+        return (all_cards(facts, profile) if facts is not None else 0) or (1 << profile.cards_per_node) - 1
 
 
 def _sorted_anew(

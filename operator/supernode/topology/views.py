@@ -136,8 +136,8 @@ def held_cards(ledger: Iterable[LedgerEntry]) -> dict[str, int]:
     """Node to the cards (bitmask) that groups of this ledger hold, spares included. Raises RangeError on bad runs."""
     taken: dict[str, int] = {}
     for entry in ledger:
-        for seat in (*entry.seats(), *entry.spare_seats()):
-            taken[seat.node] = taken.get(seat.node, 0) | seat.cards
+        for node, cards in entry.held.items():
+            taken[node] = taken.get(node, 0) | cards
     return taken
 
 
@@ -187,6 +187,11 @@ def _whole_packages(cards: int, size: int) -> int:
     """All cards of the packages, of so many cards each, that have any of these."""
     package = (1 << size) - 1
     return sum(package << at for at in range(0, cards.bit_length(), size) if cards >> at & package)
+
+
+def all_cards(facts: NodeFacts, profile: Profile) -> int:
+    """The cards (bitmask) that a node has, whether they work or not."""
+    return (1 << _cards(facts, profile)) - 1
 
 
 def _cards(facts: NodeFacts, profile: Profile) -> int:
