@@ -178,8 +178,10 @@ class Cluster:
         rank: int = 0,
         devices: str = "",
         job: Json | None = None,
+        pinned: bool = False,
     ) -> None:
-        """devices: those that another scheduler has chosen for it. job: the owner reference of its job."""
+        """devices: those that another scheduler has chosen for it. job: the owner reference of its job. pinned: no
+        scheduler has bound it to the node yet, the only one that its affinity allows."""
         labels = {"supernode.io/group": group, "supernode.io/rank": str(rank)} if group else {}
         annotations = {"supernode.io/cards": named} if named else {}
         annotations |= {"supernode.io/group-uid": f"CardGroup-{group}"} if group else {}
@@ -188,7 +190,10 @@ class Cluster:
         if job is not None:
             labels["supernode.io/job"], meta["ownerReferences"] = job["name"], [job]
         container = {"name": "c", "resources": {"limits": {CARD: str(cards)}}}
-        spec = {"nodeName": node, "containers": [container]}
+        term = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": [node]}]}
+        required = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}
+        place: Json = {"affinity": {"nodeAffinity": required}} if pinned else {"nodeName": node}
+        spec = {"containers": [container], **place}
         pod = self._object(name, "Pod", namespace="ml", metadata=meta, spec=spec, status={"phase": phase})
         self.caches.pods.put(pod)
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from supernode.control.foreign import Held, foreign_cards
+from supernode.control.records import Key
 from supernode.topology.deviceinfo import CardReport
 from supernode.topology.devices import Claim, NodeDevices, Slice, TaintRule, Value, node_devices, with_devices
 from supernode.topology.discovery import NodeFacts
@@ -80,6 +81,16 @@ class DeviceState:
         for claim in self._claims_on(node, rule):
             if taken := self.uncounted(claim, node, rule, held):
                 yield ForeignPod(claim.namespace, claim.name, node, taken.bit_count(), taken)
+
+    def claimed_by(self, group: Key | None, node: str, rule: DeviceRule) -> int | None:
+        """The cards (bitmask) of the node that claims of a group have; ``None`` while its driver publishes none."""
+        if not self._of(node, rule).present:
+            return None
+        claimed = 0
+        for claim in self._claims_on(node, rule):
+            if (claim.namespace, claim.group) == group:
+                claimed |= claim.cards(rule, self._of(node, rule))
+        return claimed
 
     def uncounted(self, claim: Claim, node: str, rule: DeviceRule, held: Held) -> int:
         """The cards (bitmask) of the node that a claim has and no ledger counts."""

@@ -13,7 +13,7 @@ from supernode.control.devices import DeviceState
 from supernode.control.dirty import Dirty
 from supernode.control.distrust import Distrust
 from supernode.control.foreign import foreign_pods
-from supernode.control.ledgers import Ledgers
+from supernode.control.ledgers import Ledgers, group_text
 from supernode.control.records import PodRecord
 from supernode.control.slices import Slices
 from supernode.control.supernodes import Ledger, Trouble, facts_of, trouble_of
@@ -171,6 +171,22 @@ class FleetState:
             return False
         foreign = sum(pod.cards for pod in self._foreign_on(node, view.profile))
         return foreign + self.booked_on(node).bit_count() > view.node(node).cards
+
+    def seated(self, pod: PodRecord) -> bool:
+        """Whether a ledger gives the pod's group cards of the node it is on or is to come to."""
+        group, node = pod.group_key, pod.place
+        return group is not None and node is not None and self._held_on(node, group_text(group)) != 0
+
+    def has_cards(self, pod: PodRecord) -> bool:
+        """Whether a kubelet has admitted a pod with the cards that its annotation names, as far as can be known."""
+        if pod.node is None or not pod.admitted or pod.cards is None:
+            return False
+        if (profile := self._profile_on(pod.node)) is None:
+            return True
+        if (rule := profile.pinning.devices) is None:
+            return pod.named(profile.resource, self._cards_of(pod.node, profile)) == pod.cards
+        claimed = self.devices.claimed_by(pod.group_key, pod.node, rule)
+        return claimed is None or not pod.cards & ~claimed
 
     def unfit(self, node: str, cards: int) -> bool:
         """Whether some of a node's cards (bitmask) are known not to work or to have gone, or others are known to have
