@@ -93,12 +93,14 @@ def look(
     now: datetime = NOW,
     crowded: frozenset[str] = frozenset(),
     unfit: frozenset[int] = frozenset(),
-    later: frozenset[int] = frozenset(),
+    later: dict[int, PodRecord | None] | None = None,
     stranded: tuple[PodRecord, ...] = (),
     away: frozenset[str] = frozenset(),
     **more: Any,
 ) -> Step:
-    view = JobView(of, its_group, pods, has_service, obstacle, lost, now, crowded, unfit, later, stranded, away, **more)
+    view = JobView(
+        of, its_group, pods, has_service, obstacle, lost, now, crowded, unfit, later or {}, stranded, away, **more
+    )
     return decide(view)
 
 

@@ -1,6 +1,7 @@
 """What the decision about a training job reads, and what it says is to be done."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -51,12 +52,12 @@ class JobView:
     ``pods`` are all pods that carry the job's label and are controlled by it; ``lost`` are nodes of its members that do
     not exist any more, ``crowded`` those that blocked pods wait for while pods of others use cards given away there.
     ``unfit`` are ranks whose pods do not run and whose cards do not work or are claimed by others, so that no pod can.
-    ``later`` are ranks whose pods have to wait until others have been admitted on their nodes. ``stranded`` are pods
-    that are being deleted on nodes that are not ready: they stay until somebody does something about the node. ``away``
-    are nodes, of those that blocked pods wait for, that offer no card at all because their device plugin is away.
-    ``lost_for`` is for how many seconds some of ``lost`` have been known to be gone. ``former`` are pods that an
-    earlier job of the same name has left, and that go by themselves. ``outdated`` says that no waiting can help the
-    group, and that the job would ask for another one now.
+    ``later`` are ranks whose pods have to wait until others have been admitted on their nodes, with those others as far
+    as they are there. ``stranded`` are pods that are being deleted on nodes that are not ready: they stay until
+    somebody does something about the node. ``away`` are nodes, of those that blocked pods wait for, that offer no card
+    at all because their device plugin is away. ``lost_for`` is for how many seconds some of ``lost`` have been known to
+    be gone. ``former`` are pods that an earlier job of the same name has left, and that go by themselves. ``outdated``
+    says that no waiting can help the group, and that the job would ask for another one now.
     """
 
     job: Custom[TrainingJob]
@@ -68,7 +69,7 @@ class JobView:
     now: datetime
     crowded: frozenset[str] = frozenset()
     unfit: frozenset[int] = frozenset()
-    later: frozenset[int] = frozenset()
+    later: Mapping[int, PodRecord | None] = field(default_factory=dict)
     stranded: tuple[PodRecord, ...] = ()
     away: frozenset[str] = frozenset()
     lost_for: float = 0.0

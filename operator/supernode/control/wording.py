@@ -36,6 +36,11 @@ def former_text(pods: Sequence[PodRecord]) -> str:
     return f"; {_some(pods)} of an earlier job of this name {have} yet to go" if pods else ""
 
 
+def awaited_text(pod: PodRecord | None) -> str:
+    """What is to be added where another pod has to be admitted by its node first; empty without any."""
+    return f"; waits for pod {'/'.join(pod.key)} on {pod.place}" if pod is not None else ""
+
+
 def _some(pods: Sequence[PodRecord]) -> str:
     """The first by its name, and how many more."""
     return pods[0].key[1] + (f" and {len(pods) - 1} more" if len(pods) > 1 else "")
