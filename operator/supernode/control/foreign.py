@@ -18,7 +18,9 @@ def foreign_pods(pods: Iterable[PodRecord], node: str, resource: str, full: int,
     """What pods on a node use of the cards that it has (``full``, a bitmask) and that no ledger counts."""
     seated: dict[str, list[tuple[PodRecord, int]]] = {}
     for pod in pods:
-        cards = 0 if pod.finished else dict(pod.requests).get(resource, 0)
+        if not pod.requests or pod.finished:
+            continue
+        cards = dict(pod.requests).get(resource, 0)
         if cards and pod.group is not None:
             seated.setdefault(f"{pod.key[0]}/{pod.group}", []).append((pod, cards))
         elif cards:
