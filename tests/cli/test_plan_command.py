@@ -201,6 +201,19 @@ def test_pods_take_cards_once(plan: Plan) -> None:
     assert seats(result)[0] == ("a-n1", [2, 3])
 
 
+def test_pods_of_a_group_beyond_its_seats_take_theirs_too(plan: Plan) -> None:
+    label = {"supernode.io/group": "x"}
+    pods = [
+        small.pod("x-0", "a-n0", 4, **label),
+        small.pod("x-1", "a-n0", 2, **label),
+        small.pod("x-2", "a-n1", 4, **label),
+    ]
+    fleet = [*FLEET, small.supernode(ledger=[small.held("research/x", "a-n0", "0-1")]), *pods]
+    code, [result] = plan([small.group(members=4, cards=2)], fleet)
+    assert code == 0
+    assert {node for node, _ in seats(result)} == {"a-n2", "a-n3"}
+
+
 def test_finished_pods_hold_nothing(plan: Plan) -> None:
     pods = [small.pod(f"p{i}", f"a-n{i}", 4) | {"status": {"phase": "Succeeded"}} for i in range(4)]
     assert plan([small.group(members=4)], [*FLEET, *pods])[0] == 0

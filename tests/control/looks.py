@@ -94,12 +94,12 @@ def look(
     now: datetime = NOW,
     crowded: frozenset[str] = frozenset(),
     unfit: Mapping[int, str] | None = None,
-    later: frozenset[int] = frozenset(),
+    later: Mapping[int, PodRecord | None] | None = None,
     stranded: tuple[PodRecord, ...] = (),
     away: frozenset[str] = frozenset(),
     **more: Any,
 ) -> Step:
-    known = {"crowded": crowded, "unfit": unfit or {}, "later": later, "stranded": stranded, "away": away, **more}
+    known = {"crowded": crowded, "unfit": unfit or {}, "later": later or {}, "stranded": stranded, "away": away, **more}
     view = JobView(of, its_group, pods, has_service, obstacle, lost, now, **known)
     return decide(view)
 

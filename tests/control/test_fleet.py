@@ -189,8 +189,10 @@ class Cluster:
         *,
         owned: bool = True,
         going: bool = False,
+        pinned: bool = False,
     ) -> None:
-        """devices: those that another scheduler has chosen for it. job: the owner reference of its job."""
+        """devices: those that another scheduler has chosen for it. job: the owner reference of its job. pinned: no
+        scheduler has bound it to the node yet, the only one that its affinity allows."""
         labels = {"supernode.io/group": group, "supernode.io/rank": str(rank)} if group else {}
         annotations = {"supernode.io/cards": named} if named else {}
         annotations |= {"supernode.io/group-uid": f"CardGroup-{group}"} if group else {}
@@ -200,7 +202,10 @@ class Cluster:
             labels["supernode.io/job"], meta["ownerReferences"] = job["name"], [job] if owned else []
         meta |= {"deletionTimestamp": "2026-01-01T00:00:01Z"} if going else {}
         container = {"name": "c", "resources": {"limits": {CARD: str(cards)}}}
-        spec = {"nodeName": node, "containers": [container]}
+        term = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": [node]}]}
+        required = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}
+        place: Json = {"affinity": {"nodeAffinity": required}} if pinned else {"nodeName": node}
+        spec = {"containers": [container], **place}
         pod = self._object(name, "Pod", namespace="ml", metadata=meta, spec=spec, status={"phase": phase})
         self.caches.pods.put(pod)
 
@@ -374,7 +379,7 @@ _ACTIONS = (
     _action(
         "pod",
         _POD,
-        _NODE,
+        st.sampled_from((*NODES, "sn-0-n0", "sn-0-n0", "sn-0-n0")),  # so that some share a seat
         st.integers(1, 4),
         group=st.sampled_from(GROUPS),
         phase=st.sampled_from(("Pending", "Running", "Succeeded")),
@@ -481,20 +486,128 @@ async def test_what_did_not_change_is_kept(change: str) -> None:
 
 
 @pytest.mark.parametrize("claimed", [False, True], ids=["pods", "claims"])
-async def test_what_a_group_has_counts_once_it_is_in_a_ledger_wherever_that_is(claimed: bool) -> None:
+async def test_what_a_group_has_is_counted_by_the_ledger_where_that_gives_it(claimed: bool) -> None:
     cluster = Cluster(claimed=claimed)
     if claimed:
-        cluster.claim("a", "sn-0-n3", *range(4), group="g0")
+        cluster.claim("a", "sn-0-n1", 2, 3, group="g0")
     else:
-        cluster.pod("a", "sn-0-n3", 4, group="g0")
+        cluster.pod("a", "sn-0-n1", 2, group="g0")
+    for line in ("0@sn-0-n1:2-3", "0@sn-0-n2:2-3"):
+        await cluster.state.refresh()
+        assert cluster.state.fleet.supernodes["sn-0"].free_cards == 14
+        cluster.book("sn-0", f"ml/g0 uid-0 {line}")
+        await cluster.state.refresh()
+        assert cluster.state.fleet.supernodes["sn-0"].free_cards == (14 if "n1" in line else 12)
+        cluster.give_back("sn-0", 0)
+
+
+_SEAT = "ml/g0 uid-0 0@sn-0-n1:0-1"
+
+
+@pytest.mark.parametrize(
+    ("pods", "taken"),
+    [
+        ([("sn-0-n1", 2, {})], {"sn-0-n1": 0b0011}),
+        ([("sn-0-n1", 2, {"named": "0-1"})], {"sn-0-n1": 0b0011}),
+        ([("sn-0-n3", 4, {})], {"sn-0-n1": 0b0011, "sn-0-n3": 0b1111}),
+        ([("sn-1-n1", 4, {})], {"sn-0-n1": 0b0011, "sn-1-n1": 0b1111}),
+        ([("sn-0-n1", 3, {})], {"sn-0-n1": 0b0111}),
+        ([("sn-0-n1", 3, {"named": "0-1,3"})], {"sn-0-n1": 0b1011}),
+        ([("sn-0-n1", 2, {"named": "2-3"})], {"sn-0-n1": 0b1111}),
+        ([("sn-0-n1", 2, {"named": "0-3"})], {"sn-0-n1": 0b0011}),
+        ([("sn-0-n1", 1, {})] * 2, {"sn-0-n1": 0b0011}),
+        ([("sn-0-n1", 1, {"named": "1"}), ("sn-0-n1", 1, {})], {"sn-0-n1": 0b0011}),
+        ([("sn-0-n1", 2, {})] * 2, {"sn-0-n1": 0b1111}),
+        ([("sn-0-n1", 2, {"named": "0-1"})] * 2, {"sn-0-n1": 0b1111}),
+        ([("sn-0-n1", 2, {"phase": "Succeeded"}), ("sn-0-n1", 2, {})], {"sn-0-n1": 0b0011}),
+    ],
+    ids=[
+        "on its seat",
+        "on its seat by name",
+        "on another node of the supernode",
+        "in another supernode",
+        "with more cards than its seat",
+        "with more cards by name",
+        "beside its seat",
+        "that names more than it has",
+        "two that share a seat",
+        "two that share a seat, one by name",
+        "two on a seat for one",
+        "two that name the same seat",
+        "one after another",
+    ],
+)
+async def test_a_groups_label_hides_no_more_cards_than_its_seat_on_the_node_has(
+    pods: list[tuple[str, int, Json]], taken: dict[str, int]
+) -> None:
+    """Whoever may create pods may write the label, and a Deployment without the affinity puts its pods anywhere."""
+    cluster = Cluster()
+    cluster.book("sn-0", _SEAT)
     await cluster.state.refresh()
-    assert cluster.state.fleet.supernodes["sn-0"].free_cards == 12
-    cluster.book("sn-0", "ml/g0 uid-0 0@sn-0-n1:0-1")
+    for number, (node, cards, more) in enumerate(pods):
+        cluster.pod(f"pod-{number}", node, cards, group="g0", **more)
+    await cluster.state.refresh()
+    views = cluster.state.fleet.supernodes
+    assert {node.name: node.taken for view in views.values() for node in view.nodes if node.taken} == taken
+    for number in range(len(pods)):
+        cluster.pod_goes(f"pod-{number}")
     await cluster.state.refresh()
     assert cluster.state.fleet.supernodes["sn-0"].free_cards == 14
-    cluster.give_back("sn-0", 0)
+
+
+async def test_of_two_pods_on_a_seat_for_one_the_other_has_it_once_the_first_is_gone() -> None:
+    cluster = Cluster()
+    cluster.book("sn-0", _SEAT)
+    for name in ("first", "second"):
+        cluster.pod(name, "sn-0-n1", 2, group="g0", named="0-1")
     await cluster.state.refresh()
     assert cluster.state.fleet.supernodes["sn-0"].free_cards == 12
+    cluster.pod("first", "sn-0-n1", 2, group="g0", named="0-1", phase="Failed")
+    await cluster.state.refresh()
+    assert cluster.state.fleet.supernodes["sn-0"].free_cards == 14
+
+
+@pytest.mark.parametrize(
+    ("node", "devices", "taken"),
+    [
+        ("sn-0-n1", (0, 1), {"sn-0-n1": 0b0011}),
+        ("sn-0-n1", (1, 2), {"sn-0-n1": 0b0111}),
+        ("sn-0-n3", (0, 1), {"sn-0-n1": 0b0011, "sn-0-n3": 0b0011}),
+    ],
+    ids=["of its seat", "beside its seat", "of another node"],
+)
+async def test_the_label_on_a_claim_hides_no_more_either(
+    node: str, devices: tuple[int, ...], taken: dict[str, int]
+) -> None:
+    cluster = Cluster(claimed=True)
+    cluster.book("sn-0", _SEAT)
+    await cluster.state.refresh()
+    cluster.claim("a", node, *devices, group="g0")
+    await cluster.state.refresh()
+    view = cluster.state.fleet.supernodes["sn-0"]
+    assert {each.name: each.taken for each in view.nodes if each.taken} == taken
+
+
+async def test_pods_on_the_cards_of_their_groups_wake_nobody() -> None:
+    """Of a hundred thousand cards every pod tells of itself several times."""
+    cluster = Cluster()
+    cluster.book("sn-0", _SEAT)
+    await cluster.state.refresh()
+    matters: list[bool] = []
+
+    class Counting(Follower):
+        def pod_changed(self, _key: Any, old: Any, new: Any) -> None:
+            matters.append(self.state.pod_changed(old, new))
+
+    cluster.caches.listener = Counting(cluster.state)
+    for phase in ("Pending", "Running", "Succeeded"):
+        cluster.pod("a", "sn-0-n1", 2, group="g0", named="0-1", phase=phase)
+    cluster.pod_goes("a")
+    assert matters == [False] * 4
+    matters.clear()
+    for phase in ("Pending", "Running", "Succeeded"):
+        cluster.pod("b", "sn-0-n2", 2, group="g0", phase=phase)
+    assert matters == [True, False, True], "that one began to run changes no account"
 
 
 @pytest.mark.parametrize(
@@ -504,9 +617,27 @@ async def test_what_a_group_has_counts_once_it_is_in_a_ledger_wherever_that_is(c
         ({"devices": "card-1,card-3", "group": "g0"}, 0b0011),
         ({"devices": "card-2"}, 0b0011),
         ({"devices": "card-x,card-y"}, 0b0011),
+        ({"named": "2-3"}, 0b1100),
+        ({"named": "2-3", "group": "g0"}, 0b1100),
+        ({"named": "0-3"}, 0b0011),
+        ({"named": "3"}, 0b0011),
+        ({"named": "0-3", "devices": "card-2,card-3"}, 0b1100),
+        ({"named": "100-101"}, 0b0011),
         ({}, 0b0011),
     ],
-    ids=["named", "of a group, which names its own", "fewer than it has", "malformed", "unnamed: the lowest"],
+    ids=[
+        "named",
+        "of a group, which names its own",
+        "fewer than it has",
+        "malformed",
+        "named as ours are",
+        "one of ours whose ledger is lost",
+        "more than it asks for",
+        "fewer than it asks for",
+        "as many as it asks for, and more as ours are",
+        "not of this node",
+        "unnamed: the lowest",
+    ],
 )
 async def test_the_cards_that_another_scheduler_chose_are_taken(pod: Json, taken: int) -> None:
     cluster = Cluster()

@@ -22,8 +22,8 @@ SPANS = {"node": 3, "rack": 2, "supernode": 1}
 class Allocation:
     """A cluster, and the groups of it."""
 
-    def __init__(self) -> None:
-        self.cluster = Cluster()
+    def __init__(self, *, claimed: bool = False) -> None:
+        self.cluster = Cluster(claimed=claimed)
         self.groups = Groups(
             self.cluster.caches, self.cluster.state, Observer(), lambda _key: None, Patience(hold_after=60.0)
         )
@@ -386,6 +386,80 @@ async def test_a_lost_rank_is_booked_where_its_pod_is_and_a_late_one_given_back(
     members = groups.members_of(("ml", "g"), "CardGroup-g")
     assert members is not None
     assert [member.node for member in members] == [f"sn-1-n{rank}" for rank in range(4)]
+
+
+STARTED: Json = {"phase": "Running"}
+GATED: Json = {"phase": "Pending", "pinned": True}
+
+
+def _waits(reason: str = "NoPlace") -> Json:
+    """The status of a group that was told that it waits."""
+    return {"conditions": [{"type": "Allocated", "status": "False", "reason": reason}], "observedGeneration": 1}
+
+
+@pytest.mark.parametrize(
+    ("status", "pods", "booked"),
+    [
+        ({}, STARTED, True),
+        ({}, GATED, False),
+        ({}, {**STARTED, "named": "100-103"}, False),
+        ({}, {**STARTED, "cards": 1}, False),
+        (_waits(), STARTED, False),
+        (_waits(), GATED, False),
+    ],
+    ids=[
+        "a restore left no status, and they run",
+        "they never ran",
+        "they name cards that are not there",
+        "they name more cards than they have",
+        "it was told that it waits",
+        "it was told so, and they never ran",
+    ],
+)
+async def test_what_pods_say_books_only_what_they_surely_have(status: Json, pods: Json, booked: bool) -> None:
+    """Anybody may make pods that say anything, past a cordon, a reserve, and those who wait for longer."""
+    allocation = Allocation()
+    cluster = allocation.cluster
+    cluster.write("sn-0", cordoned=True)
+    cluster.write("sn-1", reserve=4)
+    cluster.ask("first", 4, age=1000, priority=1000)
+    assert await allocation.placed() == []
+    cluster.ask("second", 2, priority=-5, status=status)
+    for rank, node in enumerate(("sn-0-n0", "sn-1-n0")):
+        cluster.pod(f"second-{rank}", node, group="second", rank=rank, **{"cards": 4, "named": "0-3", **pods})
+    draft = await allocation.decide()
+    assert (draft.touched, draft.placed) == (["sn-0", "sn-1"] if booked else [], {})
+
+
+async def test_claims_tell_what_a_pod_has_where_it_asks_for_no_resource() -> None:
+    allocation = Allocation(claimed=True)
+    cluster = allocation.cluster
+    cluster.ask("g", 1)
+    cluster.write("sn-1", cordoned=True)
+    cluster.pod("g-0", "sn-1-n0", 0, group="g", named="0-3")
+    cluster.claim("g-0", "sn-1-n0", 0, group="g")
+    draft = await allocation.decide()
+    assert ([repair.kind for repair in draft.repairs], draft.touched) == ([], ["sn-0"]), "it has one of four"
+    cluster.slice_goes("sn-1-n0")
+    draft = await allocation.decide()
+    assert draft.touched == ["sn-1"], "nobody knows of any device: it may have them"
+    cluster.slice("sn-1-n0")
+    cluster.claim("g-0", "sn-1-n0", *range(4), group="g")
+    draft = await allocation.decide()
+    assert ([repair.kind for repair in draft.repairs], draft.touched) == (["rebuilt"], ["sn-1"])
+
+
+async def test_pods_on_their_way_tell_which_of_two_booked_places_is_meant() -> None:
+    """Before the group's status does: they were made by what the ledger said, and it was told last that it waits."""
+    allocation = Allocation()
+    cluster = allocation.cluster
+    cluster.ask("g", 4, status=_waits())
+    for supernode in SUPERNODES:
+        cluster.write(supernode, f"ml/g CardGroup-g 0-3@{supernode}-n[0-3]:0-3")
+    for rank in range(2):
+        cluster.pod(f"g-{rank}", f"sn-0-n{rank}", 4, group="g", named="0-3", rank=rank, **GATED)
+    draft = await allocation.decide()
+    assert [(repair.kind, repair.supernode) for repair in draft.repairs] == [("surplus", "sn-1")]
 
 
 _PLACES = st.lists(st.sampled_from((None, 0, 1, 2, 3)), min_size=4, max_size=4)

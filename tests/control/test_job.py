@@ -11,6 +11,7 @@ from supernode.api.conditions import ConditionType, Reason
 from supernode.control.conditions import find, is_true, timestamp
 from supernode.control.jobview import OBSTACLE_INTERVAL, Obstacle, Step
 from supernode.control.records import PodRecord
+from supernode.control.turns import LONG_SECONDS, TURN_SECONDS
 from supernode.topology.fleet import Member
 
 WAITS = {"phase": "Pending", "node": None, "pinned": "n1"}
@@ -110,9 +111,17 @@ def test_an_allocated_job_gets_the_pods_it_lacks() -> None:
 
 
 def test_a_pod_whose_turn_it_is_not_yet_comes_later() -> None:
-    step = look(job(), group(MEMBERS), later=frozenset({1}))
+    step = look(job(), group(MEMBERS), later={1: None})
     assert step.create_ranks == (0,)
-    assert step.again_after is not None
+    assert step.again_after == TURN_SECONDS
+
+
+def test_a_job_says_for_whose_pod_it_has_waited_for_long_and_looks_again_less_often() -> None:
+    theirs = replace(pod(0, **WAITS), key=("x", "theirs-0"), created=NOW - timedelta(seconds=LONG_SECONDS + 1))
+    step = look(job(), group(MEMBERS), pod(0), later={1: theirs})
+    message = find(status_of(step), ConditionType.READY)["message"]
+    assert message == "1 of 2 pods run; waits for pod x/theirs-0 on n1"
+    assert step.again_after == LONG_SECONDS
 
 
 def test_a_running_job_needs_nothing() -> None:

@@ -1,10 +1,15 @@
 """Pods that a device plugin could confuse are created one after the other."""
 
+import asyncio
 from dataclasses import replace
+from datetime import timedelta
 
-from test_job import pod
+import pytest
+from looks import NOW, pod
+from test_fleet import Cluster
 
-from supernode.control.turns import Turns
+from supernode.control.records import PodRecord
+from supernode.control.turns import LONG_SECONDS, UNBOUND_SECONDS, Turns, long_awaited
 from supernode.topology.fleet import Member
 
 
@@ -12,26 +17,67 @@ def member(rank: int, node: str, cards: int) -> Member:
     return Member(rank, "sn", node, cards)
 
 
+def arriving(age: float = 0.0, **fields: str | None) -> PodRecord:
+    """A pod made ``age`` seconds ago that is to have two cards of node a, and that no kubelet has taken."""
+    made = NOW - timedelta(seconds=age)
+    fields = {"node": None, **fields}
+    return replace(pod(0, "Pending"), cards=0b11, pinned="a", admitted=False, created=made, **fields)
+
+
 def test_of_one_node_and_number_one_is_on_its_way_at_a_time() -> None:
     turns = Turns(lambda _: ())
     members = [member(0, "a", 0b0011), member(1, "a", 0b1100), member(2, "b", 0b0011), member(3, "a", 0b10000)]
-    assert turns.later(members) == {1}
+    assert turns.later(members, NOW) == {1: None}
 
 
 def test_pods_that_no_kubelet_has_taken_are_waited_for_whosever_they_are() -> None:
-    arriving = {"a": [replace(pod(0), cards=0b11, pinned="a", admitted=False)]}
-    turns = Turns(lambda node: arriving.get(node, ()))
+    first = arriving()
+    there = {"a": [first]}
+    turns = Turns(lambda node: there.get(node, ()))
     members = [member(1, "a", 0b1100), member(2, "b", 0b0011), member(3, "a", 0b10000)]
-    assert turns.later(members) == {1}
-    arriving.clear()
-    assert turns.later(members) == set()
+    assert turns.later(members, NOW) == {1: first}
+    there.clear()
+    assert turns.later(members, NOW) == {}
+
+
+@pytest.mark.parametrize(
+    ("age", "node", "waits"),
+    [(UNBOUND_SECONDS - 1, None, True), (UNBOUND_SECONDS + 1, None, False), (UNBOUND_SECONDS + 1, "a", True)],
+    ids=["a scheduler may look at it yet", "none does", "it is bound, and its kubelet has yet to take it"],
+)
+def test_a_pod_that_no_scheduler_looks_at_is_not_on_its_way(age: float, node: str | None, waits: bool) -> None:
+    """As one for a scheduler that is gone, or one that a gate holds: it is never called unschedulable."""
+    turns = Turns(lambda _: [arriving(age, node=node)])
+    assert bool(turns.later([member(1, "a", 0b1100)], NOW)) == waits
+
+
+def test_a_pod_whose_group_has_no_cards_of_the_node_is_not_on_its_way_there() -> None:
+    """Anybody may make a pod with a group's label, the affinity and the annotation."""
+    cluster = Cluster()
+    cluster.book("sn-0", "ml/g0 uid-0 0@sn-0-n0:0-1")
+    for name, group in (("member", "g0"), ("other", "g1")):
+        cluster.pod(name, "sn-0-n0", 2, group=group, named="0-1", phase="Pending", pinned=True)
+        cluster.pod(f"{name}-elsewhere", "sn-0-n1", 2, group=group, named="0-1", phase="Pending", pinned=True)
+    asyncio.run(cluster.state.refresh())
+    pods = cluster.caches.pods.store
+    turns = Turns(
+        lambda node: [replace(each, created=NOW) for each in pods.by_index("arriving", node)], cluster.state.seated
+    )
+    later = turns.later([member(0, "sn-0-n0", 0b1100), member(1, "sn-0-n1", 0b1100)], NOW)
+    assert {rank: awaited.key for rank, awaited in later.items() if awaited} == {0: ("ml", "member")}
+
+
+def test_who_has_been_waited_for_for_long_is_told() -> None:
+    young, old = arriving(LONG_SECONDS - 1), replace(arriving(LONG_SECONDS + 1), key=("x", "old"))
+    assert long_awaited({0: young, 1: None}, NOW) is None
+    assert long_awaited({0: young, 1: None, 2: old}, NOW) is old
 
 
 def test_a_pod_that_is_being_created_is_on_its_way_too() -> None:
     turns, mine, theirs = Turns(lambda _: ()), [member(0, "a", 0b11)], [member(0, "a", 0b1100)]
     with turns.taken(mine):
-        assert turns.later(theirs) == {0}
+        assert turns.later(theirs, NOW) == {0: None}
         with turns.taken(theirs):
             pass
-        assert turns.later(theirs) == {0}, "what another one took stays taken"
-    assert turns.later(theirs) == set()
+        assert turns.later(theirs, NOW) == {0: None}, "what another one took stays taken"
+    assert turns.later(theirs, NOW) == {}

@@ -366,6 +366,21 @@ def test_cards_that_another_scheduler_chose_are_not_given(cluster: Cluster, name
     assert (pod["spec"]["nodeName"], pod["metadata"]["annotations"]["supernode.io/cards"]) == (node, "0-7")
 
 
+def test_a_pod_that_no_scheduler_looks_at_keeps_no_other_from_its_node(cluster: Cluster, namespace: str) -> None:
+    """As of a template for a scheduler that is gone: its pods are never called unschedulable."""
+    stuck = training_job("stuck", namespace, replicas=1, cards=8)
+    stuck["spec"]["workers"]["template"]["spec"]["schedulerName"] = "none-such"
+    cluster.apply(stuck)
+    cluster.wait("its pod", lambda: cluster.pods("stuck", namespace))
+    cluster.apply(training_job("next", namespace, replicas=1, cards=8))
+    awaited = f"waits for pod {namespace}/stuck-0 on "
+    cluster.wait("it is told whom", lambda: awaited in condition(cluster.job("next", namespace), "Ready")["message"])
+    cluster.wait_phase("next", namespace, "Running", 60)
+    [pod], [other] = (cluster.pods(name, namespace) for name in ("next", "stuck"))
+    assert f"{awaited}{pod['spec']['nodeName']}" not in condition(cluster.job("next", namespace), "Ready")["message"]
+    assert "nodeName" not in other["spec"], "its cards stay its own"
+
+
 def test_nothing_is_written_once_all_is_said(cluster: Cluster, namespace: str) -> None:
     cluster.apply(training_job("calm", namespace, replicas=4))
     cluster.apply(training_job("waits", namespace, replicas=17))

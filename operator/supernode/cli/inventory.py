@@ -30,13 +30,13 @@ from supernode.cli.manifests import (
 from supernode.cli.published import Published
 from supernode.control.conditions import is_true
 from supernode.control.devices import DeviceState
+from supernode.control.foreign import Held, foreign_pods
 from supernode.control.records import (
     Custom,
     PodRecord,
     convert_node,
     convert_pod,
     custom_converter,
-    foreign_pod,
     parse_time,
 )
 from supernode.control.supernodes import Ledger, Trouble, facts_of, trouble_of
@@ -181,14 +181,15 @@ def snapshot(inventory: Inventory) -> Snapshot:
         for name, found in discovery.supernodes.items()
     }
     entries = {name: ledger.entries for name, ledger in ledgers.items()}
+    held = _held(entries.values())
     fleet = build_fleet(
         replace(discovery, supernodes=closed),
         profiles.values(),
         nodes.values(),
         entries,
         [
-            *_foreign(inventory.pods.values(), discovery, profiles, entries),
-            *_claimed(devices, discovery, profiles, entries),
+            *_foreign(inventory.pods.values(), discovery, profiles, held),
+            *_claimed(devices, discovery, profiles, held),
         ],
     )
     waiting = _waiting(inventory.groups, ledgers.values())
@@ -214,22 +215,30 @@ def _waiting(groups: Iterable[Custom[CardGroup]], ledgers: Iterable[Ledger]) -> 
     ]
 
 
+def _held(ledgers: Iterable[Iterable[LedgerEntry]]) -> Held:
+    held: dict[tuple[str, str], int] = {}
+    for entries in ledgers:
+        for entry in entries:
+            for node, cards in entry.held.items():
+                held[node, entry.group] = held.get((node, entry.group), 0) | cards
+    return lambda node, group: held.get((node, group), 0)
+
+
 def _foreign(
     pods: Iterable[PodRecord],
     discovery: Discovery,
     profiles: Mapping[str, Profile],
-    entries: Mapping[str, tuple[LedgerEntry, ...]],
+    held: Held,
 ) -> list[ForeignPod]:
-    holders = {name: frozenset(entry.group for entry in ledger) for name, ledger in entries.items()}
-    found = []
+    """What pods use that no ledger counts."""
+    by_node: dict[str, list[PodRecord]] = {}
     for pod in pods:
-        supernode = discovery.assigned.get(pod.node or "")
-        profile = profiles.get(discovery.profile_of.get(pod.node or "", ""))
-        if supernode is None or profile is None:
-            continue
-        foreign = foreign_pod(pod, profile.counted, holders.get(supernode, frozenset()))
-        if foreign is not None:
-            found.append(foreign)
+        if pod.node is not None and pod.node in discovery.assigned:
+            by_node.setdefault(pod.node, []).append(pod)
+    found: list[ForeignPod] = []
+    for node, there in by_node.items():
+        if (profile := profiles.get(discovery.profile_of.get(node, ""))) is not None:
+            found += foreign_pods(there, node, profile.counted, (1 << profile.cards_per_node) - 1, held)
     return found
 
 
@@ -237,15 +246,14 @@ def _claimed(
     devices: DeviceState,
     discovery: Discovery,
     profiles: Mapping[str, Profile],
-    entries: Mapping[str, tuple[LedgerEntry, ...]],
+    held: Held,
 ) -> list[ForeignPod]:
-    """What claims that no ledger counts hold."""
+    """What claims have that no ledger counts."""
     found: list[ForeignPod] = []
-    for name, supernode in discovery.supernodes.items():
+    for supernode in discovery.supernodes.values():
         rule = profiles[supernode.profile].pinning.devices if supernode.profile in profiles else None
         if rule is not None:
-            holders = frozenset(entry.group for entry in entries.get(name, ()))
-            found += [foreign for node in supernode.nodes for foreign in devices.foreign(node, rule, holders)]
+            found += [foreign for node in supernode.nodes for foreign in devices.foreign(node, rule, held)]
     return found
 
 

@@ -1,9 +1,11 @@
 """What drivers for Dynamic Resource Allocation and device plugins say of the cards of nodes."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Protocol
 
+from supernode.control.foreign import Held, foreign_cards
+from supernode.control.records import Key
 from supernode.topology.deviceinfo import CardReport
 from supernode.topology.devices import Claim, NodeDevices, Slice, TaintRule, Value, node_devices, with_devices
 from supernode.topology.discovery import NodeFacts
@@ -74,15 +76,29 @@ class DeviceState:
         present = self._of(node, rule).present
         return cards & ~present if present else 0
 
-    def foreign(self, node: str, rule: DeviceRule, holders: Collection[str]) -> Iterator[ForeignPod]:
-        """What claims that no ledger counts hold of the node's cards. holders: groups ("namespace/name") of ledgers."""
-        devices = self._of(node, rule)
-        pools = {pool for pool, _ in devices.cards}
-        claims = {(c.namespace, c.name): c for pool in pools for c in self._published.claims_in(pool)}
-        for claim in claims.values():
-            taken = claim.cards(rule, devices)
-            if taken and not counted(claim, holders):
+    def foreign(self, node: str, rule: DeviceRule, held: Held) -> Iterator[ForeignPod]:
+        """What claims have of the node's cards that no ledger counts."""
+        for claim in self._claims_on(node, rule):
+            if taken := self.uncounted(claim, node, rule, held):
                 yield ForeignPod(claim.namespace, claim.name, node, taken.bit_count(), taken)
+
+    def claimed_by(self, group: Key | None, node: str, rule: DeviceRule) -> int | None:
+        """The cards (bitmask) of the node that claims of a group have; ``None`` while its driver publishes none."""
+        if not self._of(node, rule).present:
+            return None
+        claimed = 0
+        for claim in self._claims_on(node, rule):
+            if (claim.namespace, claim.group) == group:
+                claimed |= claim.cards(rule, self._of(node, rule))
+        return claimed
+
+    def uncounted(self, claim: Claim, node: str, rule: DeviceRule, held: Held) -> int:
+        """The cards (bitmask) of the node that a claim has and no ledger counts."""
+        return foreign_cards(claim, node, claim.cards(rule, self._of(node, rule)), held)
+
+    def _claims_on(self, node: str, rule: DeviceRule) -> Iterable[Claim]:
+        pools = {pool for pool, _ in self._of(node, rule).cards}
+        return {(c.namespace, c.name): c for pool in pools for c in self._published.claims_in(pool)}.values()
 
     def nodes_of(self, claim: Claim) -> set[str]:
         """The nodes whose devices a claim has."""
@@ -96,8 +112,3 @@ class DeviceState:
             known = node_devices(rule, self._published.slices_on(node), self._published.barring())
             self._known[node, rule] = known
         return known
-
-
-def counted(claim: Claim, holders: Collection[str]) -> bool:
-    """Whether a ledger counts the claim's devices; ``holders`` are the groups ("namespace/name") in it."""
-    return claim.group is not None and f"{claim.namespace}/{claim.group}" in holders

@@ -2,18 +2,19 @@
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 
 from supernode.api.conditions import Reason
 from supernode.api.profile import SuperNodeProfile
 from supernode.control.caches import Caches
-from supernode.control.devices import DeviceState, counted
+from supernode.control.devices import DeviceState
 from supernode.control.dirty import Dirty
 from supernode.control.distrust import Distrust
-from supernode.control.ledgers import Ledgers, group_key
-from supernode.control.records import PodRecord, foreign_pod, in_ledger
+from supernode.control.foreign import foreign_pods
+from supernode.control.ledgers import Ledgers, group_text
+from supernode.control.records import PodRecord
 from supernode.control.slices import Slices
 from supernode.control.supernodes import Ledger, Trouble, facts_of, trouble_of
 from supernode.topology.devices import Claim
@@ -80,13 +81,15 @@ class FleetState:
             self._distrust.forget(old.name)
 
     def pod_changed(self, old: PodRecord | None, new: PodRecord | None) -> bool:
-        """Note a pod's change; whether it matters, which pods of allocated groups do not."""
+        """Note a pod's change; whether it matters, which pods on the cards of their groups do not."""
+        if old is not None and new is not None and old.use == new.use:
+            return False
         matters = False
         for pod in (old, new):
             if pod is None or pod.node is None or not pod.requests:
                 continue
             supernode = self.discovery.assigned.get(pod.node)
-            if supernode is not None and not self._covered(pod):
+            if supernode is not None and not self._covered(pod, pod.node):
                 self._dirty.add(supernode, pod.node)
                 matters = True
         return matters
@@ -115,12 +118,13 @@ class FleetState:
         self._dirty.add_whole(*(name for name, view in self._views.items() if view.profile.health.reports))
 
     def claim_changed(self, old: Claim | None, new: Claim | None) -> bool:
-        """Note that a claim has other devices; whether it matters, which claims of allocated groups do not."""
+        """Note that a claim has other devices; whether it matters, which claims to the cards of their groups do not."""
         matters = False
         for claim in filter(None, (old, new)):
             for node in self.devices.nodes_of(claim):
-                home = self.discovery.assigned.get(node)
-                if home is not None and not counted(claim, self.ledgers.groups_in(home)):
+                profile, home = self._profile_on(node), self.discovery.assigned.get(node)
+                rule = profile.pinning.devices if profile is not None else None
+                if home is not None and rule and self.devices.uncounted(claim, node, rule, self.held_on):
                     self._dirty.add(home, node)
                     matters = True
         return matters
@@ -179,6 +183,27 @@ class FleetState:
         """The cards (bitmask) of a node that ledgers give to anyone."""
         return self.ledgers.booked_on(node, self.discovery.assigned.get(node))
 
+    def held_on(self, node: str, group: str) -> int:
+        """The cards (bitmask) of a node that ledgers give to a group ("namespace/name"), also those of the supernode
+        that it belonged to before."""
+        return self.ledgers.held_on(node, self.discovery.assigned.get(node), group)
+
+    def seated(self, pod: PodRecord) -> bool:
+        """Whether a ledger gives the pod's group cards of the node it is on or is to come to."""
+        group, node = pod.group_key, pod.place
+        return group is not None and node is not None and self.held_on(node, group_text(group)) != 0
+
+    def has_cards(self, pod: PodRecord) -> bool:
+        """Whether a kubelet has admitted a pod with the cards that its annotation names, as far as can be known."""
+        if pod.node is None or not pod.admitted or pod.cards is None:
+            return False
+        if (profile := self._profile_on(pod.node)) is None:
+            return True
+        if (rule := profile.pinning.devices) is None:
+            return pod.named(profile.resource, (1 << profile.cards_per_node) - 1) == pod.cards
+        claimed = self.devices.claimed_by(pod.group_key, pod.node, rule)
+        return claimed is None or not pod.cards & ~claimed
+
     def view_of(self, node: str) -> SuperNodeView | None:
         """The supernode that a node belongs to, as it was seen last."""
         return self._views.get(self.discovery.assigned.get(node, ""))
@@ -187,12 +212,15 @@ class FleetState:
         """Whether cards that this node has lost may come back, and count as there."""
         return self._distrust.waits_for(node)
 
-    def foreign_on(self, node: str, profile: Profile, holders: frozenset[str]) -> list[ForeignPod]:
-        """Pods or claims that hold cards of a node and are of none of the groups ("namespace/name") in ``holders``."""
+    def foreign_on(self, node: str, profile: Profile) -> Iterable[ForeignPod]:
+        """What pods or claims hold of a node's cards that no ledger counts."""
         if profile.pinning.devices is not None:
-            return list(self.devices.foreign(node, profile.pinning.devices, holders))
-        pods = self._caches.pods.store.by_index("node", node)
-        return [found for pod in pods if (found := foreign_pod(pod, profile.resource, holders)) is not None]
+            return self.devices.foreign(node, profile.pinning.devices, self.held_on)
+        return self._uncounted(self._caches.pods.store.by_index("node", node), node, profile)
+
+    def _profile_on(self, node: str) -> Profile | None:
+        """The profile of a node's supernode."""
+        return self.profiles.get(self.discovery.profile_of.get(node, ""))
 
     # The snapshot.
 
@@ -269,22 +297,15 @@ class FleetState:
     def _read_ledgers(self, dirty: Dirty) -> None:
         """Read the ledgers of these supernodes, and add the nodes for which they say something else than before.
 
-        These are where entries came or went, and where pods and claims of their groups are, which no ledger counts
-        without these.
+        These are where entries came or went: pods and claims of their groups are counted there, or not any more.
         """
-        homes: dict[str, set[str]] = {}
+        assigned, abroad = self.discovery.assigned, set()
         for name in dirty:
-            entries = self.ledgers.read(name, self._caches.supernodes.store.get(("", name)))
-            dirty.add(name, *held_cards(entries))
-            for entry in entries:
-                homes.setdefault(entry.group, set()).add(name)
-        for group, supernodes in homes.items():
-            key = group_key(group)
-            nodes = {pod.node for pod in self._caches.pods.store.by_index("group", key) if pod.node is not None}
-            nodes.update(*map(self.devices.nodes_of, self._caches.claims.store.by_index("group", key)))
-            for node in nodes:
-                if (home := self.discovery.assigned.get(node)) in supernodes:
-                    dirty.add(home, node)
+            held = held_cards(self.ledgers.read(name, self._caches.supernodes.store.get(("", name))))
+            dirty.add(name, *held)
+            abroad |= {node for node in held if assigned.get(node) not in (name, None)}
+        for node in abroad:
+            dirty.add(assigned[node], node)
         for home, nodes in self.ledgers.find_strays(dirty, self.discovery.assigned).items():
             dirty.add(home, *nodes)
 
@@ -313,7 +334,7 @@ class FleetState:
             profile,
             self._facts(found.nodes, profile),
             ledger.entries,
-            self._foreign(found.nodes, profile, ledger.groups),
+            self._foreign(found.nodes, profile),
             held_elsewhere=self.ledgers.strays.get(name),
         )
         return await asyncio.to_thread(build) if len(found.nodes) > LARGE else build()
@@ -327,7 +348,7 @@ class FleetState:
         if len(facts) < len(nodes):
             return None
         taken = {node: ledger.booked.get(node, 0) | strays.get(node, 0) for node in nodes}
-        foreign = self._foreign(nodes, profile, ledger.groups)
+        foreign = self._foreign(nodes, profile)
         return renew_view(view, facts, taken, ledger.entries, foreign, cordoned=found.cordoned)
 
     def _facts(self, nodes: Iterable[str], profile: Profile) -> list[NodeFacts]:
@@ -339,13 +360,21 @@ class FleetState:
             return [replace(facts, unschedulable=True) for facts in known]  # which cards are broken is yet to be read
         return known
 
-    def _covered(self, pod: PodRecord) -> bool:
-        """Whether the ledger of the pod's supernode already counts its cards."""
-        supernode = self.discovery.assigned.get(pod.node or "")
-        return supernode is not None and in_ledger(pod, self.ledgers.groups_in(supernode))
+    def _covered(self, pod: PodRecord, node: str) -> bool:
+        """Whether ledgers count the cards of a pod on a node, and of all pods of its group there with it."""
+        profile = self._profile_on(node)
+        if pod.group is None or profile is None:
+            return False
+        there = self._caches.pods.store.by_index("node", node)
+        theirs = (each for each in there if each.group_key == pod.group_key and each.key != pod.key)
+        return not any(self._uncounted((pod, *theirs), node, profile))
 
-    def _foreign(self, nodes: Iterable[str], profile: Profile, holders: frozenset[str]) -> list[ForeignPod]:
-        return [foreign for node in nodes for foreign in self.foreign_on(node, profile, holders)]
+    def _foreign(self, nodes: Iterable[str], profile: Profile) -> list[ForeignPod]:
+        return [foreign for node in nodes for foreign in self.foreign_on(node, profile)]
+
+    def _uncounted(self, pods: Iterable[PodRecord], node: str, profile: Profile) -> Iterator[ForeignPod]:
+        """What pods on a node use that no ledger counts."""
+        return foreign_pods(pods, node, profile.resource, (1 << profile.cards_per_node) - 1, self.held_on)
 
 
 def _sorted_anew(

@@ -24,7 +24,7 @@ from supernode.control.observer import Observer
 from supernode.control.patience import Patience
 from supernode.control.planner import Planner
 from supernode.control.records import Key, PodRecord
-from supernode.control.recovery import Verdict, recover, told
+from supernode.control.recovery import Verdict, denied, recover, told
 from supernode.control.seating import Seating
 from supernode.control.slices import Slices
 from supernode.control.waiting import Line, Version, Waiting, turn_of
@@ -202,6 +202,8 @@ class Groups:
 
     def _recover(self, group: Group, parts: dict[str, LedgerEntry], draft: Draft) -> bool:
         """Book what a group holds by its pods or its status, and nothing else; whether it holds anything."""
+        if denied(group) and not parts:
+            return False  # whatever pods say: anybody may have made them
         pods = [pod for pod in self._caches.pods.store.by_index("group", group.key) if pod.group_uid == group.uid]
         if not pods and not is_true(group.status, ConditionType.ALLOCATED):
             return False

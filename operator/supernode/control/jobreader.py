@@ -1,7 +1,7 @@
 """What the caches tell of one job: all that its decision reads."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from functools import partial
@@ -38,7 +38,7 @@ class JobReader:
         self._allocator = allocator
         self._obstacles = obstacles
         self._lost_since: dict[str, dict[str, float]] = {}
-        self._turns = Turns(partial(caches.pods.store.by_index, "arriving"))
+        self._turns = Turns(partial(caches.pods.store.by_index, "arriving"), state.seated)
 
     def view(self, job: Job) -> JobView:
         """A job as it is now."""
@@ -84,15 +84,15 @@ class JobReader:
         since = self._lost_since[job.uid] = {node: before.get(node, now) for node in lost}
         return now - min(since.values())
 
-    def _later(self, job: Job, members: Sequence[Member], pods: Sequence[PodRecord]) -> frozenset[int]:
+    def _later(self, job: Job, members: Sequence[Member], pods: Sequence[PodRecord]) -> Mapping[int, PodRecord | None]:
         """Ranks without a pod that have to wait for pods on their way, where a device plugin could confuse the two."""
         if not self._by_turns(members):
-            return frozenset()
+            return {}
         there = {pod.rank for pod in pods}
         missing = [member for member in members if member.rank not in there]
         if job.model is not None and LAUNCHERS[job.model.spec.runtime].first_decides:
             missing.sort(key=lambda member: member.rank == 0)  # it waits for the others, so none may wait for it
-        return self._turns.later(missing)
+        return self._turns.later(missing, datetime.now(UTC))
 
     def turn_of(self, group: GroupView, ranks: Iterable[int]) -> AbstractContextManager[None]:
         """While pods of these ranks are being created those that a device plugin could confuse with them wait."""

@@ -53,9 +53,10 @@ class JobView:
     not exist any more, or belong to another supernode by now and have yet to get the member's pod: these are ``moved``.
     ``crowded`` are nodes that blocked pods wait for while pods of others use cards given away there. ``unfit`` says by
     rank what is wrong with cards that no pod can use, of pods that do not run or have a peer that failed.
-    ``later`` are ranks whose pods have to wait until others have been admitted on their nodes. ``stranded`` are pods
-    that are being deleted on nodes that are not ready: they stay until somebody does something about the node. ``away``
-    are nodes, of those that blocked pods wait for, that offer no card at all because their device plugin is away.
+    ``later`` are ranks whose pods have to wait until others have been admitted on their nodes, with those others as far
+    as they are there. ``stranded`` are pods that are being deleted on nodes that are not ready: they stay until
+    somebody does something about the node. ``away`` are nodes, of those that blocked pods wait for, that offer no card
+    at all because their device plugin is away.
     ``lost_for`` is for how many seconds one of ``lost`` has been known to be gone. ``former`` are pods that an earlier
     job of the same name has left, and that go by themselves, ``orphans`` those of them that nobody owns. ``outdated``
     says that no waiting can help the group, and that the job would ask for another one now. ``unready`` are nodes of
@@ -71,7 +72,7 @@ class JobView:
     now: datetime
     crowded: frozenset[str] = frozenset()
     unfit: Mapping[int, str] = field(default_factory=dict)
-    later: frozenset[int] = frozenset()
+    later: Mapping[int, PodRecord | None] = field(default_factory=dict)
     stranded: tuple[PodRecord, ...] = ()
     away: frozenset[str] = frozenset()
     lost_for: float = 0.0

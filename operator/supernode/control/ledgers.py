@@ -94,21 +94,26 @@ class Ledgers(Mapping[str, Ledger]):
             if any(seat.node == node for seat in (*entry.seats(), *entry.spare_seats()))
         }
 
-    def groups_in(self, supernode: str) -> frozenset[str]:
-        """The groups ("namespace/name") that a supernode's ledger names."""
-        ledger = self._ledgers.get(supernode)
-        return ledger.groups if ledger is not None else frozenset()
+    def held_on(self, node: str, home: str | None, group: str) -> int:
+        """The cards (bitmask) of a node that ledgers give to a group ("namespace/name"), as :meth:`booked_on`."""
+        moved = node in self.strays.get(home or "", {})
+        held = 0
+        for ledger in self._ledgers_of(None if moved else home):
+            held |= ledger.held_on(node, group)
+        return held
 
     def booked_on(self, node: str, home: str | None) -> int:
         """The cards (bitmask) of a node that ledgers give to anyone. home: its supernode, ``None`` if it has none."""
-        if home is None:
-            ledgers: Iterable[Ledger] = self._ledgers.values()
-        else:
-            ledgers = (self._ledgers[home],) if home in self._ledgers else ()
         booked = self.strays.get(home or "", {}).get(node, 0)
-        for ledger in ledgers:
+        for ledger in self._ledgers_of(home):
             booked |= ledger.booked.get(node, 0)
         return booked
+
+    def _ledgers_of(self, home: str | None) -> Iterable[Ledger]:
+        """The ledger of a supernode, all of them for ``None``."""
+        if home is None:
+            return self._ledgers.values()
+        return (self._ledgers[home],) if home in self._ledgers else ()
 
 
 def group_text(key: Key) -> str:

@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from supernode.cluster.store import Store
 from supernode.control.caches import Caches
 from supernode.control.fleet import FleetState
-from supernode.control.ledgers import group_text
 from supernode.control.records import PodRecord
 from supernode.topology.discovery import NodeFacts
 from supernode.topology.fleet import SuperNodeView
@@ -31,7 +30,7 @@ class NodeHealth:
         view = self._state.view_of(node)
         if view is None or node not in view.layout.index:
             return False
-        foreign = self._state.foreign_on(node, view.profile, self._holders_on(node))
+        foreign = self._state.foreign_on(node, view.profile)
         return sum(pod.cards for pod in foreign) + self._state.booked_on(node).bit_count() > view.node(node).cards
 
     def offers_none(self, node: str) -> bool:
@@ -64,7 +63,7 @@ class NodeHealth:
         if missing := self._state.devices.missing(node, rule, cards):
             return f"the driver does not publish {_cards(missing)} of {node} any more"
         claimed = 0
-        for claim in self._state.devices.foreign(node, rule, self._holders_on(node)):
+        for claim in self._state.devices.foreign(node, rule, self._state.held_on):
             claimed |= (claim.indices or 0) & cards
         return f"others claimed {_cards(claimed)} of {node}" if claimed else None
 
@@ -84,14 +83,6 @@ class NodeHealth:
         """A node as it is now, with its supernode; None where there is no such node or it is in none."""
         view, facts = self._state.view_of(node), self._caches.nodes.store.get(("", node))
         return None if view is None or facts is None else (view, facts)
-
-    def _holders_on(self, node: str) -> frozenset[str]:
-        """The groups whose cards on a node ledgers count, also those of the supernode that it belonged to before."""
-        home = self._state.discovery.assigned.get(node, "")
-        here = self._state.ledgers.groups_in(home)
-        if node not in self._state.ledgers.strays.get(home, {}):
-            return here
-        return here | {group_text(key) for key in self._state.ledgers.groups_on(node)}
 
 
 def stranded(pods: Iterable[PodRecord], nodes: Store[NodeFacts]) -> tuple[PodRecord, ...]:

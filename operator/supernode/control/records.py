@@ -1,6 +1,6 @@
 """Slim records of what the reflectors keep: only the fields that a decision reads."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypeVar
@@ -13,7 +13,6 @@ from supernode.topology.discovery import NodeFacts
 from supernode.topology.podcards import extended_requests, named_devices
 from supernode.topology.ranges import RangeError, parse_cards
 from supernode.topology.taints import Taint
-from supernode.topology.views import ForeignPod
 from supernode.workload import published
 
 Json = dict[str, Any]
@@ -140,19 +139,20 @@ class PodRecord:
         """The CardGroup it belongs to."""
         return (self.key[0], self.group) if self.group else None
 
+    def named(self, resource: str, full: int) -> int | None:
+        """Which cards (bitmask) it names of a node that has the cards ``full``; ``None`` where that cannot be so.
 
-def in_ledger(pod: PodRecord, holders: Collection[str]) -> bool:
-    """Whether its supernode's ledger counts the pod's cards; ``holders`` are the groups ("namespace/name") in it."""
-    return pod.group is not None and f"{pod.key[0]}/{pod.group}" in holders
+        Anybody may write the annotation: it is believed where it names as many as the pod requests, and all are there.
+        """
+        named, requested = self.cards, dict(self.requests).get(resource)
+        if named is not None and named.bit_count() == requested and not named & ~full:
+            return named
+        return dict(self.devices).get(resource)
 
-
-def foreign_pod(pod: PodRecord, resource: str, holders: Collection[str]) -> ForeignPod | None:
-    """The pod as one that holds cards no ledger counts (see :func:`in_ledger`); ``None`` when it does not."""
-    cards = dict(pod.requests).get(resource)
-    if not cards or pod.node is None or pod.finished or in_ledger(pod, holders):
-        return None
-    indices = pod.cards if pod.cards is not None else dict(pod.devices).get(resource)
-    return ForeignPod(*pod.key, pod.node, cards, indices)
+    @property
+    def use(self) -> tuple[object, ...]:
+        """Which cards it has, where and for which group: a pod of which this stays the same changes no account."""
+        return self.node, self.finished, self.group, self.requests, self.cards, self.devices
 
 
 def convert_node(obj: Json) -> NodeFacts:

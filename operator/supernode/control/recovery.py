@@ -4,6 +4,12 @@ A restored backup drops the status of SuperNodes and CardGroups; somebody may wi
 run. What is left of the ledgers comes first, then the pods, each of which carries its rank and cards, then the
 placement in the group's status.
 
+Anybody who may create pods may make some that say anything. So pods book only what they surely have: those that a
+kubelet has admitted, no more cards than it admitted them with, and none where the group's status says that it has none.
+This covers a restore without statuses, and one of ledgers alone, where statuses name the places; one of all of etcd has
+ledgers, statuses and pods of the same moment. It does not cover statuses of old: of a group that waits by its status,
+while its pods run and no ledger has it, the cards are nobody else's as long as they run, but it is placed anew.
+
 Ledgers may also name more than the group holds: a swap that was given up for lost lands after the group was placed
 elsewhere. Of two places of a rank the one counts where its pod is, or its status says; nobody ever used the other.
 """
@@ -13,7 +19,9 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from supernode.api.cardgroup import CardGroup
+from supernode.api.conditions import ConditionType
 from supernode.api.errors import SupernodeError
+from supernode.control.conditions import find
 from supernode.control.fleet import FleetState
 from supernode.control.records import Custom, PodRecord
 from supernode.topology.fleet import Member
@@ -76,10 +84,13 @@ def recover(
     assert group.model is not None
     spec = group.model.spec
     seats = dict(_from_status(group, "placement"))
+    said = dict(seats)  # of places that ledgers name, any pod tells which one is meant
     for pod in pods:
         if pod.rank is not None and pod.cards is not None and pod.place and not pod.finished:
-            seats[pod.rank] = (state.discovery.assigned.get(pod.place, ""), pod.place, pod.cards)
-    seats |= _booked(parts, seats)
+            said[pod.rank] = (state.discovery.assigned.get(pod.place, ""), pod.place, pod.cards)
+            if not denied(group) and state.has_cards(pod):
+                seats[pod.rank] = said[pod.rank]
+    seats |= _booked(parts, said)
     complete = seats.keys() == set(range(spec.members))
     if not complete or any(cards.bit_count() != spec.cards_per_member for _, _, cards in seats.values()):
         return Verdict.NOTHING_HELD
@@ -100,6 +111,11 @@ def recover(
     told = [place for _, place in _from_status(group, "spares") if place[0] not in parts]
     claims = (cards.claim(number, place) for number, place in enumerate((*left, *told)))
     return Recovered(tuple(members), tuple(found for found in claims if isinstance(found, Member)))
+
+
+def denied(group: Custom[CardGroup]) -> bool:
+    """Whether the group's status says that it has no cards."""
+    return find(group.status, ConditionType.ALLOCATED).get("status") == "False"
 
 
 def told(

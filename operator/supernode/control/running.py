@@ -23,8 +23,8 @@ from supernode.control.jobview import OBSTACLE_INTERVAL, GroupView, JobView, Not
 from supernode.control.losses import Losses
 from supernode.control.records import PodRecord, parse_time
 from supernode.control.refusals import Refusals
-from supernode.control.turns import TURN_SECONDS
-from supernode.control.wording import former_text, stranded_text, unready_text
+from supernode.control.turns import LONG_SECONDS, TURN_SECONDS, long_awaited
+from supernode.control.wording import awaited_text, former_text, stranded_text, unready_text
 from supernode.topology.fleet import Member
 from supernode.topology.ranges import format_ints, format_nodes, natural_key
 from supernode.workload import LAUNCHERS
@@ -83,7 +83,7 @@ def run(view: JobView, spec: TrainingJobSpec, group: GroupView, members: tuple[M
             remaining,
             wait or None,
             OBSTACLE_INTERVAL if blocked or (held and not view.has_service) else None,
-            TURN_SECONDS if later else None,
+            (LONG_SECONDS if long_awaited(view.later, view.now) else TURN_SECONDS) if later else None,
             LOST_SECONDS - view.lost_for if view.lost else None,
         ),
     )
@@ -214,6 +214,7 @@ def _running_states(draft: Draft, pods: list[PodRecord], ended: frozenset[int], 
     message = f"{len(alive)} of {wanted} pods run"
     if held:
         message += "; rank 0 comes once the others run and have names"
+    message += awaited_text(long_awaited(draft.view.later, draft.view.now))
     message += former_text(draft.view.former) + stranded_text(draft.view.stranded)
     message += unready_text(draft.view.unready - {pod.node for pod in draft.view.stranded})
     reason = Reason.PODS_RUNNING if running else Reason.PODS_PENDING

@@ -35,15 +35,15 @@ class Trouble:
 class Ledger:
     """One supernode's ledger as last seen, in which term, and which cards of which node it books (bitmasks).
 
-    ``groups`` are those it names ("namespace/name"), ``doubled`` the uids of those whose entries book cards that an
-    entry before theirs has.
+    ``by_group`` are its entries by the group ("namespace/name") they name, ``doubled`` the uids of those whose entries
+    book cards that an entry before theirs has.
     """
 
     resource_version: str
     term: int
     entries: tuple[LedgerEntry, ...] = ()
     booked: Mapping[str, int] = field(default_factory=dict)
-    groups: frozenset[str] = frozenset()
+    by_group: Mapping[str, tuple[LedgerEntry, ...]] = field(default_factory=dict)
     doubled: frozenset[str] = frozenset()
     error: str | None = None
 
@@ -60,8 +60,17 @@ class Ledger:
             booked, doubled = before._rebooked(entries) if before is not None else _book(entries, {})
         except RangeError as problem:
             return cls(record.resource_version, term, error=str(problem))
-        groups = frozenset(entry.group for entry in entries)
-        return cls(record.resource_version, term, entries, booked, groups, doubled)
+        by_group: dict[str, tuple[LedgerEntry, ...]] = {}
+        for entry in entries:
+            by_group[entry.group] = (*by_group.get(entry.group, ()), entry)
+        return cls(record.resource_version, term, entries, booked, by_group, doubled)
+
+    def held_on(self, node: str, group: str) -> int:
+        """The cards (bitmask) of a node that it books for a group ("namespace/name")."""
+        held = 0
+        for entry in self.by_group.get(group, ()):
+            held |= entry.held.get(node, 0)
+        return held
 
     def _rebooked(self, entries: tuple[LedgerEntry, ...]) -> tuple[dict[str, int], frozenset[str]]:
         """What :func:`_book` says of other entries, by those that came and went unless cards are given twice."""

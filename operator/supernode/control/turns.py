@@ -2,10 +2,14 @@
 
 So it is by Ascend's protocol (`workload/pinning.py`): of two pods that want equally many cards of a node and are on
 their way together, each may be given the other's. Hence the next one is created once a kubelet has admitted the last.
+
+Nobody waits for ever for a pod that is not on its way although it seems to be: one without a scheduler, one that a gate
+holds, one that only carries a group's label.
 """
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 
 from supernode.control.records import PodRecord
 from supernode.topology.fleet import Member
@@ -16,23 +20,43 @@ Turn = tuple[str, int]
 TURN_SECONDS = 0.5
 """Until a job looks again whether it is its pods' turn: those of another job may have been on their way."""
 
+UNBOUND_SECONDS = 30.0
+"""So long a pod that has no node counts as on its way: a scheduler that looks at it binds it or says that it cannot."""
+
+LONG_SECONDS = 5.0
+"""A pod that is on its way for longer is told of to those who wait for it, and they look again as rarely."""
+
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+
 
 class Turns:
-    """Who is on the way where. ``arriving`` gives the pods of a node that no kubelet has admitted yet."""
+    """Who is on the way where. ``arriving`` gives the pods of a node that no kubelet has admitted yet, ``seated`` says
+    of one whether its group has cards of that node."""
 
-    def __init__(self, arriving: Callable[[str], Iterable[PodRecord]]) -> None:
+    def __init__(
+        self, arriving: Callable[[str], Iterable[PodRecord]], seated: Callable[[PodRecord], bool] = lambda _: True
+    ) -> None:
         self._arriving = arriving
+        self._seated = seated
         self._creating: set[Turn] = set()
 
-    def later(self, members: Iterable[Member]) -> frozenset[int]:
-        """The ranks, of members that have no pod, whose turn it is not yet."""
-        taken, later = set(self._creating), set()
+    def later(self, members: Iterable[Member], now: datetime) -> dict[int, PodRecord | None]:
+        """The ranks, of members that have no pod, whose turn it is not yet, and the pod each waits for; ``None`` where
+        that has yet to be created."""
+        taken, later = set(self._creating), dict[int, PodRecord | None]()
         for member in members:
             turn = _turn(member)
-            if turn in taken or any(_count(pod) == turn[1] for pod in self._arriving(member.node)):
-                later.add(member.rank)
+            before = self._before(turn, now)
+            if turn in taken or before is not None:
+                later[member.rank] = before
             taken.add(turn)
-        return frozenset(later)
+        return later
+
+    def _before(self, turn: Turn, now: datetime) -> PodRecord | None:
+        """The pod, of those on their way whose turn it is, that has been for longest."""
+        node, cards = turn
+        there = (pod for pod in self._arriving(node) if _count(pod) == cards and _comes(pod, now))
+        return min(filter(self._seated, there), key=_order, default=None)
 
     @contextlib.contextmanager
     def taken(self, members: Iterable[Member]) -> Iterator[None]:
@@ -43,6 +67,25 @@ class Turns:
             yield
         finally:
             self._creating -= turns
+
+
+def long_awaited(later: Mapping[int, PodRecord | None], now: datetime) -> PodRecord | None:
+    """The pod that ranks wait for which has been on its way for longest, if that is long."""
+    awaited = min((pod for pod in later.values() if pod is not None), key=_order, default=None)
+    return awaited if awaited is not None and _age(awaited, now) > LONG_SECONDS else None
+
+
+def _comes(pod: PodRecord, now: datetime) -> bool:
+    return pod.node is not None or _age(pod, now) < UNBOUND_SECONDS
+
+
+def _age(pod: PodRecord, now: datetime) -> float:
+    """Seconds since it was created."""
+    return (now - (pod.created or now)).total_seconds()
+
+
+def _order(pod: PodRecord) -> tuple[datetime, tuple[str, str]]:
+    return pod.created or _LONG_AGO, pod.key
 
 
 def _turn(member: Member) -> Turn:

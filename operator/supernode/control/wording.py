@@ -44,6 +44,11 @@ def orphans_text(pods: Sequence[PodRecord]) -> str:
     return f"; {_some(pods)}, which nobody owns, {keep} its cards: delete them" if pods else ""
 
 
+def awaited_text(pod: PodRecord | None) -> str:
+    """What is to be added where another pod has to be admitted by its node first; empty without any."""
+    return f"; waits for pod {'/'.join(pod.key)} on {pod.place}" if pod is not None else ""
+
+
 def _some(pods: Sequence[PodRecord]) -> str:
     """The first by its name, and how many more."""
     return pods[0].key[1] + (f" and {len(pods) - 1} more" if len(pods) > 1 else "")

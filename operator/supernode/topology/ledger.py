@@ -128,6 +128,14 @@ class LedgerEntry:
         return tuple(decode(self.spares))
 
     @cached_property
+    def held(self) -> Mapping[str, int]:
+        """Node to the cards (bitmask) of members and spares. Raises RangeError on malformed runs."""
+        held: dict[str, int] = {}
+        for seat in (*self._seats, *self._spare_seats):
+            held[seat.node] = held.get(seat.node, 0) | seat.cards
+        return held
+
+    @cached_property
     def text(self) -> str:
         """The item of SuperNode.status.ledger."""
         held = (*(run.to_text() for run in self.runs), *(f"+{run.to_text()}" for run in self.spares))

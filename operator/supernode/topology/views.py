@@ -136,8 +136,8 @@ def held_cards(ledger: Iterable[LedgerEntry]) -> dict[str, int]:
     """Node to the cards (bitmask) that groups of this ledger hold, spares included. Raises RangeError on bad runs."""
     taken: dict[str, int] = {}
     for entry in ledger:
-        for seat in (*entry.seats(), *entry.spare_seats()):
-            taken[seat.node] = taken.get(seat.node, 0) | seat.cards
+        for node, cards in entry.held.items():
+            taken[node] = taken.get(node, 0) | cards
     return taken
 
 
