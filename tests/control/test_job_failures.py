@@ -10,7 +10,7 @@ from looks import MEMBERS, NOW, group, job, look, pod, reason, status_of
 from supernode.api.conditions import ConditionType, Reason
 from supernode.api.trainingjob import TrainingJob
 from supernode.control.conditions import find, timestamp
-from supernode.control.jobview import OBSTACLE_INTERVAL, GroupView, Step
+from supernode.control.jobview import OBSTACLE_INTERVAL, GroupView, Obstacle, Step
 from supernode.control.records import Custom, PodRecord
 from supernode.control.refusals import FORGIVEN, UNBOUND_SECONDS
 from supernode.control.running import LOST_SECONDS
@@ -387,3 +387,17 @@ def test_pods_stay_while_the_ledger_is_lost() -> None:
     refused = {"conditions": [{"type": "Allocated", "status": "False", "reason": "NoDomainFits", "message": ""}]}
     assert len(look(job(), group(status=refused), pod(0), pod(1)).delete_pods) == 2
     assert len(look(job(), group(status={}), pod(0, group_uid="old")).delete_pods) == 1
+
+
+def test_what_keeps_a_job_is_noticed_once_whatever_its_numbers() -> None:
+    """Each text would be an Event of its own, every ten seconds."""
+    quota = "exceeded quota: team, requested: pods=1, used: pods={}, limited: pods=3; it is tried again"
+
+    def hindered(used: int, status: dict[str, Any], reason: Reason = Reason.CREATION_FORBIDDEN) -> Step:
+        return look(job(status), group(MEMBERS), obstacle=Obstacle(reason, quota.format(used)))
+
+    first = hindered(2, {"phase": "Pending"})
+    assert [notice.message for notice in first.notices] == [quota.format(2)]
+    again = hindered(3, status_of(first))
+    assert (again.notices, find(status_of(again), ConditionType.STALLED)["message"]) == ((), quota.format(3))
+    assert len(hindered(3, status_of(again), Reason.NAME_CONFLICT).notices) == 1

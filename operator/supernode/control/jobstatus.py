@@ -7,7 +7,7 @@ from typing import Any
 
 from supernode.api.conditions import ConditionType, Reason
 from supernode.api.trainingjob import TrainingJobSpec
-from supernode.control.conditions import State, find, timestamp, updated
+from supernode.control.conditions import State, find, is_news, timestamp, updated
 from supernode.control.jobview import GroupView, JobView, Notice, Step
 from supernode.control.records import PodRecord, parse_time
 
@@ -46,14 +46,16 @@ def draft_of(view: JobView) -> Draft:
 
 
 def stall(view: JobView, reason: Reason, message: str) -> Step:
-    """Say what keeps the job from going on, and do nothing."""
+    """Say what keeps the job from going on, and do nothing. Other words for the same are no notice."""
     draft = draft_of(view)
     draft.states = {
         ConditionType.READY: State(False, reason, message),
         ConditionType.RECONCILING: State(False, reason, message),
         ConditionType.STALLED: State(True, reason, message),
     }
-    return Step(status=draft.finish("Stalled"), notices=(Notice(reason, message, warning=True),))
+    status = draft.finish("Stalled")
+    news = is_news(view.job.status, find(status, ConditionType.STALLED))
+    return Step(status=status, notices=(Notice(reason, message, warning=True),) if news else ())
 
 
 def pending(view: JobView, reason: Reason, message: str, *, stalled: bool = False) -> Json:
