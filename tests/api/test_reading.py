@@ -190,6 +190,31 @@ def test_what_json_cannot_say_is_refused() -> None:
         parse("TrainingJob", job(cards={1, 2}))
 
 
+def nested(depth: int) -> Any:
+    """Something that many others are around of."""
+    value: Any = "core"
+    for _ in range(depth):
+        value = {"a": [value]}
+    return value
+
+
+@pytest.mark.parametrize("depth", [98, 110, 130, 250, 600])
+@pytest.mark.parametrize("read", [parse, parse_stored])
+def test_what_is_nested_too_deep_is_refused(read: Any, depth: int) -> None:
+    """Readers and writers of JSON give up from different levels on; the answer names the place all the same."""
+    container = {"name": "train", "image": "i", "deep": nested(depth)}
+    obj = job(workers={"template": {"spec": {"containers": [container]}}}, tomorrow=1)
+    where = r"spec.workers.template.spec.containers\[0\].deep.a…: lies under more than 190 levels of nesting; take it"
+    with pytest.raises(InvalidObject, match=where):
+        read(TrainingJob, obj)
+
+
+def test_what_is_nested_but_not_too_deep_is_read() -> None:
+    container = {"name": "train", "image": "i", "deep": nested(90)}
+    read = parse_stored(TrainingJob, job(workers={"template": {"spec": {"containers": [container]}}}))
+    assert read.spec.workers.template.to_dict()["spec"]["containers"] == [container]
+
+
 def test_a_status_of_a_newer_operator_is_read() -> None:
     """Statuses are written by programs; unknown fields are passed over."""
     status = {"phase": "Running", "lastCheckpoint": "x", "pods": {"running": 48, "terminating": 1}}

@@ -142,6 +142,15 @@ def test_a_monitor_without_its_service_is_refused(render):
         render({"metrics": {"service": {"enabled": False}, "serviceMonitor": {"enabled": True}}})
 
 
+@pytest.mark.parametrize("name", ["SUPERNODE_LEASE_NAME", "SUPERNODE_LEASE_NAMESPACE"])
+def test_a_lease_that_the_operator_may_not_write_is_refused(render, name):
+    """It would wait for the right to do so, and never lead."""
+    values = {"extraEnv": [{"name": "HTTPS_PROXY", "value": "x"}, {"name": name, "value": "mine"}]}
+    with pytest.raises(helm.HelmRenderError, match=f"extraEnv: {name} cannot be set while rbac.create is true"):
+        render(values)
+    render(values | {"rbac": {"create": False}})
+
+
 @pytest.mark.parametrize(
     "times",
     [

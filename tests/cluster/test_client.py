@@ -18,6 +18,7 @@ from aiohttp.base_protocol import BaseProtocol
 from cluster_helpers import lease
 from hypothesis import given
 from hypothesis import strategies as st
+from kubernetes.client import Configuration
 from kubernetes.config import incluster_config
 from yarl import URL
 
@@ -31,6 +32,7 @@ from supernode.cluster.errors import (
     Gone,
     Invalid,
     NoCluster,
+    NotAName,
     NotFound,
     Stalled,
     TooManyRequests,
@@ -68,6 +70,28 @@ def test_paths(resource: Resource, where: dict[str, str], path: str) -> None:
 def test_paths_that_cannot_exist(resource: Resource, where: dict[str, str]) -> None:
     with pytest.raises(ValueError, match=resource.plural):
         resource.path(**where)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "..", ".", "a/b", "x/../../../b/configmaps/c", "a?b", "a#b", "a%2Fb", "a..b", "A", "a ", "a\n", "ä"]
+)
+async def test_what_is_no_name_is_never_sent(text: str) -> None:
+    """Annotations and such are what users write; in a path it would lead to another object, or to all of them."""
+    async with Session(credentials.Credentials(lambda: Configuration(host="http://127.0.0.1:1"))) as session:
+        for request in (
+            session.get(PODS, ("a", text)),
+            session.merge_patch(PODS, ("a", text), {}),
+            session.delete(PODS, ("a", text)),
+            session.get(NODES, ("", text)),
+            *([session.list(PODS, text), session.create(PODS, {"metadata": {"namespace": text}})] if text else ()),
+        ):
+            with pytest.raises(NotAName, match="is no name"):
+                await request
+
+
+@pytest.mark.parametrize("name", ["a", "0", "node-1.example.com", "a" * 63, "llama-9b1906ff71"])
+def test_names_are_taken_as_they_are(name: str) -> None:
+    assert PODS.path("team-a", name).endswith(f"/namespaces/team-a/pods/{name}")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The reflector against a real API server, with everything between them that goes wrong."""
 
 import asyncio
+import json
 import logging
 import time
 import uuid
@@ -14,7 +15,7 @@ from cluster_helpers import CRDS, lease, until, until_served
 
 from supernode.cluster.errors import NotFound
 from supernode.cluster.reflector import Reflector
-from supernode.cluster.resources import LEASES, JsonObject, Key, Resource, key_of
+from supernode.cluster.resources import LEASES, RESOURCECLAIMS, JsonObject, Key, Resource, key_of
 from supernode.cluster.session import Session
 from supernode.cluster.writer import Writer
 from testbed.faults import CutWatch, EditEvents, Fault, HalfOpen, HoldEvents, Pause, Refuse, WatchError
@@ -519,6 +520,69 @@ async def test_an_unreadable_object_holds_up_no_other(session: Session, namespac
     async with reflected(session, namespace, convert=picky) as (reflector, _):
         await reflector.synced.wait()
         assert [name for _, name in reflector.store] == ["a", "z"]
+
+
+@pytest.mark.parametrize("when", ["before the list", "amid the watch"])
+@pytest.mark.parametrize("what", ["nested deeply", "half of a pair", "no text"])
+async def test_what_the_server_takes_is_taken_in(
+    proxy: Proxy, proxied: Session, namespace: str, initial: str, when: str, what: str
+) -> None:
+    """The server takes objects that fast decoders refuse; neither one of them nor any other is missed."""
+    proxy.inject("watch", "resourceclaims", Refuse(422), times=None if initial == "pages" else 0, when=is_watch_list)
+    opaque = {"nested deeply": b'{"a":[' * 1000 + b"]}" * 1000, "half of a pair": b'"\\ud800"', "no text": b'"\xff"'}
+    await create_claim(proxied, namespace, "a")
+    if when == "before the list":
+        await create_claim(proxied, namespace, "b", opaque[what])
+    async with reflected(proxied, namespace, resource=RESOURCECLAIMS, convert=driver_of) as (reflector, _):
+        await asyncio.wait_for(reflector.synced.wait(), 10)
+        if when == "amid the watch":
+            await create_claim(proxied, namespace, "b", opaque[what])
+        await create_claim(proxied, namespace, "c")
+        await until(lambda: (namespace, "c") in reflector.store)
+        assert {name: record for (_, name), record in reflector.store.items()} == dict.fromkeys("abc", "example.com")
+        assert (reflector.relists, reflector.errors) == (1, 0)
+
+
+async def create_claim(session: Session, namespace: str, name: str, opaque: bytes = b"1") -> None:
+    """A ResourceClaim whose driver is given a parameter, which no encoder of ours could write."""
+    opaque_ = {"driver": "example.com", "parameters": {"given": "OPAQUE"}}
+    exactly = {"deviceClassName": "example.com"}
+    claim = {
+        "metadata": {"namespace": namespace, "name": name},
+        "spec": {"devices": {"requests": [{"name": "r", "exactly": exactly}], "config": [{"opaque": opaque_}]}},
+    }
+    text = json.dumps(claim).encode().replace(b'"OPAQUE"', opaque)
+    http = await session.lend()
+    async with (
+        http,
+        http.post(
+            session.server + RESOURCECLAIMS.path(namespace), data=text, headers={"Content-Type": "application/json"}
+        ) as answer,
+    ):
+        assert answer.status == 201, await answer.text()
+
+
+def driver_of(claim: JsonObject) -> str:
+    return str(claim["spec"]["devices"]["config"][0]["opaque"]["driver"])
+
+
+class NoJson(Fault):
+    """Cuts the event of one addition short, whenever it is told."""
+
+    async def lines(self, lines: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        async for line in lines:
+            yield b'{"type":"ADDED","obj\n' if b'"ADDED"' in line and b'"name":"b"' in line else line
+
+
+async def test_a_line_that_is_no_json_is_passed_by_a_list(proxy: Proxy, proxied: Session, namespace: str) -> None:
+    """No API server sends one; a watch resumed where it was would meet it again."""
+    proxy.inject("watch", "leases", Refuse(422), times=None, when=is_watch_list)
+    proxy.inject("watch", "leases", NoJson(), times=None, when=lambda call: not is_watch_list(call))
+    await create(proxied, namespace, "a")
+    async with reflected(proxied, namespace) as (reflector, _):
+        await reflector.synced.wait()
+        await create(proxied, namespace, "b")
+        await agrees(reflector, proxied, namespace)
 
 
 async def test_storms_are_kept_up_with(session: Session, namespace: str, caplog: pytest.LogCaptureFixture) -> None:

@@ -10,7 +10,7 @@ from looks import MEMBERS, NOW, group, job, look, pod, reason, status_of
 from supernode.api.conditions import ConditionType, Reason
 from supernode.api.trainingjob import TrainingJob
 from supernode.control.conditions import find, timestamp
-from supernode.control.jobview import OBSTACLE_INTERVAL, GroupView, Step
+from supernode.control.jobview import OBSTACLE_INTERVAL, GroupView, Obstacle, Step
 from supernode.control.records import Custom, PodRecord
 from supernode.control.refusals import FORGIVEN, UNBOUND_SECONDS
 from supernode.control.running import LOST_SECONDS
@@ -522,3 +522,17 @@ def test_what_a_loss_leaves_to_remember_is_written_before_anything_is_made() -> 
     failed = look(job(status_of(step)), group(MEMBERS), pod(0, "Failed", created=NOW), pod(1, created=later), now=later)
     assert status_of(failed)["restarts"] == 0
     assert not look(job(told), group(MEMBERS), pod(0), pod(1, "Pending")).remembers, "nothing happened"
+
+
+def test_what_keeps_a_job_is_noticed_once_whatever_its_numbers() -> None:
+    """Each text would be an Event of its own, every ten seconds."""
+    quota = "exceeded quota: team, requested: pods=1, used: pods={}, limited: pods=3; it is tried again"
+
+    def hindered(used: int, status: dict[str, Any], reason: Reason = Reason.CREATION_FORBIDDEN) -> Step:
+        return look(job(status), group(MEMBERS), obstacle=Obstacle(reason, quota.format(used)))
+
+    first = hindered(2, {"phase": "Pending"})
+    assert [notice.message for notice in first.notices] == [quota.format(2)]
+    again = hindered(3, status_of(first))
+    assert (again.notices, find(status_of(again), ConditionType.STALLED)["message"]) == ((), quota.format(3))
+    assert len(hindered(3, status_of(again), Reason.NAME_CONFLICT).notices) == 1

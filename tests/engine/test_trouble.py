@@ -286,6 +286,13 @@ def _quota(namespace: str, pods: int) -> Json:
     return {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": meta, "spec": {"hard": {"pods": str(pods)}}}
 
 
+def _forbidden_pods(cluster: Cluster) -> float:
+    """How often the operator was forbidden to create a pod."""
+    lines = cluster.operator.get("/metrics")[1].splitlines()
+    labels = ('verb="create"', 'resource="pods"', 'code="403"')
+    return sum(float(line.rpartition(" ")[2]) for line in lines if all(label in line for label in labels))
+
+
 def test_a_job_over_its_quota_says_so_and_goes_on_once_there_is_room(cluster: Cluster, namespace: str) -> None:
     cluster.apply(_quota(namespace, 2))
     cluster.wait(
@@ -300,6 +307,10 @@ def test_a_job_over_its_quota_says_so_and_goes_on_once_there_is_room(cluster: Cl
     assert f"{namespace}/over" in cluster.holders(), "what runs keeps its cards, and so does what is to come"
     events = [e for e in cluster.every("events", namespace) if e["reason"] == "CreationForbidden"]
     assert [e["type"] for e in events] == ["Warning"]
+    refused = _forbidden_pods(cluster)
+    cluster.wait("it is tried again", lambda: _forbidden_pods(cluster) > refused)
+    told = [line for line in cluster.operator.log.read_text().splitlines() if f"TrainingJob {namespace}/over" in line]
+    assert ["exceeded quota: team" in line for line in told] == [True], "the log has the words of a refusal, once"
     cluster.apply(_quota(namespace, 3))
     cluster.wait_phase("over", namespace, "Running")
     assert cluster.job("over", namespace)["status"]["restarts"] == 0

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from supernode.topology.ranges import parse_ints
-from supernode.workload import PlacedGroup, contradicted, render_files, render_pod
+from supernode.workload import PlacedGroup, contradicted, read_digest, render_files, render_pod
 from supernode.workload.files import PART_BYTES, PLAIN_BYTES, GroupFiles, object_name
 
 LIMIT = 1 << 20
@@ -166,3 +166,26 @@ def test_contradictions_are_named(job, profile, placed, env, expected):
     runtime = "mindspore" if env[0]["name"].startswith("MS_") else "pytorch"
     group: PlacedGroup = placed(job(template, cards=32, runtime=runtime), profile("ascend-a3-384"))
     assert contradicted(group, render_files(group)) == expected
+
+
+def test_a_digest_is_read_as_it_was_made(job, profile, placed):
+    files = render_files(placed(job(cards=16), profile("ascend-a3-384")))
+    assert read_digest(files.digest) == files.digest
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        None,
+        "",
+        "x/../../../other/configmaps/settings",
+        "9b1906ff7",
+        "9b1906ff711",
+        "9B1906FF71",
+        "9b1906ff71\n",
+        "settings-0",
+    ],
+)
+def test_what_somebody_else_wrote_in_its_place_is_no_digest(text):
+    """Whoever may edit pods may write there; it becomes a part of a ConfigMap's name."""
+    assert read_digest(text) is None

@@ -23,6 +23,11 @@ from supernode.api.trainingjob import TrainingJob
 A = TypeVar("A", bound=ApiModel)
 M = TypeVar("M", SuperNodeProfile, SuperNode, CardGroup, TrainingJob)
 
+READABLE_DEPTH: Final = 190
+"""Levels of nesting that all readers and writers of JSON take; they give up from 200 levels on."""
+
+_SHOWN_STEPS = 8
+
 KINDS: Final[Mapping[str, type[Model]]] = {kind.name: kind.model for kind in kinds.KINDS}
 
 
@@ -52,12 +57,14 @@ def parse(kind: str | type[M], obj: Mapping[str, Any]) -> Model:
         return _validated(model, obj)
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=True)
-        problems = [_problem(model, details) for details in found if not _follows(details)]
+        problems = [
+            _not_json(obj, each["msg"]) if each["type"] == "json_invalid" else _problem(model, each)
+            for each in found
+            if not _follows(each)
+        ]
         raise InvalidObject(model.__name__, _name(obj), problems) from None
     except orjson.JSONEncodeError as error:
-        raise InvalidObject(
-            model.__name__, _name(obj), [FieldProblem("", f"not expressible as JSON: {error}")]
-        ) from None
+        raise InvalidObject(model.__name__, _name(obj), [_not_json(obj, str(error))]) from None
 
 
 def parse_stored(kind: type[M], obj: Mapping[str, Any]) -> M:
@@ -68,6 +75,8 @@ def parse_stored(kind: type[M], obj: Mapping[str, Any]) -> M:
     """
     try:
         return _validated(kind, obj)
+    except orjson.JSONEncodeError:
+        return parse(kind, obj)
     except ValidationError as error:
         return parse(kind, _known_part(obj, error))
 
@@ -138,6 +147,25 @@ def _problem(model: type[ApiModel], details: ErrorDetails) -> FieldProblem:
 
 def _items(count: int) -> str:
     return f"{count} item{'' if count == 1 else 's'}"
+
+
+def _not_json(obj: Mapping[str, Any], complaint: str) -> FieldProblem:
+    """What an encoder or a decoder of JSON complains of; of nesting it does not say where."""
+    if steps := _too_deep(obj):
+        return FieldProblem(f"{_path(steps)}…", f"lies under more than {READABLE_DEPTH} levels of nesting; take it out")
+    return FieldProblem("", f"not expressible as JSON: {complaint}")
+
+
+def _too_deep(obj: Mapping[str, Any]) -> tuple[int | str, ...]:
+    """The first steps to what is nested too deep; none where nothing is."""
+    pending: list[tuple[Any, int, tuple[int | str, ...]]] = [(obj, 0, ())]
+    while pending:
+        here, depth, steps = pending.pop()
+        if depth > READABLE_DEPTH:
+            return steps
+        inner = here.items() if isinstance(here, Mapping) else enumerate(here) if isinstance(here, list) else ()
+        pending += [(each, depth + 1, (*steps, name)[:_SHOWN_STEPS]) for name, each in inner]
+    return ()
 
 
 def _brief(value: object) -> str:

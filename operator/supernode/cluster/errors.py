@@ -12,7 +12,8 @@
         ├── Conflict             409, any other reason: the object changed, or a precondition does not hold
         ├── Gone                 410: the resourceVersion or continue token has expired
         ├── Invalid              422
-        │   └── NotJson          not sent: it has no form in JSON
+        │   ├── NotJson          not sent: it has no form in JSON
+        │   └── NotAName         not sent: no object can have such a name
         ├── TooManyRequests      429, with retry_after
         ├── Unavailable          5xx, connection errors, time-outs, with maybe_applied
         │   └── Stalled          a stream that stayed silent
@@ -38,6 +39,7 @@ __all__ = [
     "Invalid",
     "NamespaceTerminating",
     "NoCluster",
+    "NotAName",
     "NotFound",
     "NotJson",
     "NotLeading",
@@ -108,6 +110,10 @@ class Invalid(ApiError):
 
 class NotJson(Invalid):
     """An object was not sent, because JSON cannot say what is in it, such as an integer of more than 64 bits."""
+
+
+class NotAName(Invalid):
+    """A request was not sent, because its path would lead elsewhere: no object and no namespace is named so."""
 
 
 class TooManyRequests(ApiError):

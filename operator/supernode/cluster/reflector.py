@@ -11,6 +11,7 @@ hold is deleted from the store, so deletions that no watch has told are noticed 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import random
 import time
@@ -19,9 +20,8 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Generic, Never, TypeVar
 
-import orjson
-
 from supernode.cluster.backoff import Backoff
+from supernode.cluster.decoding import decoded
 from supernode.cluster.errors import (
     ApiError,
     BadRequest,
@@ -230,8 +230,15 @@ class Reflector(Generic[T]):
         self._finish_list(initial.seen, revision)
 
     def _event(self, line: bytes) -> tuple[str, JsonObject]:
-        """Type and object of an event; raises what an ERROR event carries."""
-        event = orjson.loads(line)
+        """Type and object of an event; raises what an ERROR event carries, and Unavailable where it is no JSON.
+
+        A list comes after such a line: resumed where it was, the watch would begin with the same one again.
+        """
+        try:
+            event = decoded(line)
+        except json.JSONDecodeError as error:
+            self._listed = False
+            raise Unavailable(f"the watch of {self.resource} sent what is no JSON: {error}") from error
         kind, obj = event["type"], event["object"]
         self.last_activity = time.monotonic()
         if kind == "ERROR":

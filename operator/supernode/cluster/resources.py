@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
+
+from supernode.cluster.errors import NotAName
 
 JsonObject = dict[str, Any]
 """A Kubernetes object, or a part of one, as decoded from JSON."""
 
 Key = tuple[str, str]
 """(namespace, name); the namespace of a cluster-scoped object is ""."""
+
+
+_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*")
 
 
 def key_of(obj: JsonObject) -> Key:
@@ -36,8 +43,12 @@ class Resource:
     def path(self, namespace: str | None = None, name: str | None = None, subresource: str | None = None) -> str:
         """The URL path of the collection, of one object, or of its subresource.
 
-        Without a namespace the collection spans all namespaces. Raises ValueError where the path cannot exist.
+        Without a namespace the collection spans all namespaces. Raises ValueError where the path cannot exist, and
+        NotAName for what is no name by Kubernetes' rules (RFC 1123): other text could lead to another object.
         """
+        for part in (namespace or None, name):
+            if part is not None and not _NAME.fullmatch(part):
+                raise NotAName(f"no object of {self} was asked for: {part!r} is no name")
         if namespace and not self.namespaced:
             raise ValueError(f"{self.plural} are cluster-scoped: no namespace, got {namespace!r}")
         if name and self.namespaced and not namespace:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -11,10 +12,10 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 import aiohttp
-import orjson
 from aiohttp.connector import Connection
 
 from supernode.cluster.credentials import Credentials
+from supernode.cluster.decoding import decoded
 from supernode.cluster.errors import Unavailable
 from supernode.cluster.resources import JsonObject
 from supernode.cluster.wire import read_error
@@ -104,11 +105,11 @@ class Transport:
             async with await self.open(request, deadline=deadline) as response:
                 if response.status >= 400:
                     raise await read_error(response)
-                return response.status, orjson.loads(await response.read())
+                return response.status, decoded(await response.read())
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             message = f"cannot connect to {self.credentials.server}: {words_of(error)}"
             raise Unavailable(message, maybe_applied=False) from error
-        except (aiohttp.ClientError, OSError, orjson.JSONDecodeError) as error:
+        except (aiohttp.ClientError, OSError, json.JSONDecodeError) as error:
             message = f"{request.method} {request.path}: {words_of(error)}"
             raise Unavailable(message, maybe_applied=request.method != "GET") from error
 

@@ -26,7 +26,7 @@ from supernode.cluster.session import Session
 from supernode.cluster.writer import Writer
 from supernode.control import status
 from supernode.control.caches import Caches
-from supernode.control.conditions import is_true
+from supernode.control.conditions import is_news, is_true
 from supernode.control.draft import Draft, Group
 from supernode.control.fleet import FleetState
 from supernode.control.groups import Groups, now
@@ -317,8 +317,11 @@ class Allocator:
         return False
 
     def _announce(self, group: Group, patch: dict[str, Any]) -> None:
+        """Post what happened to a group, once: what a refusal counts changes with every job that comes or goes."""
         for condition in patch.get("conditions", ()):
-            if condition["type"] == ConditionType.ALLOCATED and condition["reason"] != Reason.WAITING_FOR_CARDS:
+            if condition["type"] != ConditionType.ALLOCATED or condition["reason"] == Reason.WAITING_FOR_CARDS:
+                continue
+            if is_news(group.status, condition):
                 about = Reference(resources.CARDGROUPS, *group.key, group.uid)
                 refused = condition["status"] != "True"
                 reason, message = condition["reason"], condition["message"]

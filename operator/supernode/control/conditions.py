@@ -57,6 +57,12 @@ def find(status: Mapping[str, Any], kind: ConditionType) -> dict[str, Any]:
     return next((c for c in status.get("conditions", ()) if c.get("type") == kind), {})
 
 
+def is_news(before: Mapping[str, Any], condition: Mapping[str, Any]) -> bool:
+    """Whether a condition is more than another message of the state that a raw status told already for this spec."""
+    told = find(before, ConditionType(condition["type"]))
+    return any(told.get(name) != condition[name] for name in ("status", "reason", "observedGeneration"))
+
+
 def is_true(status: Mapping[str, Any], kind: ConditionType) -> bool:
     """Whether a raw status has this condition with status True."""
     return find(status, kind).get("status") == "True"

@@ -1,11 +1,13 @@
 """Creates what a job needs: its CardGroup, its Service and its pods, and meets what stands in the way."""
 
 import asyncio
+import logging
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from supernode.api.conditions import Reason
+from supernode.api.conditions import ConditionType, Reason
 from supernode.api.trainingjob import TrainingJob
 from supernode.cluster import resources
 from supernode.cluster.errors import (
@@ -20,6 +22,7 @@ from supernode.cluster.errors import (
 from supernode.cluster.session import Session
 from supernode.cluster.writer import Writer, raise_first
 from supernode.control.caches import Caches
+from supernode.control.conditions import find
 from supernode.control.devices import DeviceState
 from supernode.control.jobreader import JobReader
 from supernode.control.jobview import GroupView, JobView, Notice, Step
@@ -30,6 +33,10 @@ from supernode.workload import DevicesMissing, InvalidSpec, PlacedGroup, pod_nam
 
 Job = Custom[TrainingJob]
 Render = Callable[[int], dict[str, Any]]
+
+_NUMBER = re.compile(r"\d+")
+
+_log = logging.getLogger(__name__)
 
 
 class Creation:
@@ -60,7 +67,10 @@ class Creation:
         except NamespaceTerminating:
             raise
         except (Forbidden, Invalid, BadRequest) as problem:
-            self._obstacles.meet(job.uid, Reason.CREATION_FORBIDDEN, f"{problem.message}; it is tried again")
+            text = f"{problem.message}; it is tried again"
+            self._obstacles.meet(job.uid, Reason.CREATION_FORBIDDEN, text)
+            if not _says(job, text):
+                _log.warning("TrainingJob %s/%s: %s", *job.key, text)
         return self._obstacles.of(job.uid) is None
 
     async def _create_all(self, job: Job, view: JobView, step: Step) -> None:
@@ -165,3 +175,10 @@ class Creation:
 def _has_had_pods(view: JobView) -> bool:
     """Whether pods of the template were taken before, so that it cannot be what is wrong."""
     return bool(view.pods) or "startTime" in view.job.status
+
+
+def _says(job: Job, refusal: str) -> bool:
+    """Whether a job's status tells of this refusal, be it of another pod of it or with other counts."""
+    stalled = find(job.status, ConditionType.STALLED)
+    said = stalled.get("message", "") if stalled.get("reason") == Reason.CREATION_FORBIDDEN else ""
+    return bool(said) and _NUMBER.sub("", refusal).startswith(_NUMBER.sub("", said))  # a condition cuts long ones

@@ -8,7 +8,7 @@ from typing import Any
 
 from supernode.api.conditions import ConditionType, Reason
 from supernode.api.trainingjob import TrainingJobSpec
-from supernode.control.conditions import State, find, timestamp, updated
+from supernode.control.conditions import State, find, is_news, timestamp, updated
 from supernode.control.jobview import GroupView, JobView, Notice, Step
 from supernode.control.records import PodRecord, parse_time
 from supernode.topology.ranges import parse_ints
@@ -49,7 +49,7 @@ def draft_of(view: JobView) -> Draft:
 
 
 def stall(view: JobView, reason: Reason, message: str) -> Step:
-    """Say what keeps the job from going on, and do nothing."""
+    """Say what keeps the job from going on, and do nothing. Other words for the same are no notice."""
     draft = draft_of(view)
     draft.states = {
         ConditionType.READY: State(False, reason, message),
@@ -58,7 +58,9 @@ def stall(view: JobView, reason: Reason, message: str) -> Step:
         ConditionType.RUNNING: _running(view, reason),
     }
     draft.status["pods"] = tally(view.pods)
-    return Step(status=draft.finish("Stalled"), notices=(Notice(reason, message, warning=True),))
+    status = draft.finish("Stalled")
+    news = is_news(view.job.status, find(status, ConditionType.STALLED))
+    return Step(status=status, notices=(Notice(reason, message, warning=True),) if news else ())
 
 
 def _running(view: JobView, reason: Reason) -> State:

@@ -13,7 +13,7 @@ from supernode.topology.discovery import NodeFacts
 from supernode.topology.podcards import extended_requests, named_devices
 from supernode.topology.ranges import RangeError, parse_cards
 from supernode.topology.taints import Taint
-from supernode.workload import published
+from supernode.workload import published, read_digest
 
 Json = dict[str, Any]
 Key = tuple[str, str]
@@ -197,7 +197,7 @@ def convert_pod(obj: Json) -> PodRecord:
         job=labels.get(names.LABEL_JOB),
         rank=int(rank) if rank.isdigit() else None,
         cards=_cards(annotations.get(names.ANNOTATION_CARDS)),
-        files=annotations.get(names.ANNOTATION_FILES),
+        files=read_digest(annotations.get(names.ANNOTATION_FILES)),
         requests=tuple(sorted(requests.items())),
         reason=reason,
         message=message,

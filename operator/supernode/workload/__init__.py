@@ -10,7 +10,7 @@ from supernode.workload.claims import DevicesMissing, render_claims
 from supernode.workload.communicators import communicators
 from supernode.workload.environment import contradicted
 from supernode.workload.errors import InvalidSpec
-from supernode.workload.files import GroupFiles
+from supernode.workload.files import GroupFiles, read_digest
 from supernode.workload.identity import pod_name
 from supernode.workload.placed import PlacedGroup
 from supernode.workload.pod import has_rank_table, render_files, render_pod
@@ -38,6 +38,7 @@ __all__ = [
     "natural_worker",
     "pod_name",
     "published",
+    "read_digest",
     "render_claims",
     "render_files",
     "render_pod",

@@ -9,6 +9,7 @@ comes first because every node of the job fetches it.
 import base64
 import gzip
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +32,9 @@ VOLUME = "supernode-group"
 UNPACKED_VOLUME = "supernode-unpacked"
 UNPACKER = "supernode-unpack"
 
+_DIGEST_CHARACTERS = 10
+_DIGEST = re.compile(f"[0-9a-f]{{{_DIGEST_CHARACTERS}}}")
+
 
 @dataclass(frozen=True, slots=True)
 class GroupFiles:
@@ -49,7 +53,9 @@ class GroupFiles:
     def of(cls, job: TrainingJob, files: Mapping[str, str]) -> "GroupFiles":
         """From each file's text."""
         # With the job's uid: the objects of a job of this name that was just deleted are still there, but not for long.
-        digest = hashlib.sha256(repr((job.metadata.uid, sorted(files.items()))).encode()).hexdigest()[:10]
+        digest = hashlib.sha256(repr((job.metadata.uid, sorted(files.items()))).encode()).hexdigest()[
+            :_DIGEST_CHARACTERS
+        ]
         plain = {name: text for name, text in files.items() if len(text) <= PLAIN_BYTES}
         packed = {name: _parts(text) for name, text in files.items() if name not in plain}
         base = object_name(job, digest)
@@ -113,6 +119,14 @@ def object_name(job: TrainingJob, digest: str) -> str:
     What was packed cannot be renewed for a pod that runs; the texts can, by patching this one.
     """
     return f"{job.metadata.name}-{digest}"
+
+
+def read_digest(annotation: str | None) -> str | None:
+    """The digest in a pod's annotation; None for anything else, which whoever may edit pods can write there.
+
+    With the digest of another's they can have no more than an object of the job's name and namespace renewed.
+    """
+    return annotation if annotation and _DIGEST.fullmatch(annotation) else None
 
 
 def _parts(text: str) -> tuple[bytes, ...]:
