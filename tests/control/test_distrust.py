@@ -19,7 +19,9 @@ GONE = replace(NODE, allocatable={CARD: 0})
 def test_cards_that_come_back_in_time_were_never_lost() -> None:
     nodes = Distrust(45.0)
     assert nodes.facts(NODE, PROFILE, 0.0) == NODE
-    assert nodes.facts(GONE, PROFILE, 10.0) == replace(NODE, unschedulable=True), "there, but for nobody new"
+    waited_for = nodes.facts(GONE, PROFILE, 10.0)
+    assert replace(waited_for, withheld="") == NODE
+    assert not waited_for.open, "there, but for nobody new"
     assert nodes.next_time() == 55.0
     assert nodes.facts(NODE, PROFILE, 20.0) == NODE
     assert nodes.next_time() is None
@@ -97,7 +99,7 @@ def test_cards_that_went_by_name_are_not_waited_for(before: NodeFacts, after: No
 def test_cards_that_are_named_after_they_went_are_waited_for_no_longer() -> None:
     nodes = Distrust(45.0)
     nodes.facts(NODE, PROFILE, 0.0)
-    assert nodes.facts(seen(7), PROFILE, 1.0).unschedulable
+    assert not nodes.facts(seen(7), PROFILE, 1.0).open
     assert nodes.facts(seen(7, reported=0b1000), PROFILE, 2.0) == seen(7, reported=0b1000)
     assert nodes.next_time() is None
 
@@ -129,7 +131,9 @@ def test_what_was_never_seen_is_taken_as_it_is() -> None:
 def test_a_kubelet_that_refuses_gets_nothing_new_for_a_while() -> None:
     nodes = Distrust(45.0)
     nodes.refused("n0", 0.0)
-    assert nodes.facts(NODE, PROFILE, 1.0) == replace(NODE, unschedulable=True)
+    refusing = nodes.facts(NODE, PROFILE, 1.0)
+    assert replace(refusing, withheld="") == NODE
+    assert not refusing.open
     assert nodes.over(REFUSAL_SECONDS) == ["n0"]
     assert nodes.facts(NODE, PROFILE, REFUSAL_SECONDS) == NODE
     nodes.refused("n0", 0.0)

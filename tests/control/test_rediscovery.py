@@ -1,6 +1,7 @@
 """What changes where nodes belong, and what profiles and supernodes that come or change bring with them."""
 
 import contextlib
+import re
 from datetime import UTC, datetime
 
 import pytest
@@ -17,7 +18,7 @@ from supernode.control.leader import Leader
 from supernode.control.observer import Observer
 from supernode.control.patience import Patience
 from supernode.control.records import Custom
-from supernode.control.supernodes import Ledger, shape_of, trouble_of
+from supernode.control.supernodes import Ledger, shape_of, standing, trouble_of
 from supernode.topology.devices import TaintRule
 from supernode.topology.ledger import LedgerEntry
 from supernode.topology.profile import Level, Pinning, Profile
@@ -148,3 +149,13 @@ async def test_a_rule_about_one_pool_concerns_the_nodes_of_that_pool_only() -> N
     assert [
         node.name for view in leader.state.fleet.supernodes.values() for node in view.nodes if node.healthy != 15
     ] == ["sn-0-n1"]
+
+
+async def test_a_supernode_says_which_nodes_give_nothing_new_until_when() -> None:
+    cluster = await settled()
+    cluster.state.node_refuses("sn-0-n1")
+    await cluster.state.refresh()
+    view = cluster.state.fleet.supernodes["sn-0"]
+    assert view.free_cards == 12
+    told = standing(view, None, None, cordoned=False)
+    assert re.search(r"sn-0-n1: gives nothing new until \d\d:\d\d UTC: members could not be bound to it", told.message)

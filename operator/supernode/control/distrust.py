@@ -2,6 +2,7 @@
 
 from collections.abc import MutableMapping
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from supernode.topology.discovery import NodeFacts
@@ -10,6 +11,8 @@ from supernode.topology.profile import Profile
 
 REFUSAL_SECONDS = 300.0
 """So long a node gets nothing new after its kubelet has refused members again and again."""
+
+_AWAY = "until its device plugin offers its cards again, or has not for long"
 
 
 class Distrust:
@@ -25,6 +28,7 @@ class Distrust:
         self._settled: dict[str, NodeFacts] = {}
         self._less_until: dict[str, float] = {}
         self._refused_until: dict[str, float] = {}
+        self._refused_at: dict[str, datetime] = {}
 
     def facts(self, seen: NodeFacts, profile: Profile, moment: float) -> NodeFacts:
         """The node, of this profile, as decisions should see it."""
@@ -32,14 +36,18 @@ class Distrust:
         if known is not None and _lost_some(seen, known, profile):
             until = self._less_until.setdefault(seen.name, moment + self._grace)
             if moment < until:
-                return replace(seen, capacity=known.capacity, allocatable=known.allocatable, unschedulable=True)
+                return replace(seen, capacity=known.capacity, allocatable=known.allocatable, withheld=_AWAY)
         self._less_until.pop(seen.name, None)
         self._settled[seen.name] = seen
-        return replace(seen, unschedulable=True) if seen.name in self._refused_until else seen
+        if seen.name not in self._refused_until:
+            return seen
+        back = f"{self._refused_at[seen.name] + timedelta(seconds=REFUSAL_SECONDS):%H:%M} UTC"
+        return replace(seen, withheld=f"until {back}: members could not be bound to it, or its kubelet refused them")
 
     def refused(self, node: str, moment: float) -> None:
-        """The kubelet of this node refuses members that should fit."""
+        """The kubelet of this node refuses members that should fit, or none can be bound to it."""
         self._refused_until[node] = moment + REFUSAL_SECONDS
+        self._refused_at[node] = datetime.now(UTC)
 
     def waits_for(self, node: str) -> bool:
         """Whether cards that this node has lost may come back, and count as there."""
@@ -47,8 +55,8 @@ class Distrust:
 
     def forget(self, node: str) -> None:
         """The node is gone."""
-        everything: tuple[MutableMapping[str, Any], ...] = (self._settled, self._less_until, self._refused_until)
-        for known in everything:
+        times: tuple[MutableMapping[str, Any], ...] = (self._less_until, self._refused_until, self._refused_at)
+        for known in (self._settled, *times):
             known.pop(node, None)
 
     def over(self, moment: float) -> list[str]:

@@ -357,7 +357,7 @@ class FleetState:
         there = (self.devices.facts(facts) for facts in seen if facts is not None)
         known = [self._distrust.facts(facts, profile, moment) for facts in there]
         if profile.health.reports is not None and not self._caches.reports.settled.is_set():
-            return [replace(facts, unschedulable=True) for facts in known]  # which cards are broken is yet to be read
+            return [replace(facts, withheld="until its device plugin's report is read") for facts in known]
         return known
 
     def _covered(self, pod: PodRecord, node: str) -> bool:

@@ -33,7 +33,8 @@ class NodeFacts:
 
     capacity, allocatable: resource name to a number of cards. unhealthy: resource name to cards (bitmask) that
     something other than the Node object reports as such. reported: what its device plugin says of single cards, which
-    counts where its profile says so. tells_addresses: its cards' addresses are published on it.
+    counts where its profile says so. tells_addresses: its cards' addresses are published on it. withheld: until when,
+    and why, it gives nothing new although nothing else is against it; empty where it gives.
     """
 
     name: str
@@ -47,11 +48,12 @@ class NodeFacts:
     unhealthy: Mapping[str, int] = field(default_factory=dict, hash=False)
     reported: CardReport = ALL_WELL
     tells_addresses: bool = False
+    withheld: str = ""
 
     @property
     def open(self) -> bool:
-        """Whether new pods that tolerate its taints may be put here: ready and not cordoned."""
-        return self.ready and not self.unschedulable
+        """Whether new pods that tolerate its taints may be put here: ready and neither cordoned nor withheld."""
+        return self.ready and not self.unschedulable and not self.withheld
 
 
 @dataclass(frozen=True, slots=True)

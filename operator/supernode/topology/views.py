@@ -169,6 +169,8 @@ def _remarks(facts: NodeFacts, profile: Profile, health: CardHealth) -> tuple[st
     listed, cards, remarks = facts.capacity.get(profile.counted, 0), profile.cards_per_node, []
     if listed < cards:
         remarks.append(f"capacity is {listed} of {cards} cards")
+    if facts.withheld:
+        remarks.append(f"gives nothing new {facts.withheld}")
     if health.unreadable:
         remarks.append(f"gives nothing new until annotation {ANNOTATION_UNHEALTHY_CARDS} is right: {health.unreadable}")
     return tuple(remarks)
