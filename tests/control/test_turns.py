@@ -1,6 +1,8 @@
 """Pods that a device plugin could confuse are created one after the other."""
 
 import asyncio
+import contextlib
+import time
 from dataclasses import replace
 from datetime import timedelta
 
@@ -8,8 +10,9 @@ import pytest
 from looks import NOW, pod
 from test_fleet import Cluster
 
+from supernode.cluster.errors import ApiError, Forbidden, Unavailable
 from supernode.control.records import PodRecord
-from supernode.control.turns import LONG_SECONDS, UNBOUND_SECONDS, Turns, long_awaited
+from supernode.control.turns import DOUBT_SECONDS, LONG_SECONDS, UNBOUND_SECONDS, Turns, long_awaited
 from supernode.topology.fleet import Member
 
 
@@ -38,6 +41,21 @@ def test_pods_that_no_kubelet_has_taken_are_waited_for_whosever_they_are() -> No
     assert turns.later(members, NOW) == {1: first}
     there.clear()
     assert turns.later(members, NOW) == {}
+
+
+@pytest.mark.parametrize(("answer", "waits"), [(Unavailable("no answer"), True), (Forbidden("quota"), False)])
+def test_a_pod_whose_creation_got_no_answer_may_have_come(
+    answer: ApiError, waits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: clock)
+    turns, first, second = Turns(lambda _: ()), member(0, "a", 0b0011), member(1, "a", 0b1100)
+    with contextlib.suppress(ApiError), turns.taken([first]):
+        raise answer
+    assert turns.later([first], NOW) == {}, "to repeat it is harmless"
+    assert bool(turns.later([second], NOW)) == waits
+    clock += DOUBT_SECONDS
+    assert turns.later([second], NOW) == {}
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,11 @@ holds, one that only carries a group's label.
 """
 
 import contextlib
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 
+from supernode.cluster.errors import Unavailable
 from supernode.control.records import PodRecord
 from supernode.topology.fleet import Member
 
@@ -26,6 +28,9 @@ UNBOUND_SECONDS = 30.0
 LONG_SECONDS = 5.0
 """A pod that is on its way for longer is told of to those who wait for it, and they look again as rarely."""
 
+DOUBT_SECONDS = 10.0
+"""So long it stays the turn of pods whose creation got no answer: they may have come, and no cache know it yet."""
+
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
@@ -39,6 +44,7 @@ class Turns:
         self._arriving = arriving
         self._seated = seated
         self._creating: set[Turn] = set()
+        self._doubtful: list[tuple[float, Member]] = []
 
     def later(self, members: Iterable[Member], now: datetime) -> dict[int, PodRecord | None]:
         """The ranks, of members that have no pod, whose turn it is not yet, and the pod each waits for; ``None`` where
@@ -47,7 +53,7 @@ class Turns:
         for member in members:
             turn = _turn(member)
             before = self._before(turn, now)
-            if turn in taken or before is not None:
+            if turn in taken or before is not None or self._is_anothers(member):
                 later[member.rank] = before
             taken.add(turn)
         return later
@@ -58,13 +64,23 @@ class Turns:
         there = (pod for pod in self._arriving(node) if _count(pod) == cards and _comes(pod, now))
         return min(filter(self._seated, there), key=_order, default=None)
 
+    def _is_anothers(self, member: Member) -> bool:
+        """Whether it may be the turn of a pod of another member, whose creation got no answer not long ago."""
+        now = time.monotonic()
+        self._doubtful = [(until, other) for until, other in self._doubtful if until > now]
+        return any(other != member and _turn(other) == _turn(member) for _, other in self._doubtful)
+
     @contextlib.contextmanager
     def taken(self, members: Iterable[Member]) -> Iterator[None]:
         """While pods of these members are being created no cache knows of them; it is nobody else's turn meanwhile."""
+        members = tuple(members)
         turns = {_turn(member) for member in members} - self._creating
         self._creating |= turns
         try:
             yield
+        except Unavailable:
+            self._doubtful += [(time.monotonic() + DOUBT_SECONDS, member) for member in members]
+            raise
         finally:
             self._creating -= turns
 
