@@ -191,7 +191,7 @@ async def test_an_object_through_its_life(session: Session, namespace: str) -> N
         await session.delete(LEASES, key, uid="00000000-0000-0000-0000-000000000000")
     with pytest.raises(Conflict):
         await session.delete(LEASES, key, resource_version=created["metadata"]["resourceVersion"])
-    await session.delete(LEASES, key, uid=created["metadata"]["uid"], propagation="Background", grace_seconds=0)
+    await session.delete(LEASES, key, uid=created["metadata"]["uid"], propagation="Background")
     with pytest.raises(NotFound) as caught:
         await session.get(LEASES, key)
     assert caught.value.details["name"] == "a"

@@ -41,15 +41,13 @@ async def events_of(session: Session, uid: str, count: int, namespace: str) -> l
 
 async def test_an_event_says_who_what_and_why(session: Session, namespace: str) -> None:
     job = Reference.of(LEASES, await session.create(LEASES, lease(namespace, "job")))
-    group = Reference.of(LEASES, await session.create(LEASES, lease(namespace, "group")))
     async with recording(session, instance="me") as recorder:
-        recorder.record(job, "Allocated", "768 cards: " + "é" * 1000, action="Placing", related=group)
+        recorder.record(job, "Allocated", "768 cards: " + "é" * 1000, action="Placing")
         recorder.record(job, "PodFailed", "job-3 failed", action="Watching", warning=True)
         events = {event["reason"]: event for event in await events_of(session, job.uid, 2, namespace)}
     allocated = events["Allocated"]
     assert allocated["note"].startswith("768 cards: é")
     assert len(allocated["note"].encode()) <= 1024
-    assert allocated["related"]["name"] == "group"
     assert (allocated["type"], allocated["action"]) == ("Normal", "Placing")
     assert (allocated["reportingController"], allocated["reportingInstance"]) == ("supernode.io/operator", "me")
     assert events["PodFailed"]["type"] == "Warning"

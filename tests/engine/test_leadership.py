@@ -12,7 +12,7 @@ from testbed import bed as testbed
 from testbed.check import Rule, check
 from testbed.check.reading import read
 from testbed.fleet import Fleet
-from testbed.installation import Operator, install
+from testbed.installation import NAMESPACE, Operator, install
 
 pytestmark = pytest.mark.cluster
 
@@ -44,6 +44,12 @@ class Pair:
         """Seconds since then until the standby leads."""
         self.cluster.wait("the standby leads", lambda: standby.leads, 60)
         return time.monotonic() - since
+
+    def holder(self) -> str:
+        """Who has the Lease, empty for nobody."""
+        lease = self.cluster.get("lease", "supernode-operator", NAMESPACE)
+        assert lease is not None
+        return str(lease["spec"].get("holderIdentity") or "")
 
     def settle(self) -> None:
         """Wait until ledgers, pods and placements agree by the test bed's own check; counts follow within seconds."""
@@ -119,8 +125,10 @@ def test_one_leads_and_both_are_ready(pair: Pair) -> None:
 def test_a_clean_stop_hands_over_at_once(pair: Pair) -> None:
     leader, standby = pair.leader()
     pair.place("before", replicas=48)
-    stopped = time.monotonic()
+    held_by, stopped = pair.holder(), time.monotonic()
     leader.terminate()
+    pair.cluster.wait("it has ended", lambda: not leader.running)
+    assert pair.holder() != held_by, "it gave the Lease up"
     print(f"\nclean stop: the standby led after {pair.took_over(standby, stopped):.2f} s")
     pair.place("after", replicas=48)
     pair.settle()

@@ -158,7 +158,7 @@ class Metrics(Observer):
     def deposed(self) -> None:
         self._deposed.inc()
 
-    def ledger_repaired(self, kind: str) -> None:
+    def ledger_repaired(self, kind: RepairKind) -> None:
         self._repairs.labels(kind).inc()
 
     def reconciled(self, kind: str, seconds: float, failed: bool) -> None:

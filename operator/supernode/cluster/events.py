@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """The object an event is about, or related to."""
+    """The object an event is about."""
 
     resource: Resource
     namespace: str
@@ -101,7 +101,6 @@ class EventRecorder:
         *,
         action: str,
         warning: bool = False,
-        related: Reference | None = None,
     ) -> None:
         """Post soon that `reason` happened to `regarding` while the operator did `action`; never raises or waits.
 
@@ -111,7 +110,7 @@ class EventRecorder:
         key, now = (regarding, reason, note), time.monotonic()
         series = self._series.get(key)
         if series is None or now - series.last_seen > _SERIES_SECONDS:
-            series = _Series(self._event(regarding, reason, note, action, warning, related), now, warning)
+            series = _Series(self._event(regarding, reason, note, action, warning), now, warning)
             self._series[key] = series
             if len(self._series) > _REMEMBERED:
                 self._series.popitem(last=False)
@@ -172,9 +171,7 @@ class EventRecorder:
             log.debug("event %s was posted before", metadata["name"])
         series.posted = True
 
-    def _event(
-        self, regarding: Reference, reason: str, note: str, action: str, warning: bool, related: Reference | None
-    ) -> JsonObject:
+    def _event(self, regarding: Reference, reason: str, note: str, action: str, warning: bool) -> JsonObject:
         name = f"{regarding.name[:_NAME_CHARACTERS]}.{uuid.uuid4().hex[:16]}"
         return {
             "metadata": {"name": name, "namespace": regarding.namespace or "default"},
@@ -186,7 +183,6 @@ class EventRecorder:
             "type": "Warning" if warning else "Normal",
             "note": note.encode()[:_NOTE_BYTES].decode(errors="ignore"),
             "regarding": regarding.to_json(),
-            **({"related": related.to_json()} if related else {}),
         }
 
 

@@ -167,7 +167,6 @@ class Session:
         uid: str | None = None,
         resource_version: str | None = None,
         propagation: Propagation | None = None,
-        grace_seconds: int | None = None,
     ) -> JsonObject:
         """Delete one object. Raises NotFound, and Conflict when it is not the one with `uid` or `resource_version`.
 
@@ -176,7 +175,6 @@ class Session:
         options = {
             "preconditions": _given({"uid": uid, "resourceVersion": resource_version}) or None,
             "propagationPolicy": propagation,
-            "gracePeriodSeconds": grace_seconds,
         }
         body = _encoded(_given(options) or None)
         return await self._send("delete", resource, Request("DELETE", _path(resource, key), {}, body))

@@ -56,6 +56,11 @@ class Request:
     guard: Guard | None = None
 
 
+KEPT_SECONDS = 60.0
+"""So long a connection is kept for the next request: a handshake costs as much as three requests, and a job that comes
+after a rest makes one for each connection. The API server closes those that have rested for 90 seconds."""
+
+
 class Transport:
     """Connections opened as needed, at most `connections` at a time, authenticated with `credentials`.
 
@@ -73,7 +78,9 @@ class Transport:
         """The pool, opened at first use: it belongs to the event loop that runs then."""
         if self._http is None:
             self._http = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=self._connections, ssl=self.credentials.ssl),
+                connector=aiohttp.TCPConnector(
+                    limit=self._connections, ssl=self.credentials.ssl, keepalive_timeout=KEPT_SECONDS
+                ),
                 headers=self._headers,
                 proxy=self.credentials.proxy,
                 read_bufsize=_STREAM_BUFFER_BYTES,

@@ -1,5 +1,7 @@
 """What the engine tells whoever watches it; the metrics of the running operator are one such observer."""
 
+from supernode.control.draft import RepairKind
+
 
 class Observer:
     """Receives the engine's measurements; this base class ignores them. All durations are in seconds."""
@@ -16,8 +18,8 @@ class Observer:
     def deposed(self) -> None:
         """A term ended because another operator had taken the ledgers."""
 
-    def ledger_repaired(self, kind: str) -> None:
-        """A ledger was not as it must be and was mended; ``kind`` as in ``supernode.control.groups.Repair``."""
+    def ledger_repaired(self, kind: RepairKind) -> None:
+        """A ledger was not as it must be and was mended."""
 
     def reconciled(self, kind: str, seconds: float, failed: bool) -> None:
         """A key of ``kind`` was reconciled."""

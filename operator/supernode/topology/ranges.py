@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 
 from supernode.api.errors import SupernodeError
 
@@ -60,11 +61,15 @@ def parse_ints(text: str, *, max_items: int = MAX_ITEMS) -> list[int]:
     return values
 
 
+@lru_cache(
+    4096
+)  # nodes of a fleet have a few sets of cards, of which pods and claims are written and read all the time
 def format_cards(mask: int) -> str:
     """A card bitmask as ranges: `0b1011111111` is `"0-7,9"`."""
     return format_ints(card_indices(mask))
 
 
+@lru_cache(4096)
 def parse_cards(text: str) -> int:
     """Inverse of `format_cards`. Raises RangeError on malformed text, a repeated index or one above MAX_CARDS - 1."""
     mask = 0

@@ -32,6 +32,7 @@ What the user sets through `envFrom` cannot be seen here, and Kubernetes lets `e
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any
 
 from supernode.topology.ranges import format_cards
@@ -105,5 +106,6 @@ def _entry(name: str, value: Value) -> Json:
     return {"name": name, "value" if isinstance(value, str) else "valueFrom": value}
 
 
+@cache
 def _variable(level: str) -> str:
     return re.sub(r"[^A-Z0-9]", "_", level.upper())
