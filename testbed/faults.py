@@ -26,9 +26,12 @@ class Reply:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-def status_reply(code: int, reason: str = "", message: str = "injected", retry_after: int | None = None) -> Reply:
-    """A Kubernetes Status as the API server would send it."""
-    status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": code}
+def status_reply(
+    code: int, reason: str = "", message: str = "injected", retry_after: int | None = None, field: str = ""
+) -> Reply:
+    """A Kubernetes Status as the API server would send it; ``field`` is one that it finds wrong."""
+    status: dict[str, Any] = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": code}
+    status |= {"details": {"causes": [{"field": field, "message": message}]}} if field else {}
     body = json.dumps(status | {"reason": reason or _REASONS.get(code, "Unknown"), "message": message}).encode()
     headers = {"Content-Type": "application/json"}
     return Reply(code, body, headers | ({"Retry-After": str(retry_after)} if retry_after is not None else {}))
@@ -75,14 +78,15 @@ class Delay(Fault):
 
 @dataclass(frozen=True, slots=True)
 class Refuse(Fault):
-    """Answer `code` without forwarding."""
+    """Answer `code` without forwarding; with a ``field`` as for an object in which that is wrong."""
 
     code: int
     reason: str = ""
     retry_after: int | None = None
+    field: str = ""
 
     async def before(self) -> Reply:
-        return status_reply(self.code, self.reason, retry_after=self.retry_after)
+        return status_reply(self.code, self.reason, retry_after=self.retry_after, field=self.field)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from kubernetes.client import Configuration
-from test_fleet import Cluster
+from test_fleet import CARD, Cluster
 
 from supernode.api import names
 from supernode.api.conditions import ConditionType, Reason
@@ -74,6 +74,30 @@ async def test_no_pod_is_created_for_a_group_that_is_let_go_in_the_same_turn() -
 
     again, _ = await asyncio.gather(leader._jobs.reconcile(JOB), let_go())
     assert again == 0.0, "it is looked at anew, and nothing was asked of the server"
+
+
+async def test_of_two_jobs_looked_at_in_the_same_turn_one_creates_its_pod() -> None:
+    """Their pods want equally many cards of a node, and its device plugin tells them apart by nothing else."""
+    cluster = Cluster()
+    session = Session(Credentials(lambda: Configuration(host="http://127.0.0.1:1")), timeout=0.1)
+    leader = Leader(session, Writer(session), cluster.caches, Observer(), identity="me", term=1, patience=Patience())
+    cluster.caches.listener = leader
+    cluster.edit(pinning={"mode": "annotation", "key": CARD})
+    template = {"spec": {"containers": [{"name": "main", "image": "i"}]}}
+    for name, cards in (("a", "0-1"), ("b", "2-3")):
+        owner = {**OWNER, "uid": f"job-{name}", "name": name}
+        meta = {"finalizers": [names.FINALIZER_CARDS], "ownerReferences": [owner]}
+        spec: Json = {"members": 1, "cardsPerMember": 2}
+        cluster.caches.groups.put(cluster._object(name, "CardGroup", namespace="ml", metadata=meta, spec=spec))
+        cluster.book("sn-0", f"ml/{name} CardGroup-{name} 0@sn-0-n0:{cards}")
+        spec = {"workers": {"replicas": 1, "cardsPerWorker": 2, "template": template}}
+        parts: Json = {"metadata": {"uid": f"job-{name}"}, "spec": spec}
+        cluster.caches.jobs.put(cluster._object(name, "TrainingJob", namespace="ml", **parts))
+    await leader.state.refresh()
+    both = (leader._jobs.reconcile(("ml", name)) for name in "ab")
+    asked, waits = await asyncio.gather(*both, return_exceptions=True)
+    assert isinstance(asked, Unavailable)
+    assert waits == 0.0
 
 
 def _mistake(*_: Any, **__: Any) -> Any:

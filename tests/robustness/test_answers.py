@@ -103,7 +103,8 @@ async def test_a_refused_pod_template_ends_its_job_and_no_other(world: World) ->
     other = await world.neighbour()
     operator = await world.operator()
     ours = world.namespace
-    operator.proxy.inject("create", "pods", Refuse(422), times=None, when=lambda call: call.namespace == ours)
+    wrong = Refuse(422, field="spec.containers")
+    operator.proxy.inject("create", "pods", wrong, times=None, when=lambda call: call.namespace == ours)
     await world.submit(JOB, replicas=4, cards=2)
     await other.submit(JOB, replicas=4, cards=2)
     await world.phase(JOB, "Failed")
@@ -113,14 +114,22 @@ async def test_a_refused_pod_template_ends_its_job_and_no_other(world: World) ->
 
 
 @pytest.mark.parametrize(
-    ("resource", "runtime"),
-    [("cardgroups", "plain"), ("services", "plain"), ("configmaps", "plain"), ("secrets", "mpi")],
+    ("resource", "runtime", "code"),
+    [
+        ("cardgroups", "plain", 403),
+        ("services", "plain", 403),
+        ("configmaps", "plain", 403),
+        ("secrets", "mpi", 403),
+        ("pods", "plain", 422),
+        ("secrets", "mpi", 400),
+    ],
 )
 async def test_what_is_forbidden_is_told_and_tried_again_now_and_then(
-    world: World, resource: str, runtime: str
+    world: World, resource: str, runtime: str, code: int
 ) -> None:
+    """By rights and quotas, or by policies and webhooks, which say no field that were wrong."""
     operator = await world.operator()
-    operator.proxy.inject("create", resource, Refuse(403), times=None)
+    operator.proxy.inject("create", resource, Refuse(code), times=None)
     await world.submit(JOB, replicas=4, cards=2, runtime=runtime)
     status = await world.phase(JOB, "Stalled")
     assert [c["reason"] for c in status["conditions"] if c["status"] == "True" and c["type"] == "Stalled"] == [

@@ -17,7 +17,15 @@ from supernode.cluster import resources
 from supernode.cluster.reflector import Reflector
 from supernode.cluster.resources import Resource
 from supernode.cluster.session import Session
-from supernode.control.records import Custom, Key, PodRecord, convert_node, convert_pod, custom_converter
+from supernode.control.records import (
+    Custom,
+    Key,
+    PodRecord,
+    controller_of,
+    convert_node,
+    convert_pod,
+    custom_converter,
+)
 from supernode.topology.deviceinfo import (
     ALL_WELL,
     LABEL_SELECTOR,
@@ -238,8 +246,7 @@ class Caches:
 
 
 def _controller_uid(service: dict[str, Any]) -> str:
-    owners = service["metadata"].get("ownerReferences", ())
-    return next((str(owner["uid"]) for owner in owners if owner.get("controller")), "")
+    return controller_of(service["metadata"]) or ""
 
 
 def _phase(job: Custom[TrainingJob]) -> Iterator[str]:

@@ -28,7 +28,7 @@ from supernode.control.jobreader import JobReader
 from supernode.control.jobview import GroupView, JobView, Notice, Step
 from supernode.control.launch import Launch, NameTaken
 from supernode.control.obstacles import Obstacles, is_mistake, mistaken
-from supernode.control.records import Custom, PodRecord, convert_pod
+from supernode.control.records import Custom, PodRecord, controller_of, convert_pod
 from supernode.workload import DevicesMissing, InvalidSpec, PlacedGroup, pod_name, render_service
 
 Job = Custom[TrainingJob]
@@ -104,8 +104,19 @@ class Creation:
         try:
             self._caches.services.put(await self._session.create(resources.SERVICES, render_service(job.model)))
         except AlreadyExists:
+            if await self._adopt_service(job):
+                return
             message = f"Service {job.key[1]} exists and is not this job's, so its pods have no names in DNS; "
             self._obstacles.meet(job.uid, Reason.NAME_CONFLICT, message + "delete it or rename the job")
+
+    async def _adopt_service(self, job: Job) -> bool:
+        """Whether the Service of the job's name is its own, from before, which the cache had not seen."""
+        namespace, name = job.key
+        named = await self._session.list(resources.SERVICES, namespace, field_selector=f"metadata.name={name}", limit=1)
+        ours = [service for service in named["items"] or () if controller_of(service["metadata"]) == job.uid]
+        for service in ours:
+            self._caches.services.put(service)
+        return bool(ours)
 
     async def _create_pods(self, job: Job, view: JobView, group: GroupView, ranks: tuple[int, ...]) -> None:
         render = await self._prepare(job, view, group, ranks)

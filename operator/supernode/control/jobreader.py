@@ -94,10 +94,18 @@ class JobReader:
             missing.sort(key=lambda member: member.rank == 0)  # it waits for the others, so none may wait for it
         return self._turns.later(missing, datetime.now(UTC))
 
+    def is_turn_of(self, group: GroupView, ranks: Iterable[int]) -> bool:
+        """Whether pods of these ranks may be created now: another job's may have come first since it was looked at."""
+        return not self._turns.later(self._confusable(group, ranks), datetime.now(UTC))
+
     def turn_of(self, group: GroupView, ranks: Iterable[int]) -> AbstractContextManager[None]:
         """While pods of these ranks are being created those that a device plugin could confuse with them wait."""
-        members, created = group.members or (), set(ranks)
-        return self._turns.taken([m for m in members if m.rank in created] if self._by_turns(members) else [])
+        return self._turns.taken(self._confusable(group, ranks))
+
+    def _confusable(self, group: GroupView, ranks: Iterable[int]) -> list[Member]:
+        """The members of these ranks, where a device plugin could confuse their pods with others."""
+        members, chosen = group.members or (), set(ranks)
+        return [member for member in members if member.rank in chosen] if self._by_turns(members) else []
 
     def _by_turns(self, members: Sequence[Member]) -> bool:
         profile = self.profile_of(members[0]) if members else None

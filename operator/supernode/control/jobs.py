@@ -78,7 +78,7 @@ class JobController:
             self._state.node_refuses(step.avoid)
         if not step.create_ranks or view.group is None:
             return await self._take(job, view, step)
-        if not self._still(key, view.group):
+        if not self._still(key, view.group) or not self._reader.is_turn_of(view.group, step.create_ranks):
             return 0.0
         with self._allocator.arriving(key, view.group.uid), self._reader.turn_of(view.group, step.create_ranks):
             return await self._take(job, view, step)

@@ -75,7 +75,7 @@ def custom_converter(parse: Callable[[Json], M]) -> Callable[[Json], Custom[M]]:
             deleting="deletionTimestamp" in meta,
             finalizers=tuple(meta.get("finalizers", ())),
             labels=meta.get("labels", {}),
-            owner_uid=_controller(meta),
+            owner_uid=controller_of(meta),
             model=model,
             error=error,
             status=obj.get("status", {}),
@@ -188,7 +188,7 @@ def convert_pod(obj: Json) -> PodRecord:
     return PodRecord(
         key=(meta["namespace"], meta["name"]),
         uid=meta["uid"],
-        owner_uid=_controller(meta),
+        owner_uid=controller_of(meta),
         node=spec.get("nodeName"),
         phase=status.get("phase", "Pending"),
         deleting="deletionTimestamp" in meta,
@@ -220,7 +220,8 @@ def _pinned(spec: Json) -> str | None:
     return named.pop() if len(named) == 1 else None
 
 
-def _controller(meta: Json) -> str | None:
+def controller_of(meta: Json) -> str | None:
+    """The uid of the object that an object is managed by, by its metadata."""
     return next((ref["uid"] for ref in meta.get("ownerReferences", ()) if ref.get("controller")), None)
 
 
