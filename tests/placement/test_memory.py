@@ -7,7 +7,8 @@ from random import Random
 
 import pytest
 
-from supernode.placement import Placement, Request, plan
+from supernode.placement import Placement, Refusal, Request, plan
+from supernode.placement.repair import repair
 from supernode.topology.fleet import Fleet, Node, SuperNodeView
 from tests.placement.fleets import profile_of
 
@@ -57,3 +58,20 @@ def test_thousands_of_single_cards_in_wide_domains(fleet: Fleet, members: int, p
     assert outcome.proven
     assert outcome.spans["pod"] == pods
     assert len(outcome.members) == members
+
+
+def test_a_repair_looks_at_one_choice_of_domains_after_the_other() -> None:
+    """Eight of two thousand nodes that are half free; two of them fail, and no two others have room for that."""
+    profile = profile_of("p", ("node", 8))
+    nodes = [Node(f"n{at}", 8, 0xFF, 0 if at < 8 else 0x0F) for at in range(2_000)]
+    free = Fleet([SuperNodeView(node.name, profile, [node]) for node in nodes])
+    request = Request("r", 16, 4, max_span={"node": 8})
+    placed = plan(free, request)
+    assert isinstance(placed, Placement)
+    failed = {"n0", "n1"}
+    lost = [SuperNodeView(name, profile, [Node(name, 8, 0, 0xFF, schedulable=False)]) for name in failed]
+    fleet = free.take(placed.members).replace(*lost)
+    with at_most(50 * MB):
+        outcome = repair(fleet, request, placed.members, (), lambda seat: seat.node not in failed)
+    assert isinstance(outcome, Refusal)
+    assert outcome.proven, "no choice was tried in vain"
