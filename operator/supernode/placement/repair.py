@@ -19,7 +19,7 @@ from itertools import accumulate, groupby
 from operator import attrgetter
 
 from supernode.api.cardgroup import RepairStep
-from supernode.placement.plan import plan, task_of
+from supernode.placement.plan import decide, plan, task_of
 from supernode.placement.request import Block, Request
 from supernode.placement.result import Placement, Refusal
 from supernode.placement.shape import Task
@@ -75,21 +75,20 @@ def repair(
 def _again(fleet: Fleet, request: Request, members: Sequence[Member], spares: Sequence[Member]) -> Repair | Refusal:
     """The whole group placed anew: without all its spares, then out of the reserve, if there is no other way."""
     freed = fleet.release(seat for seat in (*members, *spares) if _known(fleet, seat))
-    placed = plan(freed, request)
-    if isinstance(placed, Placement):
-        return Repair(RepairStep.GROUP, placed.members, placed.spares, 0, placed.proven)
-    refused = placed
+    answer = plan(freed, request)
+    if isinstance(answer, Placement):
+        return Repair(RepairStep.GROUP, answer.members, answer.spares, 0, answer.proven)
     bare = replace(request, spares=None)
     open_ = Fleet([_without_reserve(view) for view in freed.supernodes.values()], freed.profiles)
     for snapshot in (freed, open_):
-        placed = plan(snapshot, bare)
-        if isinstance(placed, Placement):
+        placed = decide(snapshot, bare)
+        if placed is not None:
             task = task_of(fleet, request, fleet.profiles[placed.profile])
             if isinstance(task, Refusal):
                 return task
             found, missing = _spares_beside(freed.take(placed.members), task, placed.members, ())
             return Repair(RepairStep.GROUP, placed.members, found, missing, placed.proven)
-    return refused
+    return answer
 
 
 def _known(fleet: Fleet, member: Member) -> bool:
@@ -331,8 +330,8 @@ class _Site:
         fits, most = 0, len(starts)
         count, best = most, None
         while fits < most:
-            answer = plan(ground, self._request(count, size))
-            if isinstance(answer, Placement):
+            answer = decide(ground, self._request(count, size))
+            if answer is not None:
                 fits, best = count, answer
             else:
                 most = count - 1
