@@ -14,7 +14,7 @@ import numpy as np
 from supernode.api.conditions import Reason
 from supernode.placement.box_change import smallest_box_change
 from supernode.placement.boxes import Cells, Found
-from supernode.placement.refusal import advise, lending
+from supernode.placement.refusal import advise, cordoned, lending
 from supernode.placement.result import Box, Placement, Refusal
 from supernode.placement.shape import Task
 from supernode.placement.shapes import Need
@@ -119,8 +119,7 @@ def box_refusal(
         if reserved and _fits(shared, lent, task, need, "lent"):
             text += lending(views)
         return Refusal(Reason.NEVER_FITS, text, level.name, request.members, best, stalled=True)
-    if len(open_) < len(views):
-        text += f"; {len(views) - len(open_)} of {len(views)} supernodes are cordoned"
+    text += cordoned(views)
     free = sum(int(free_cells(view, need.level).sum()) for view in open_)
     reason = Reason.NO_DOMAIN_FITS if free * child.cards >= request.cards else Reason.INSUFFICIENT_CARDS
     change = smallest_box_change(views, need)
