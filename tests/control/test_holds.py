@@ -1,12 +1,14 @@
 """Nodes held for those who have waited long: for whom, and what one who fits nowhere means for those behind."""
 
 from datetime import timedelta
+from functools import partial
+from itertools import count
 from typing import Any
 
 import pytest
 from test_waiting import NOW, PROFILE, REFUSED, group
 
-from supernode.control.holds import NOWHERE_SECONDS, REVIEW_QUESTIONS, Holds
+from supernode.control.holds import NOWHERE_SECONDS, REVIEW_SECONDS, Holds
 from supernode.control.observer import Observer
 from supernode.control.planner import Planner
 from supernode.control.records import Custom
@@ -34,9 +36,10 @@ def within(name: str, members: int, *, age: float, nodes: int = 4, **spec: Any) 
 class Queue:
     """Groups that were refused, and the holds for them."""
 
-    def __init__(self, *groups: Custom[Any]) -> None:
+    def __init__(self, *groups: Custom[Any], seconds: float = 0.0) -> None:
+        """seconds: what it takes to look for a hold."""
         self._waiting = Waiting()
-        self._holds = Holds(HOLD_AFTER)
+        self._holds = Holds(HOLD_AFTER, partial(next, count(0.0, seconds)))
         self._planner = Planner(Observer())
         self._groups = groups
         for one in groups:
@@ -97,9 +100,9 @@ async def test_one_of_each_priority_that_has_waited_long_enough() -> None:
 
 async def test_many_who_fit_nowhere_are_looked_at_some_at_a_time() -> None:
     """And whoever behind them has a hold keeps it when they are looked at again."""
-    many = 2 * REVIEW_QUESTIONS
+    many, seconds = 8, REVIEW_SECONDS / 4
     hopeless = (within(f"hopeless-{number}", 4, age=900.0 - number, nodes=4 + number) for number in range(many))
-    queue = Queue(*hopeless, within("feasible", 3, age=600))
+    queue = Queue(*hopeless, within("feasible", 3, age=600), seconds=seconds)
     held = {moment: await queue.review(moment) for moment in (0.0, 1.0, 2.0)}
     assert held == {0.0: [], 1.0: [], 2.0: ["feasible"]}
     for moment in (0.0, 1.0, 2.0):

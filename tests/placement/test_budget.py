@@ -7,7 +7,7 @@ from random import Random
 import pytest
 from hypothesis import given, settings
 
-from supernode.placement import Placement, Refusal, Request, fronts, plan, search
+from supernode.placement import Placement, Refusal, Request, Spares, fronts, plan, search, spares
 from supernode.topology.fleet import Fleet, Node, SuperNodeView
 from tests.placement import oracle
 from tests.placement.check import violations
@@ -120,3 +120,21 @@ def test_two_bounds_in_a_large_fleet_are_decided_and_proven_soon(monkeypatch: py
     assert isinstance(outcome, Placement)
     assert outcome.proven
     assert all(outcome.spans[level] <= most for level, most in bounds.items())
+
+
+def test_of_many_spares_each_looks_at_the_nodes_once_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And at each that is taken once more."""
+    looked = []
+    near = spares._Choice._near
+
+    def counted(choice: spares._Choice, node: int) -> int | None:
+        looked.append(node)
+        return near(choice, node)
+
+    monkeypatch.setattr(spares._Choice, "_near", counted)
+    profile = profile_of("p", ("node", 4), ("rack", 8), ("supernode", 8))
+    nodes = [Node(f"n{at}", 4, 0xF, path=("s", f"s/{at // 8}")) for at in range(64)]
+    outcome = plan(Fleet([SuperNodeView("s", profile, nodes)]), Request("r", 8, 2, spares=Spares(100, "supernode")))
+    assert isinstance(outcome, Placement)
+    assert len(outcome.spares) == 100
+    assert len(looked) <= len(nodes) + 3 * len(outcome.spares)

@@ -1,6 +1,7 @@
 """Groups in rings and tori: verdict, spans, legality and order of boxes equal enumeration, with holes and reserves."""
 
 from collections import Counter
+from dataclasses import replace
 from math import prod
 
 from hypothesis import HealthCheck, event, given, settings
@@ -170,6 +171,42 @@ def test_what_is_taken_and_released_leaves_the_answer_as_it_was(case: tuple[Flee
         again = plan(taken, request)
         assert isinstance(again, Refusal) or violations(taken, request, again) == []
         assert plan(taken.release(outcome.members), request) == outcome
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(cases(), st.data())
+def test_what_is_remembered_of_a_fleet_changes_no_answer(case: tuple[Fleet, Request], data: st.DataObject) -> None:
+    """Of requests alike in some of what decides, asked in turn while nodes come and go."""
+    fleet, request = case
+    asked = [request, replace(request, members=2 * request.members, shape=()), replace(request, shape=())]
+    nodes = [(view.name, node.name) for view in fleet.supernodes.values() for node in view.nodes]
+    for _ in range(4):
+        views = [SuperNodeView(v.name, v.profile, v.nodes, reserve=v.reserve) for v in fleet.supernodes.values()]
+        anew = Fleet(views, fleet.profiles)
+        for one in asked:
+            answer = plan(fleet, one)
+            assert answer == plan(anew, one)
+            assert isinstance(answer, Placement) or plan(fleet, one) == answer
+        if nodes:
+            supernode, name = data.draw(st.sampled_from(nodes))
+            view = fleet.supernodes[supernode]
+            change = view.release if view.node(name).taken else view.take
+            fleet = fleet.replace(change({name: 3}))
+
+
+def test_a_refusal_is_remembered_until_something_changes() -> None:
+    nodes = [Node(f"n{at}", 2, 3, 3 * (at % 2), path=("s",), at=(at,)) for at in range(4)]
+    ring = profile_of("p", ("node", 2), ("pod", 4), fabrics={"pod": "ring"}, positions=("pod",))
+    fleet, request = Fleet([SuperNodeView("s", ring, nodes)]), Request("r", 2, 2)
+    refused = plan(fleet, request)
+    assert isinstance(refused, Refusal)
+    assert plan(fleet, request) is refused
+    assert plan(fleet, replace(request, members=3)) != refused
+    changed = fleet.replace(fleet.supernodes["s"].take({"n0": 3}))
+    again = plan(changed, request)
+    assert isinstance(again, Refusal)
+    assert again is not refused
+    assert plan(changed, request) is again
 
 
 @settings(max_examples=200, deadline=None)

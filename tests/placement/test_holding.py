@@ -3,14 +3,16 @@
 import random
 from collections import deque
 from dataclasses import replace
+from importlib import import_module
 
 import pytest
 from fleets import fleets, profile_of, requests
-from hypothesis import assume, given
+from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
 
-from supernode.placement import Hold, Placement, Request, Spares, hold, plan
+from supernode.placement import Block, Hold, Placement, Refusal, Request, Spares, hold, plan
 from supernode.placement.holding import PLACES
+from supernode.placement.refusal import refusal
 from supernode.topology.fleet import Fleet, Member, Node, SuperNodeView
 
 PROFILE = profile_of("p", ("node", 4), ("rack", 4), ("supernode", 2))
@@ -41,6 +43,43 @@ def test_the_domain_with_the_fewest_cards_in_use_is_held() -> None:
     five = held(fleet, Request("", 5, 4, required="supernode"))
     assert (set(five.nodes), five.missing) == ({"a"}, 2)
     assert five.nodes["a"] == {"a-2", "a-3", "a-5", "a-6", "a-7"}
+
+
+def test_of_blocks_the_racks_that_lack_the_fewest_cards_together_are_held() -> None:
+    """Not the roomiest nodes of all: of a, no two racks lack less than four nodes, of b, one node in each of two."""
+    racks = profile_of("p", ("node", 8), ("rack", 4), ("supernode", 4))
+
+    def supernode(name: str, busy: set[int]) -> SuperNodeView:
+        nodes = [Node(f"{name}-{i}", 8, 255, 255 * (i in busy), path=(name, f"{name}/{i // 4}")) for i in range(16)]
+        return SuperNodeView(name, racks, nodes)
+
+    fleet = Fleet([supernode("a", {0, 1, 4, 5, 8, 9, 12, 13}), supernode("b", {*range(8), 8, 12})])
+    found = held(fleet, Request("", 8, 8, blocks=(Block("rack", 4),)))
+    assert (dict(found.nodes), found.missing) == ({"b": {f"b-{i}" for i in range(8, 16)}}, 16)
+
+
+def test_of_a_ring_the_run_that_lacks_the_fewest_cards_is_held() -> None:
+    ring = profile_of("p", ("node", 4), ("pod", 8), fabrics={"pod": "ring"}, positions=("pod",))
+    nodes = [Node(f"n{i}", 4, 15, 15 * (i in (0, 2, 4, 7)), path=("s",), at=(i,)) for i in range(8)]
+    found = held(Fleet([SuperNodeView("s", ring, nodes)]), Request("", 4, 4))
+    assert (dict(found.nodes), found.missing) == ({"s": {"n3", "n4", "n5", "n6"}}, 4)
+
+
+def test_a_hold_is_found_without_asking_why_other_places_do_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What stands in the way takes many times as long to say as that it does."""
+    asked = []
+
+    def counted(*arguments: object, **named: object) -> Refusal:
+        asked.append(arguments)
+        return refusal(*arguments, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(import_module("supernode.placement.plan"), "refusal", counted)
+    fleet = Fleet([view(f"s{index}", *[FULL, 1, 3, 7] * 2) for index in range(8)])
+    request = Request("", 6, 4, required="supernode", max_span={"rack": 2})
+    assert held(fleet, request).missing == 12
+    assert len(asked) == 1
+    hold(fleet, request)
+    assert len(asked) == 1, "which is remembered"
 
 
 def test_over_several_supernodes_the_nodes_least_in_use_are_held() -> None:
@@ -119,6 +158,28 @@ def test_nothing_is_held_only_where_nobody_could_make_room(data: st.DataObject) 
     deserted = [one.with_nodes({node.name: replace(node, taken=0) for node in one.nodes}) for one in views]
     room = isinstance(plan(fleet.replace(*deserted), request), Placement)
     assert (hold(fleet, request) is not None) == room
+
+
+@settings(max_examples=300)
+@given(st.data())
+def test_no_more_cards_are_missing_than_would_help_whole_nodes(data: st.DataObject) -> None:
+    """All that stands in the way is that cards are in use."""
+    fleet = data.draw(fleets())
+    views = []
+    for one in fleet.supernodes.values():
+        nodes = [
+            replace(node, healthy=node.all_cards, schedulable=True, taken=data.draw(st.sampled_from([0, 1, 15, 15])))
+            for node in one.nodes
+        ]
+        views.append(SuperNodeView(one.name, one.profile, nodes, reserve=one.reserve))
+    fleet = Fleet(views, fleet.profiles)
+    profile = next(iter(fleet.profiles.values()))
+    request = replace(data.draw(requests(profile)), cards_per_member=profile.cards_per_node)
+    answer = plan(fleet, request)
+    if isinstance(answer, Placement) or not answer.change:
+        return
+    event("the least" if answer.least else "a bound")
+    assert held(fleet, request).missing <= answer.cards
 
 
 @given(st.data())

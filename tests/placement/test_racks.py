@@ -111,6 +111,23 @@ def test_the_fewest_wholly_free_nodes_are_taken_of_those_that_do(
     assert taken == min(expected, sum(free and cap > 0 for cap, free in nodes))
 
 
+@given(
+    st.lists(st.lists(st.tuples(st.integers(0, 4), st.booleans()), min_size=1, max_size=6), min_size=1), st.booleans()
+)
+def test_the_prices_of_all_numbers_at_once_are_those_of_each(racks: list[list[tuple[int, bool]]], ties: bool) -> None:
+    step = 2
+    nodes = [node for rack in racks for node in rack]
+    caps = [np.array([cap for cap, _ in nodes], np.int64)]
+    caps.append(np.array([sum(cap for cap, _ in rack) // step * step for rack in racks], np.int64))
+    coding = Coding.for_counts([len(nodes), len(racks), 1], count_whole=True)
+    whole = np.array([free for _, free in nodes]) if ties else None
+    of = Racks(caps, np.array(list(map(len, racks))), whole, coding, step)
+    for rack, row in enumerate(of.rows(100)):
+        assert row.prices.tolist() == [
+            int(of.prices(np.array([rack]), members)[0]) for members in range(0, int(caps[1][rack]) + 1, step)
+        ]
+
+
 @pytest.mark.parametrize(
     ("racks", "nodes", "in_rack", "in_all", "together"),
     [(12, 48, 8, 96, True), (12, 48, 64, 768, True), (242, 1936, 16, 3872, False), (60_000, 60_000, 1, 1, False)],

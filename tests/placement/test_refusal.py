@@ -36,6 +36,19 @@ def cases(draw: st.DrawFn) -> tuple[Fleet, Request]:
     return fleet.replace(*views), draw(requests(fleet.profiles["p"]))
 
 
+@st.composite
+def mixed(draw: st.DrawFn) -> tuple[Fleet, Request]:
+    """The same with supernodes of a second profile, q."""
+    fleet, request = draw(cases())
+    other, _ = draw(cases())
+    profile = replace(other.profiles["p"], name="q")
+    views = [
+        SuperNodeView(f"q{view.name}", profile, view.nodes, cordoned=view.cordoned, reserve=view.reserve)
+        for view in other.supernodes.values()
+    ]
+    return Fleet([*fleet.supernodes.values(), *views], [*fleet.profiles.values(), profile]), request
+
+
 def after(fleet: Fleet, cards: Cards) -> Fleet:
     """The fleet with just these cards available beside those that were."""
     views = []
@@ -82,7 +95,7 @@ def assert_helps(fleet: Fleet, request: Request, refusal: Refusal) -> None:
     assert fits(fleet, request, change.items())
     if not refusal.least:
         return
-    if request.cards_per_member == fleet.profiles["p"].cards_per_node:
+    if all(request.cards_per_member == profile.cards_per_node for profile in fleet.profiles.values()):
         nodes = list(closed(fleet))
         smaller = [
             some
@@ -234,6 +247,81 @@ def test_a_group_that_lost_cards_keep_out_waits_for_them(capacity: int, allocata
     )
 
 
+FLAT = (("node", 8), ("supernode", 4))
+BUSY = [0xFF] * 4
+
+
+@pytest.mark.parametrize(
+    ("taken", "says", "cards", "least"),
+    [
+        (
+            {"a": [0, 0, 0, 0xFF], "b": [0, 0, 1, 1]},
+            "on profile b: needs 4 whole nodes; 1 supernode can give 2, 2 are in use; it takes 2 more cards, on nodes "
+            "b-2, b-3 in b: 2 in use; profile a does not fit either",
+            2,
+            True,
+        ),
+        (
+            {"a": [0, 0, 1, 1], "b": [0, 0, 1, 1], "c": BUSY},
+            "on profile a: needs 4 whole nodes; 1 supernode can give 2, 2 are in use; it takes 2 more cards, on nodes "
+            "a-2, a-3 in a: 2 in use; profiles b, c do not fit either",
+            2,
+            True,
+        ),
+        (
+            {"a": [0, 0, 0], "b": BUSY},
+            "on profile b: needs 4 whole nodes; 1 supernode can give 0, 4 are in use; it takes 32 more cards, on 4 "
+            "nodes in b: 32 in use; profile a does not fit either",
+            32,
+            True,
+        ),
+        (
+            {name: [0, 0] for name in "abcde"},
+            "on profile a: needs 4 whole nodes; 1 supernode can give 2; this is with every card healthy and free, so "
+            "ask for less or loosen the topology; the other 4 profiles do not fit either",
+            0,
+            False,
+        ),
+        (
+            {"a": BUSY},
+            "needs 4 whole nodes; 1 supernode can give 0, 4 are in use; it takes 32 more cards, on 4 nodes in a: 32 in "
+            "use",
+            32,
+            True,
+        ),
+    ],
+)
+def test_of_several_profiles_the_one_is_named_that_is_nearest(
+    taken: dict[str, list[int]], says: str, cards: int, least: bool
+) -> None:
+    views = [
+        SuperNodeView(
+            name,
+            profile_of(name, *FLAT),
+            [Node(f"{name}-{at}", 8, 0xFF, mask, path=(name,)) for at, mask in enumerate(masks)],
+        )
+        for name, masks in taken.items()
+    ]
+    refusal = plan(Fleet(views), Request("r", 4, 8))
+    assert isinstance(refusal, Refusal)
+    assert (refusal.message, refusal.cards, refusal.least) == (says, cards, least)
+
+
+def test_a_change_is_not_the_least_where_that_of_another_profile_is_only_a_bound() -> None:
+    """Where a reserve meets members that are part of a node the least change is not known."""
+
+    def supernode(name: str, nodes: int, *, reserve: int) -> SuperNodeView:
+        found = [Node(f"{name}{at}", 8, 0xFF, 1, path=(name,)) for at in range(nodes)]
+        return SuperNodeView(name, profile_of(name, *FLAT), found, reserve=reserve)
+
+    known, bound = supernode("a", 4, reserve=0), supernode("b", 5, reserve=1)
+    alone, both = plan(Fleet([known]), Request("r", 8, 4)), plan(Fleet([known, bound]), Request("r", 8, 4))
+    assert isinstance(alone, Refusal)
+    assert isinstance(both, Refusal)
+    assert both.change == alone.change
+    assert (alone.least, both.least) == (True, False)
+
+
 LEND = ", or lend the reserve: lower spec.reserve of "
 
 
@@ -272,8 +360,54 @@ def test_a_box_that_only_the_reserve_keeps_out_is_told_so(members: int, says: st
     assert refusal.message.endswith(says)
 
 
+@pytest.mark.parametrize(
+    ("cards", "taken", "says"),
+    [
+        (1, [0, 0], "1 supernode can give 0, 2 of 2 are reserved; lend the reserve: lower spec.reserve of supernode s"),
+        (
+            4,
+            [0, 0b0111],
+            "1 supernode can give 0, 2 of 2 are reserved; this is with every card healthy and free, so ask for less or "
+            "loosen the topology, or lend the reserve: lower spec.reserve of supernode s",
+        ),
+    ],
+)
+def test_a_reserve_of_the_whole_supernode_is_named_whatever_the_members(
+    cards: int, taken: list[int], says: str
+) -> None:
+    profile = profile_of("p", ("node", 4), ("supernode", 2), reserve=2)
+    nodes = [Node(f"n{at}", 4, 15, mask, path=("s",)) for at, mask in enumerate(taken)]
+    refusal = plan(Fleet([SuperNodeView("s", profile, nodes)]), Request("r", 1, cards))
+    assert isinstance(refusal, Refusal)
+    assert refusal.message.partition("; ")[2] == says
+
+
+@pytest.mark.parametrize("fabric", ["switch", "ring"])
+@pytest.mark.parametrize(
+    ("closed", "says"),
+    [
+        ("a", "; 1 of 2 supernodes are cordoned; "),
+        ("ab", "; 2 of 2 supernodes are cordoned: uncordon one of them; "),
+    ],
+)
+def test_what_is_cordoned_is_counted_and_of_all_one_has_to_be_opened(fabric: str, closed: str, says: str) -> None:
+    profile = profile_of("p", ("node", 4), ("supernode", 8), fabrics={"supernode": fabric}, positions=("supernode",))
+    views = [
+        SuperNodeView(
+            name,
+            profile,
+            [Node(f"{name}{at}", 4, 15, 15, path=(name,), at=(at,)) for at in range(4)],
+            cordoned=name in closed,
+        )
+        for name in "ab"
+    ]
+    refusal = plan(Fleet(views), Request("r", 2, 4, required="supernode"))
+    assert isinstance(refusal, Refusal)
+    assert says in refusal.message
+
+
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.one_of(cases(), scattered()))
+@given(st.one_of(cases(), mixed(), scattered()))
 def test_the_named_change_helps(case: tuple[Fleet, Request]) -> None:
     fleet, request = case
     outcome = plan(fleet, request)

@@ -1,12 +1,15 @@
 """Repair against brute force, and the rules that hold after it."""
 
 from dataclasses import replace
+from itertools import combinations
 
+import pytest
 from hypothesis import HealthCheck, assume, event, given, settings
 from hypothesis import strategies as st
 
 from supernode.api.cardgroup import RepairStep
 from supernode.placement import Block, Placement, Refusal, Request, Spares, plan
+from supernode.placement import repair as module
 from supernode.placement.repair import Repair, repair
 from supernode.topology.fleet import Fleet, Member, Node, SuperNodeView
 from supernode.topology.ranges import card_indices
@@ -146,3 +149,43 @@ def test_a_refusal_says_what_the_whole_group_would_need() -> None:
     outcome = repair(fleet, Request("r", 2), members, (), lambda seat: seat.node == "n0")
     assert isinstance(outcome, Refusal)
     assert "2 whole nodes" in outcome.message
+
+
+def test_choices_of_domains_are_those_with_room_the_roomiest_first() -> None:
+    for room in ([5, 3, 3, 2, 1], [4, 4, 0], []):
+        for count in range(len(room) + 1):
+            for needed in range(-1, 10):
+                expected = [
+                    some for some in combinations(range(len(room)), count) if sum(room[at] for at in some) >= needed
+                ]
+                assert list(module.roomy(room, count, needed)) == expected
+
+
+@pytest.mark.parametrize(("tries", "proven"), [(4, True), (3, False)])
+def test_where_not_every_choice_of_domains_was_tried_the_step_is_not_proven(
+    tries: int, proven: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two pairs need a rack each. Four more supernodes have one such rack and single nodes; one more is allowed."""
+    monkeypatch.setattr(module, "MAX_TRIES", tries)
+    profile = profile_of("p", ("node", 1), ("rack", 2), ("supernode", 3))
+    views = [
+        SuperNodeView(
+            f"s{index}",
+            profile,
+            [
+                Node(f"s{index}-{at}", 1, 1, int(index > 0 and at in (3, 5)), path=(f"s{index}", f"s{index}/{at // 2}"))
+                for at in range(6)
+            ],
+        )
+        for index in range(5)
+    ]
+    request = Request("r", 6, 1, blocks=(Block("rack", 2),), max_span={"supernode": 2})
+    placed = plan(Fleet(views), request)
+    assert isinstance(placed, Placement)
+    assert {member.supernode for member in placed.members} == {"s0"}
+    home = views[0].take({node.name: 1 for node in views[0].nodes})
+    failed = {node.name: replace(node, healthy=0, schedulable=False) for node in home.nodes[:4]}
+    fleet = Fleet([home.with_nodes(failed), *views[1:]])
+    outcome = repair(fleet, request, placed.members, (), lambda seat: seat.node not in failed)
+    assert isinstance(outcome, Refusal)
+    assert outcome.proven is proven

@@ -6,7 +6,8 @@ latest when those who run on them now have ended, whatever comes and goes elsewh
 failed, another is looked for.
 """
 
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -21,8 +22,9 @@ from supernode.topology.ranges import natural_key
 NOWHERE_SECONDS = 60.0
 """A head that fits nowhere, whoever ends, is looked at again after so long: hardware may come back."""
 
-REVIEW_QUESTIONS = 8
-"""So many holds are looked for in one review: each may take some tenths of a second in a large fleet."""
+REVIEW_SECONDS = 2.0
+"""Once a review has taken so long it looks for no further hold: nobody gets cards meanwhile. It looks for one at least.
+Most take some hundredths of a second, the longest in a large fleet some seconds."""
 
 Footing = Mapping[str, tuple[int, Mapping[str, tuple[int, int]]]]
 """What decides whether a group fits a hold: by supernode, how many nodes its reserve lacks beside those held, and for
@@ -47,8 +49,9 @@ class Holds:
     """The holds in force, by turn. ``version`` rises when they change, ``released`` says that nodes came free of one;
     who handles that resets it."""
 
-    def __init__(self, hold_after: float) -> None:
+    def __init__(self, hold_after: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._after = timedelta(seconds=hold_after)
+        self._clock = clock
         self._held: list[Held] = []
         self._views: dict[tuple[str, frozenset[str]], tuple[SuperNodeView, SuperNodeView]] = {}
         self._nowhere: dict[Turn, float] = {}
@@ -91,7 +94,7 @@ class Holds:
         kept: list[Held] = []
         served: set[tuple[int, str]] = set()
         starts: list[float] = []
-        questions = REVIEW_QUESTIONS
+        until, looked = self._clock() + REVIEW_SECONDS, False
         for head in heads:
             kinds = {(head.turn[0], profile) for profile in head.profiles}
             if kinds <= served or head.turn in self._nowhere:
@@ -105,10 +108,10 @@ class Holds:
             if known is not None:
                 known = await self._standing(known, head, fleet, kept, planner)
             if known is None:
-                if not questions:
+                if looked and self._clock() >= until:
                     starts.append(0.0)
                     continue  # those behind it who have a hold keep it until it was looked at
-                questions -= 1
+                looked = True
                 known = await self._look_for(head, since, fleet, kept, planner, moment)
             if known is not None:
                 kept.append(known)

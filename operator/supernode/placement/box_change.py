@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -22,32 +23,40 @@ def smallest_box_change(views: Sequence[SuperNodeView], need: Need) -> Change | 
 
     With reserves another change, which frees nodes for the reserve beside the box, might take fewer cards.
     """
-    options = (option for index, view in enumerate(views) for option in _options(index, view, need))
-    best = min(options, key=lambda option: (option.cards, option.view), default=None)
-    if best is None:
+    cheapest = (view.memo(("box change", need), partial(_cheapest, view, need)) for view in views)
+    options = [(index, option) for index, found in enumerate(cheapest) for option in found]
+    if not options:
         return None
-    view = views[best.view]
+    index, best = min(options, key=lambda of: (of[1].cards, of[0]))
+    view = views[index]
     grid = grid_of(view, need.level)
     children = [int(grid.child[best.box.torus][cell]) for cell in best.box.cells(need.rules.dims)]
     nodes = {at: _closed(view, at) for child in children for at in _nodes(view, need.level, child)}
     opened = {at: mask for at, mask in nodes.items() if mask}
-    return Change({best.view: opened}, least=not any(view.reserve for view in views))
+    return Change({index: opened}, least=not any(view.reserve for view in views))
 
 
 class _Option(NamedTuple):
     cards: int
-    view: int
     box: Found
 
 
-def _options(index: int, view: SuperNodeView, need: Need) -> Iterator[_Option]:
+def _cheapest(view: SuperNodeView, need: Need) -> Sequence[_Option]:
+    """The cheapest place of all in this supernode, of equals that of the first way to lie; none where there is none."""
+    best = min(_options(view, need), key=lambda option: option.cards, default=None)
+    return () if best is None else (best,)
+
+
+def _options(view: SuperNodeView, need: Need) -> Iterator[_Option]:
     """For each way a box may lie, its cheapest place in this supernode."""
     grid = grid_of(view, need.level)
     if not len(grid.child):
         return
     real = (grid.child >= 0) & grid.sound[grid.child]
-    lacking = np.array([_closed(view, at).bit_count() for at in range(len(view.nodes))], np.int64)
-    whole = np.zeros(len(view.nodes), np.int64) if view.cordoned else view.census.wholly_free.astype(np.int64)
+    census = view.census
+    closed = [kind.cards - (0 if view.cordoned else kind.free.bit_count()) for kind in census.kinds]
+    lacking = np.array(closed, np.int64)[census.each]
+    whole = np.zeros(len(view.nodes), np.int64) if view.cordoned else census.wholly_free.astype(np.int64)
     cost, used = _by_cell(view, grid, need.level, lacking), _by_cell(view, grid, need.level, whole)
     for box in (box for boxes in need.choices for box in boxes):
         places = need.rules.anchors(real, box.extents)
@@ -56,7 +65,7 @@ def _options(index: int, view: SuperNodeView, need: Need) -> Iterator[_Option]:
         at = np.flatnonzero(places)
         if len(at):
             costs = sums(cost, box.extents).reshape(-1)[at]
-            yield _Option(int(costs.min()), index, _found(int(at[costs.argmin()]), box, need))
+            yield _Option(int(costs.min()), _found(int(at[costs.argmin()]), box, need))
 
 
 def _found(at: int, box: Turned, need: Need) -> Found:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, MutableMapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import prod
+from operator import is_not
+from typing import Any
 
 import numpy as np
 
 from supernode.api.conditions import Reason
 from supernode.placement.box_change import smallest_box_change
 from supernode.placement.boxes import Cells, Found
-from supernode.placement.refusal import advise, lending
+from supernode.placement.refusal import advise, cordoned, lending
 from supernode.placement.result import Box, Placement, Refusal
 from supernode.placement.shape import Task
 from supernode.placement.shapes import Need
@@ -19,16 +22,30 @@ from supernode.topology.fleet import Member, Node, SuperNodeView
 from supernode.topology.grid import free_cells, grid_of
 from supernode.topology.profile import Level
 
+Notes = dict[Hashable, Any]
+"""What is remembered of some supernodes until one changes."""
 
-def plan_box(views: Sequence[SuperNodeView], task: Task, need: Need) -> Placement | Refusal:
-    """The most cube-like free box, of these the one that breaks the fewest free places of larger ones.
+
+def box_notes(shared: MutableMapping[Hashable, Any], views: Sequence[SuperNodeView], tag: str) -> Notes:
+    """What is remembered of these supernodes of one profile. shared: of their fleet. tag keeps snapshots of different
+    kinds apart."""
+    place = ("boxes", tag, views[0].profile.name)
+    known: tuple[Sequence[SuperNodeView], Notes] | None = shared.get(place)
+    if known is None or len(known[0]) != len(views) or any(map(is_not, known[0], views)):
+        known = shared[place] = views, {}
+    return known[1]
+
+
+def place_box(views: Sequence[SuperNodeView], task: Task, need: Need) -> Placement | None:
+    """The most cube-like free box, of these the one that breaks the fewest free places of larger ones; None where none
+    is free.
 
     All of it lies in one domain of its level, and its nodes are whole, so that every span is the least there can be.
     """
     stack = _stack(views, task, need)
     found = _best(stack, need)
     if found is None:
-        return _refusal(views, task, need)
+        return None
     view, torus = stack.owners[found.torus]
     grid = grid_of(view, need.level)
     members: list[Member] = []
@@ -82,9 +99,12 @@ def _nodes(view: SuperNodeView, task: Task, need: Need, child: int) -> Sequence[
     return view.nodes[start:end]
 
 
-def _refusal(views: Sequence[SuperNodeView], task: Task, need: Need) -> Refusal:
+def box_refusal(
+    shared: MutableMapping[Hashable, Any], views: Sequence[SuperNodeView], task: Task, need: Need
+) -> Refusal:
+    """Why there is no such box. shared: as in `box_notes`."""
     emptied = [view.emptied() for view in views]
-    never = _best(_stack(emptied, task, need), need) is None
+    never = not _fits(shared, emptied, task, need, "empty")
     open_ = emptied if never else [view for view in views if not view.cordoned]
     request, level = task.request, task.profile.levels[need.level]
     child = task.profile.levels[need.level - 1]
@@ -96,11 +116,10 @@ def _refusal(views: Sequence[SuperNodeView], task: Task, need: Need) -> Refusal:
     if never:
         text += "; this is with every card healthy and free, so ask for less or another shape"
         lent = [view.emptied(keep_reserve=False) for view in views]
-        if reserved and _best(_stack(lent, task, need), need) is not None:
+        if reserved and _fits(shared, lent, task, need, "lent"):
             text += lending(views)
         return Refusal(Reason.NEVER_FITS, text, level.name, request.members, best, stalled=True)
-    if len(open_) < len(views):
-        text += f"; {len(views) - len(open_)} of {len(views)} supernodes are cordoned"
+    text += cordoned(views)
     free = sum(int(free_cells(view, need.level).sum()) for view in open_)
     reason = Reason.NO_DOMAIN_FITS if free * child.cards >= request.cards else Reason.INSUFFICIENT_CARDS
     change = smallest_box_change(views, need)
@@ -110,13 +129,25 @@ def _refusal(views: Sequence[SuperNodeView], task: Task, need: Need) -> Refusal:
     return Refusal(reason, text + advice, level.name, request.members, best, change=openings, least=change.least)
 
 
+def _fits(
+    shared: MutableMapping[Hashable, Any], views: Sequence[SuperNodeView], task: Task, need: Need, tag: str
+) -> bool:
+    """Whether there is such a box. shared, tag: as in `box_notes`."""
+    notes, key = box_notes(shared, views, tag), (task.shape, task.request.members, need)
+    if key not in notes:
+        notes[key] = _best(_stack(views, task, need), need) is not None
+    fits: bool = notes[key]
+    return fits
+
+
 def _offered(views: Sequence[SuperNodeView], task: Task, need: Need) -> tuple[int, str]:
     """The cells of the largest legal box of any domain, and that domain in words."""
     level, child = task.profile.levels[need.level], task.profile.levels[need.level - 1]
     best, text = (0, 0), f"no {level.name} has a {child.name} wholly free"
     for view in views:
         grid, free = grid_of(view, need.level), free_cells(view, need.level)
-        for torus, size in enumerate(need.rules.largest(free).tolist()):
+        largest = view.memo(("largest box", need.level, need.rules), partial(need.rules.largest, free))
+        for torus, size in enumerate(largest.tolist()):
             count = int(free[torus].sum())
             if (size, count) > best:
                 best = (size, count)

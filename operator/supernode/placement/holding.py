@@ -16,10 +16,10 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 
-from supernode.placement.offers import Measure, needs
-from supernode.placement.plan import plan
+from supernode.placement.offers import Measure, Need, needs
+from supernode.placement.plan import decide, plan
 from supernode.placement.request import Request
-from supernode.placement.result import Placement
+from supernode.placement.result import Opening, Placement, Refusal
 from supernode.placement.shape import Shape
 from supernode.topology.fleet import Fleet, Node, SuperNodeView
 
@@ -52,7 +52,7 @@ class Hold:
                 return False
             own = {view.layout.index[node] for node in nodes}
             views.append(_opened(view, own, view.wholly_free - sum(view.nodes[at].wholly_free for at in own)))
-        return isinstance(plan(Fleet(views, fleet.profiles), request), Placement)
+        return decide(Fleet(views, fleet.profiles), request) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +89,10 @@ class _Place:
     spots: tuple[Spot, ...]
     enough: int
 
+    def no_better(self, known: Hold | None) -> bool:
+        """Whether what it would take is, by its bounds, no better than a hold that is known."""
+        return known is not None and (known.missing, known.count) <= (self.least, self.enough)
+
 
 def hold(fleet: Fleet, request: Request) -> Hold | None:
     """The nodes on which the fewest cards are missing; None where nothing would hold the request if all were free.
@@ -96,28 +100,68 @@ def hold(fleet: Fleet, request: Request) -> Hold | None:
     Cordoned supernodes, unhealthy cards and nodes that are closed or held for others do not count. Where there are very
     many domains to choose from, only the most promising are looked at.
     """
-    anywhere: list[Hold] = []
+    wanted = needs(fleet, request)
+    best, proven = _by_change(fleet, request, wanted)
+    if proven:
+        return best
     places: list[_Place] = []
-    for need in needs(fleet, request):
+    for need in wanted:
         views = [view for view in fleet.of_profile(need.measure.profile) if not view.cordoned]
         everything = _whole_place(views, need.measure.shape, need.members)
-        if everything is None or (found := _fits(fleet, everything, len(everything.spots), request)) is None:
+        if everything is None or everything.no_better(best):
             continue
-        anywhere.append(found)
+        found = _fits(fleet, everything, len(everything.spots), request)
+        if found is None:
+            continue
+        best = _better(best, found)
         places += [everything] if need.measure.supernodes != 1 else _domains(everything, need.measure, need.members)
-    best: Hold | None = None
     for place in sorted(places, key=lambda place: place.least)[:PLACES]:
-        if best is not None and best.missing <= place.least:
-            break
-        found = _least_drained(fleet, place, request)
-        if found is not None and (best is None or found.missing < best.missing):
-            best = found
-    return min([best, *anywhere] if best else anywhere, key=lambda one: (one.missing, one.count), default=None)
+        if not place.no_better(best):
+            best = _better(best, _least_drained(fleet, place, request))
+    return best
+
+
+def _better(one: Hold | None, other: Hold | None) -> Hold | None:
+    """Where fewer cards are missing, then the one of fewer nodes."""
+    return min((hold for hold in (one, other) if hold), key=lambda hold: (hold.missing, hold.count), default=None)
+
+
+def _by_change(fleet: Fleet, request: Request, wanted: Sequence[Need]) -> tuple[Hold | None, bool]:
+    """Where the request would go once the cards came free that a refusal of it names, if all of them are just in use.
+    And whether that ends the search: it fits now, or no change of fewer cards than are missing would do."""
+    answer = plan(fleet, request)
+    freed = _released(fleet, answer.change) if isinstance(answer, Refusal) else fleet
+    placed = answer if isinstance(answer, Placement) else decide(freed, request) if freed else None
+    if placed is None:
+        return None, False
+    [shape] = (need.measure.shape for need in wanted if need.measure.profile == placed.profile)
+    views = [fleet.supernodes[name] for name in dict.fromkeys(member.supernode for member in placed.held)]
+    found = _hold(views, [_drained_of(view, shape) for view in views], placed)
+    if not found.fits(fleet, request):
+        return None, False
+    if isinstance(answer, Placement):
+        return found, True
+    return found, answer.least and found.missing == answer.cards and not any(view.reserve for view in views)
+
+
+def _released(fleet: Fleet, change: Sequence[Opening]) -> Fleet | None:
+    """The fleet with these cards handed back; None where that does not make all of them available. It remembers apart
+    from the fleet as it is, which is asked again."""
+    cards: dict[str, dict[str, int]] = {}
+    for opening in change:
+        cards.setdefault(opening.supernode, {}).update(opening.nodes)
+    views = {name: fleet.supernodes[name].release(of) for name, of in cards.items()}
+    closed = (mask & ~views[name].node(node).free for name, of in cards.items() for node, mask in of.items())
+    if not views or any(view.cordoned for view in views.values()) or any(closed):
+        return None
+    freed = fleet.replace(*views.values())
+    freed.shared = {}
+    return freed
 
 
 def _whole_place(views: Sequence[SuperNodeView], shape: Shape, members: int) -> _Place | None:
     """All supernodes together; None where they do not hold the members."""
-    drained = [view.memo(("drained", shape), partial(_drained, view, shape)) for view in views]
+    drained = [_drained_of(view, shape) for view in views]
     return _place(views, drained, [one.usable for one in drained], members)
 
 
@@ -132,6 +176,10 @@ def _domains(everything: _Place, measure: Measure, members: int) -> Iterator[_Pl
             place = _place([view], [drained], [nodes], members)
             if place is not None:
                 yield place
+
+
+def _drained_of(view: SuperNodeView, shape: Shape) -> _Drained:
+    return view.memo(("drained", shape), partial(_drained, view, shape))
 
 
 def _drained(view: SuperNodeView, shape: Shape) -> _Drained:
@@ -208,18 +256,21 @@ def _fits(fleet: Fleet, place: _Place, count: int, request: Request) -> Hold | N
     for index, own in _by_view(place.spots[:count]).items():
         reserved = sum(node not in own for node in place.drained[index].whole)
         views.append(_opened(place.views[index], own, reserved))
-    answer = plan(Fleet(views, fleet.profiles), request)
-    if not isinstance(answer, Placement):
-        return None
-    taken: dict[str, set[int]] = {}
-    for member in answer.held:
-        taken.setdefault(member.supernode, set()).add(fleet.supernodes[member.supernode].layout.index[member.node])
+    placed = decide(Fleet(views, fleet.profiles), request)
+    return None if placed is None else _hold(place.views, place.drained, placed)
+
+
+def _hold(views: Sequence[SuperNodeView], drained: Sequence[_Drained], placed: Placement) -> Hold:
+    """What a placement in these supernodes takes, and what their reserves lack then."""
+    taken: dict[str, set[str]] = {}
+    for member in placed.held:
+        taken.setdefault(member.supernode, set()).add(member.node)
     missing, nodes = 0, {}
-    for view, drained in zip(place.views, place.drained, strict=True):
+    for view, one in zip(views, drained, strict=True):
         if view.name in taken:
-            own = taken[view.name]
-            own |= {node for node in drained.reserve(view.reserve, own) if drained.busy[node]}
-            missing += sum(drained.busy[node] for node in own)
+            own = {view.layout.index[node] for node in taken[view.name]}
+            own |= {node for node in one.reserve(view.reserve, own) if one.busy[node]}
+            missing += sum(one.busy[node] for node in own)
             nodes[view.name] = frozenset(view.nodes[node].name for node in own)
     return Hold(nodes, missing)
 

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Iterable, MutableMapping, Sequence
 from functools import partial
+from typing import Any
 
 from supernode.api.conditions import Reason
 from supernode.placement.board import board_of
-from supernode.placement.boxed import plan_box
+from supernode.placement.boxed import box_notes, box_refusal, place_box
 from supernode.placement.coding import Coding
 from supernode.placement.cost import distance, estimate
 from supernode.placement.fronts import OverBudgetError
+from supernode.placement.joined import joined
 from supernode.placement.refusal import emptied, over_budget, refusal
 from supernode.placement.request import Request
 from supernode.placement.result import Placement, Refusal
 from supernode.placement.search import fits, search
 from supernode.placement.seats import placement_of
 from supernode.placement.shape import Task, refuse, resolve
+from supernode.placement.shapes import Need
 from supernode.topology.fleet import Fleet, SuperNodeView
 from supernode.topology.profile import Profile
+
+Why = Callable[[], Refusal]
+"""Why there is no place. To say so takes longer than to see that there is none, so it is only worked out when asked."""
 
 
 def plan(fleet: Fleet, request: Request) -> Placement | Refusal:
@@ -31,14 +37,26 @@ def plan(fleet: Fleet, request: Request) -> Placement | Refusal:
     profiles = eligible(fleet, request)
     if isinstance(profiles, Refusal):
         return profiles
-    outcomes = [_plan_on(fleet, request, profile) for profile in profiles]
+    outcomes = {profile.name: _outcome(fleet, request, profile) for profile in profiles}
+    placed = _best(fleet, request, outcomes.values())
+    if placed is not None:
+        return placed
+    return joined({name: why() for name, why in outcomes.items() if not isinstance(why, Placement)})
+
+
+def decide(fleet: Fleet, request: Request) -> Placement | None:
+    """The same for those who do not ask why there is no place."""
+    profiles = eligible(fleet, request)
+    if isinstance(profiles, Refusal):
+        return None
+    return _best(fleet, request, [_outcome(fleet, request, profile) for profile in profiles])
+
+
+def _best(fleet: Fleet, request: Request, outcomes: Iterable[Placement | Why]) -> Placement | None:
     placements = [outcome for outcome in outcomes if isinstance(outcome, Placement)]
-    if placements:
-        least = min(tuple(placement.spans.values()) for placement in placements)
-        tied = [placement for placement in placements if tuple(placement.spans.values()) == least]
-        return min(tied, key=partial(_favour, fleet, request)) if len(tied) > 1 else tied[0]
-    refusals = [outcome for outcome in outcomes if isinstance(outcome, Refusal)]
-    return min(refusals, key=lambda outcome: (outcome.stalled, outcome.best == 0, outcome.needed - outcome.best))
+    least = min((tuple(placement.spans.values()) for placement in placements), default=())
+    tied = [placement for placement in placements if tuple(placement.spans.values()) == least]
+    return min(tied, key=partial(_favour, fleet, request)) if len(tied) > 1 else next(iter(tied), None)
 
 
 def _favour(fleet: Fleet, request: Request, placement: Placement) -> tuple[float, str]:
@@ -87,33 +105,50 @@ def task_of(fleet: Fleet, request: Request, profile: Profile) -> Task | Refusal:
     return resolve(request, profile, partial(_largest, fleet, profile))
 
 
-def _plan_on(fleet: Fleet, request: Request, profile: Profile) -> Placement | Refusal:
+def _outcome(fleet: Fleet, request: Request, profile: Profile) -> Placement | Why:
+    """The placement on one profile, or why there is none: to be asked before the fleet is another."""
     views = fleet.of_profile(profile.name)
     task = task_of(fleet, request, profile)
     if isinstance(task, Refusal):
-        return task
+        return partial(_known, task)
     if not fleet.has_profile(profile.name):
         wanted = _described(fleet, request, profile)
         text = f"no supernode of {wanted} has a node; check its nodeSelector and the labels of the nodes"
-        return Refusal(Reason.NO_NODES, text, needed=request.members)
+        return partial(_known, Refusal(Reason.NO_NODES, text, needed=request.members))
     if task.box is not None:
-        return plan_box(views, task, task.box)
+        return _box_outcome(fleet, views, task, task.box)
     coding = Coding.for_counts(fleet.domain_counts(profile.name), count_whole=not task.shape.per_node)
     board = board_of(fleet.shared, views, task.shape, request.members, coding, "now")
     key = ("refusal", request.members, task.spans, task.most_supernodes, task.tightest)
     known: Refusal | None = board.notes.get(key)
     if known is not None:
-        return known
+        return partial(_known, known)
     try:
         solution = search(board, task)
     except OverBudgetError:
-        refused = over_budget(task)
-    else:
-        if solution is not None:
-            return placement_of(solution, task)
-        ever = partial(_ever_fits, fleet, views, task, coding) if task.spans or task.shape.spares else None
-        refused = refusal(board.ground, task, ever)
-    board.notes[key] = refused
+        return partial(_noted, board.notes, key, partial(over_budget, task))
+    if solution is not None:
+        return placement_of(solution, task)
+    ever = partial(_ever_fits, fleet, views, task, coding) if task.spans or task.shape.spares else None
+    return partial(_noted, board.notes, key, partial(refusal, board.ground, task, ever))
+
+
+def _box_outcome(fleet: Fleet, views: Sequence[SuperNodeView], task: Task, need: Need) -> Placement | Why:
+    notes, key = box_notes(fleet.shared, views, "now"), (task.shape, task.request.members, task.request.shape, need)
+    known: Refusal | None = notes.get(key)
+    if known is not None:
+        return partial(_known, known)
+    why = partial(box_refusal, fleet.shared, views, task, need)
+    return place_box(views, task, need) or partial(_noted, notes, key, why)
+
+
+def _known(refused: Refusal) -> Refusal:
+    return refused
+
+
+def _noted(notes: MutableMapping[Hashable, Any], key: Hashable, why: Why) -> Refusal:
+    """Why, remembered for those who ask again."""
+    refused = notes[key] = why()
     return refused
 
 

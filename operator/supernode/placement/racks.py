@@ -6,7 +6,7 @@ nodes take, and nothing has to be priced for numbers that are never asked for.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -106,38 +106,56 @@ class Racks:
         racks, amounts = (np.array(column, np.int64) for column in zip(*parts, strict=True))
         return int(self.nodes(racks, amounts).sum()) * self.coding.unit(0)
 
-    def _table(self, most: int) -> Ints:
-        """prices[d, j] of j * step members in domain d, up to the most that one takes and at most `most`; beyond what a
-        domain takes, the prices go on but mean nothing."""
+    def rows(self, most: int, *, ties: bool = True) -> list[Row]:
+        """The prices of each domain, up to the most that it takes and at most `most`; shared by content. ties: wholly
+        free nodes are counted, where they are at all."""
         asked = np.arange(min(most, int(self.caps.max(initial=0))) // self.step + 1) * self.step
-        count = node_counts(self.reach, asked)
+        count = node_counts(self.reach, self.step, len(asked))
         prices = count * self.coding.unit(0)
-        if self._whole is not None:
-            width = self.reach.shape[1]
-            whole, partly = (np.repeat(part, len(asked), axis=0) for part in self._whole)
-            least = fewest_whole(whole, partly, np.tile(asked, len(prices)), count.ravel().clip(0, width - 1))
-            prices += least.reshape(prices.shape)
-        return np.asarray(prices, np.int64)
-
-    def rows(self, most: int) -> list[Row]:
-        """The prices of each domain, shared by content."""
-        prices = self._table(most)
+        if ties and self._whole is not None:
+            prices += _fewest_whole_each(*self._whole, asked, count.clip(0, self.reach.shape[1] - 1))
         ends = (np.minimum(self.caps, most) // self.step + 1).tolist()
-        return [cached_row(row[:end].tobytes(), self.step) for row, end in zip(prices, ends, strict=True)]
+        return [cached_row(row[:end], self.step) for row, end in zip(prices, ends, strict=True)]
 
 
-def node_counts(reach: Ints, members: Ints) -> Ints:
-    """counts[d, j]: the fewest nodes of domain d that take members[j]. reach[d, k]: what its k roomiest nodes take."""
-    found: Ints = (reach[:, None, :] < members[:, None]).sum(axis=2)
+def node_counts(reach: Ints, step: int, asked: int) -> Ints:
+    """counts[d, j], for j from 0 up to `asked`: the fewest nodes of domain d that take j * step members, one more than
+    it has where all take less. reach[d, k]: what its k roomiest nodes take."""
+    domains = np.arange(len(reach))[:, None] * (asked + 1)
+    few_from = np.minimum(reach // step + 1, asked)
+    few = np.bincount((domains + few_from).ravel(), minlength=len(reach) * (asked + 1))
+    found: Ints = np.cumsum(few.reshape(len(reach), asked + 1)[:, :-1], axis=1)
     return found
 
 
-def fewest_whole(whole: Ints, partly: Ints, members: Ints | int, count: Ints) -> Ints:
+def fewest_whole(whole: Ints, partly: Ints, members: int, count: Ints) -> Ints:
     """Row by row, the fewest wholly free ones among `count` nodes that take so many members.
 
     whole, partly: what the k roomiest wholly free nodes, and the k roomiest others, take; `count` of them all take all.
     """
     taken = np.arange(whole.shape[1])
     others = np.take_along_axis(partly, np.clip(count[:, None] - taken, 0, len(taken) - 1), axis=1)
-    asked = members if isinstance(members, int) else members[:, None]
-    return np.asarray(((taken <= count[:, None]) & (whole + others >= asked)).argmax(axis=1), np.int64)
+    return np.asarray(((taken <= count[:, None]) & (whole + others >= members)).argmax(axis=1), np.int64)
+
+
+def _fewest_whole_each(whole: Ints, partly: Ints, members: Ints, count: Ints) -> Ints:
+    """The same for many numbers of members, by row and number, as count.
+
+    The more wholly free ones are among `count` nodes, the more these take, ever less so, and then the less. So both the
+    summit and the first below it that is enough are found by halves, and no table of rows by numbers by nodes is made.
+    """
+
+    def held(taken: Ints) -> Ints:
+        found: Ints = np.take_along_axis(whole, taken, axis=1) + np.take_along_axis(partly, count - taken, axis=1)
+        return found
+
+    def first(end: Ints, below: Callable[[Ints], NDArray[np.bool_]]) -> Ints:
+        low, high = np.zeros_like(end), end
+        for _ in range(whole.shape[1].bit_length()):
+            middle = (low + high) // 2
+            beyond = (middle < high) & below(middle)
+            low, high = np.where(beyond, middle + 1, low), np.where(beyond, high, middle)
+        return low
+
+    summit = first(count, lambda taken: held(taken) < held(np.minimum(taken + 1, count)))
+    return first(summit, lambda taken: held(taken) < members)

@@ -71,16 +71,16 @@ def refusal(ground: Ground, task: Task, ever: Ever | None = None) -> Refusal:
         if task.shape.whole_nodes and any(view.reserve for view in ground.views) and ever(lent=True):
             text += lending(ground.views)
         return refused(Reason.NEVER_FITS, text, stalled=True)
-    text = cause.text
-    if cordoned := sum(view.cordoned for view in ground.views):
-        text += f"; {cordoned} of {len(ground.views)} supernodes are cordoned"
+    text = cause.text + cordoned(ground.views)
+    all_reserved = all(view.reserve >= len(view.nodes) for view in ground.views if view.nodes)
+    lend = f"; {_lend(ground.views)}" if all_reserved else ""
     change = smallest_change(prices, task)
     if change is None:
-        return refused(cause.reason, text + remedy(cause.tainted, task.profile.name))
+        return refused(cause.reason, text + remedy(cause.tainted, task.profile.name) + lend)
     tightest = max([task.tightest, *task.shape.whole])
     index = tightest if tightest > task.profile.node_index else len(task.profile.levels) - 1
     advice, openings = advise(prices.views, change, task.profile.levels[index].name, cause.tainted)
-    return refused(cause.reason, text + advice, change=openings, least=change.least)
+    return refused(cause.reason, text + advice + lend, change=openings, least=change.least)
 
 
 def emptied(views: Sequence[SuperNodeView], task: Task, *, lent: bool = False) -> list[SuperNodeView]:
@@ -94,9 +94,20 @@ def emptied(views: Sequence[SuperNodeView], task: Task, *, lent: bool = False) -
 
 def lending(views: Sequence[SuperNodeView]) -> str:
     """The end of a message where only the reserve stands in the way."""
+    return f", or {_lend(views)}"
+
+
+def _lend(views: Sequence[SuperNodeView]) -> str:
     names = [view.name for view in views if view.reserve]
     whose = f"supernode {names[0]}" if len(names) == 1 else "the supernodes"
-    return f", or lend the reserve: lower spec.reserve of {whose}"
+    return f"lend the reserve: lower spec.reserve of {whose}"
+
+
+def cordoned(views: Sequence[SuperNodeView]) -> str:
+    """How many supernodes are cordoned, as a part of a message, and what to do where all are; empty where none is."""
+    count = sum(view.cordoned for view in views)
+    remedy = ": uncordon one of them" if count == len(views) else ""
+    return f"; {count} of {len(views)} supernodes are cordoned{remedy}" if count else ""
 
 
 def over_budget(task: Task) -> Refusal:

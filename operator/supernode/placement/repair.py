@@ -15,11 +15,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
-from itertools import combinations, groupby, product
+from itertools import accumulate, groupby
 from operator import attrgetter
 
 from supernode.api.cardgroup import RepairStep
-from supernode.placement.plan import plan, task_of
+from supernode.placement.plan import decide, plan, task_of
 from supernode.placement.request import Block, Request
 from supernode.placement.result import Placement, Refusal
 from supernode.placement.shape import Task
@@ -75,21 +75,20 @@ def repair(
 def _again(fleet: Fleet, request: Request, members: Sequence[Member], spares: Sequence[Member]) -> Repair | Refusal:
     """The whole group placed anew: without all its spares, then out of the reserve, if there is no other way."""
     freed = fleet.release(seat for seat in (*members, *spares) if _known(fleet, seat))
-    placed = plan(freed, request)
-    if isinstance(placed, Placement):
-        return Repair(RepairStep.GROUP, placed.members, placed.spares, 0, placed.proven)
-    refused = placed
+    answer = plan(freed, request)
+    if isinstance(answer, Placement):
+        return Repair(RepairStep.GROUP, answer.members, answer.spares, 0, answer.proven)
     bare = replace(request, spares=None)
     open_ = Fleet([_without_reserve(view) for view in freed.supernodes.values()], freed.profiles)
     for snapshot in (freed, open_):
-        placed = plan(snapshot, bare)
-        if isinstance(placed, Placement):
+        placed = decide(snapshot, bare)
+        if placed is not None:
             task = task_of(fleet, request, fleet.profiles[placed.profile])
             if isinstance(task, Refusal):
                 return task
             found, missing = _spares_beside(freed.take(placed.members), task, placed.members, ())
             return Repair(RepairStep.GROUP, placed.members, found, missing, placed.proven)
-    return refused
+    return answer
 
 
 def _known(fleet: Fleet, member: Member) -> bool:
@@ -225,33 +224,20 @@ class _Site:
         return all(len({member.domains.get(name) for member in after}) <= most for name, most in self.bounds.items())
 
     def _choices(self, ranks: Set[int], masks: Masks) -> Iterator[frozenset[str]]:
-        """The sets of nodes within the domains that survivors touch and as many more as each bound allows."""
-        homes = {
-            name: view.domains(view.node(name))
-            for view in self.views.values()
-            for name in masks
-            if name in view.layout.index
-        }
+        """The sets of nodes within the domains that survivors touch and as many more as each bound allows, which have
+        cards enough for these ranks; the roomiest first."""
         stay = [member for member in self.members if member.rank not in ranks]
-        options = []
-        for level, most in self.bounds.items():
-            touched = {member.domains.get(level) for member in stay}
-            room: dict[str, int] = {}
-            for node, cards in masks.items():
-                if (home := homes[node][level]) not in touched:
-                    room[home] = room.get(home, 0) + cards.bit_count()
-            more = min(most - len(touched), len(room))
-            if more < 0:
-                return
-            roomiest = sorted(room, key=lambda home: (-room[home], home))
-            options.append([(level, touched | set(chosen)) for chosen in combinations(roomiest, more)])
-        for tries, choice in enumerate(product(*options)):
+        touched = [(level, most, {member.domains.get(level) for member in stay}) for level, most in self.bounds.items()]
+        homes = {
+            node.name: view.domains(node) for view in self.views.values() for node in view.nodes if node.name in masks
+        }
+        room = {name: masks[name].bit_count() // self.task.shape.cards for name in homes}
+        for tries, nodes in enumerate(_within(list(homes), homes, room, touched, len(ranks))):
             if tries == MAX_TRIES:
                 self.proven = False
                 return
-            yield frozenset(
-                node for node, home in homes.items() if all(home[level] in among for level, among in choice)
-            )
+            if nodes:
+                yield frozenset(nodes)
 
     # Seats for failed units.
 
@@ -344,8 +330,8 @@ class _Site:
         fits, most = 0, len(starts)
         count, best = most, None
         while fits < most:
-            answer = plan(ground, self._request(count, size))
-            if isinstance(answer, Placement):
+            answer = decide(ground, self._request(count, size))
+            if answer is not None:
                 fits, best = count, answer
             else:
                 most = count - 1
@@ -390,6 +376,62 @@ class _Site:
         taken = freed.take(seat for seat in (*members, *kept) if _known(self.fleet, seat))
         spares, missing = _spares_beside(taken, self.task, members, kept)
         return Repair(step, members, spares, missing, self.proven)
+
+
+def _within(
+    nodes: Sequence[str],
+    homes: Mapping[str, Mapping[str, str]],
+    room: Mapping[str, int],
+    touched: Sequence[tuple[str, int, Set[str | None]]],
+    needed: int,
+) -> Iterator[Sequence[str]]:
+    """Of these nodes, those in the domains of each level that are touched already and in as many more as its bound
+    allows, for each choice of these that has room for the members needed; nothing where a choice leads nowhere.
+
+    homes: domains by level. room: members that each node takes at most. touched: (level, most domains, those touched),
+    the outermost first.
+    """
+    if not touched:
+        yield nodes
+        return
+    (level, most, near), *inner = touched
+    there: dict[str, list[str]] = {}
+    for node in nodes:
+        there.setdefault(homes[node][level], []).append(node)
+    reached = {home: sum(room[node] for node in of) for home, of in there.items()}
+    kept = [home for home in there if home in near]
+    others = sorted(there.keys() - near, key=lambda home: (-reached[home], home))
+    more, lacking = min(most - len(near), len(others)), needed - sum(reached[home] for home in kept)
+    for chosen in roomy([reached[home] for home in others], more, lacking):
+        inside = [node for home in (*kept, *(others[at] for at in chosen)) for node in there[home]]
+        alive = False
+        for choice in _within(inside, homes, room, inner, needed):
+            alive = True
+            yield choice
+        if not alive:
+            yield ()
+
+
+def roomy(room: Sequence[int], count: int, needed: int) -> Iterator[Sequence[int]]:
+    """The choices of `count` indices that together have the room needed, in lexicographic order. room: descending.
+
+    Where the next indices have too little room, those after them have, so no choice is looked at in vain.
+    """
+    reach = [0, *accumulate(room)]
+    if count < 0 or reach[count] < needed:
+        return
+    chosen = list(range(count))
+    while True:
+        yield tuple(chosen)
+        held = sum(room[at] for at in chosen)
+        for place in reversed(range(count)):
+            held -= room[chosen[place]]
+            first, left = chosen[place] + 1, count - place
+            if first + left <= len(room) and held + reach[first + left] - reach[first] >= needed:
+                chosen[place:] = range(first, first + left)
+                break
+        else:
+            return
 
 
 def _only(masks: Masks, nodes: Set[str]) -> Masks:

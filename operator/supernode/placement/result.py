@@ -105,7 +105,7 @@ class Refusal:
     the fleet with every card healthy and free. proven: false when a search budget ended the search.
 
     change: cards that, once free, healthy and schedulable, would give the group its place; empty when none is known.
-    least: no change of fewer cards would do.
+    least: no change of fewer cards would do, on any profile.
     """
 
     reason: Reason
@@ -117,3 +117,8 @@ class Refusal:
     proven: bool = True
     change: tuple[Opening, ...] = ()
     least: bool = False
+
+    @property
+    def cards(self) -> int:
+        """Cards of the change."""
+        return sum(opening.cards for opening in self.change)

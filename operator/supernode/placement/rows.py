@@ -17,6 +17,12 @@ from supernode.placement.coding import FAR
 
 Ints = NDArray[np.int64]
 
+KEPT = 1024
+"""Rows of more prices than this are not shared: thousands of them would fill the memory, and few are equal."""
+
+TOGETHER = 1 << 20
+"""Table cells worked out at once: a few megabytes."""
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Row:
@@ -66,16 +72,29 @@ class Key:
         return isinstance(other, Key) and self._content == other._content
 
 
+def cached_row(prices: Ints, step: int) -> Row:
+    """The row of these prices, the same one for the same prices."""
+    return _cached_row(prices.tobytes(), step) if len(prices) <= KEPT else make_row(prices, step)
+
+
 @lru_cache(maxsize=16384)
-def cached_row(prices: bytes, step: int) -> Row:
-    """The row of these prices, given as int64 bytes."""
+def _cached_row(prices: bytes, step: int) -> Row:
     return make_row(np.frombuffer(prices, np.int64), step)
 
 
+def parent_row(children: Sequence[Row], unit: int, step: int, most: int) -> Row:
+    """A domain of domains, the same row for equal children. unit: the price of touching one child."""
+    if most // step >= KEPT:
+        return _sum_row(children, unit, step, most)
+    return _cached_sum(Key(children), unit, step, most)
+
+
 @lru_cache(maxsize=16384)
-def parent_row(key: Key, unit: int, step: int, most: int) -> Row:
-    """A domain of domains. unit: the price of touching one child."""
-    children = key.rows
+def _cached_sum(key: Key, unit: int, step: int, most: int) -> Row:
+    return _sum_row(key.rows, unit, step, most)
+
+
+def _sum_row(children: Sequence[Row], unit: int, step: int, most: int) -> Row:
     if not children or most < step:
         return make_row(np.zeros(1, np.int64), step)
     inner = children[0].step
@@ -98,7 +117,11 @@ def add_child(best: Ints, prices: Ints, unit: int) -> Ints:
     width = len(offers)
     padded = np.concatenate((np.full(width - 1, FAR, np.int64), best))
     windows = np.lib.stride_tricks.sliding_window_view(padded, width)
-    return np.asarray((windows + offers[::-1]).min(axis=1), np.int64)
+    found = np.empty(len(best), np.int64)
+    few = max(1, TOGETHER // width)
+    for first in range(0, len(best), few):
+        found[first : first + few] = (windows[first : first + few] + offers[::-1]).min(axis=1)
+    return found
 
 
 def cumulated(rooms: Ints, sizes: NDArray[np.intp], widest: int | None = None) -> Ints:

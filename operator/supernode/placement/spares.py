@@ -10,6 +10,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,13 @@ from supernode.placement.shape import Shape
 from supernode.topology.fleet import Member, SuperNodeView
 
 Ints = NDArray[np.int64]
+
+_Home = tuple[int, int]
+"""(level above the node, domain): the innermost domain that a node shares with ranks."""
+
+_Offer = tuple[bool, int, bool, bool, int, int]
+"""A node, the best of a home first: whether it opens a scarce wholly free node, and how large a one; whether it has
+ranks; whether it opens a node; its free cards; its index."""
 
 
 def loose_caps(view: SuperNodeView, shape: Shape) -> Ints:
@@ -66,8 +74,7 @@ class _Choice:
         self.opens = max(0, view.wholly_free - view.reserve) - whole if view.reserve else len(view.nodes)
         self.tight = self.opens < sum(count for count in wanted.values() if count > 0)
         for domain, count in wanted.items():
-            for _ in range(count):
-                self._add(self._range(depth, domain))
+            self._add(self._range(depth, domain), count)
         return self.chosen, sum(count for count in wanted.values() if count > 0) - len(self.chosen)
 
     @property
@@ -91,17 +98,25 @@ class _Choice:
         levels = range(1, self._levels)
         return next((level for level in levels if self._domain(level, node) in self.homes[level]), None)
 
-    def _add(self, nodes: range) -> None:
-        best: tuple[tuple[int, ...], int] | None = None
+    def _add(self, nodes: range, count: int) -> None:
+        """Choose up to so many, each on the node that is best once those before it are chosen.
+
+        Nodes near the same ranks share how many spares lie there already, so the order among them stands: only the
+        first of each home is compared.
+        """
+        homes: dict[_Home, list[_Offer]] = {}
         for node in () if self.view.cordoned else nodes:
-            if self.shape.loose.capacity(self._free(node)):
-                opens = self._opens(node)
-                if not (opens and self.opens <= 0):
-                    key = self._rank(node, opens), node
-                    best = key if best is None else min(best, key)
-        if best is None:
-            return
-        node = best[1]
+            self._offer(homes, node)
+        for _ in range(count):
+            heads = [self._rank(home, offers[0]) for home, offers in homes.items() if self._has_open(offers)]
+            if not heads:
+                return
+            node = min(heads)[-1]
+            heappop(homes[self._home(node)])
+            self._take(node)
+            self._offer(homes, node)
+
+    def _take(self, node: int) -> None:
         self.opens -= self._opens(node)
         [cards] = self.shape.loose.place(self._free(node), 1)
         self._count(node)
@@ -109,16 +124,32 @@ class _Choice:
         found = self.view.nodes[node]
         self.chosen.append(Member(len(self.chosen), self.view.name, found.name, cards, self.view.domains(found)))
 
+    def _offer(self, homes: dict[_Home, list[_Offer]], node: int) -> None:
+        """Put a node where it can take one more."""
+        free = self._free(node)
+        if self.shape.loose.capacity(free):
+            opens, bits = self._opens(node), free.bit_count()
+            scarce = (opens, -bits if opens else 0) if self.tight else (False, 0)
+            heappush(homes.setdefault(self._home(node), []), (*scarce, node in self.ranked, opens, bits, node))
+
+    def _has_open(self, offers: list[_Offer]) -> bool:
+        """Whether any is left; those that would open a node go once none may be."""
+        while offers and offers[0][3] and self.opens <= 0:
+            heappop(offers)
+        return bool(offers)
+
     def _free(self, node: int) -> int:
         return self.view.nodes[node].free & ~self.held.get(node, 0)
 
     def _opens(self, node: int) -> bool:
         return node not in self.held and self.view.nodes[node].wholly_free
 
-    def _rank(self, node: int, opens: bool) -> tuple[int, ...]:
+    def _home(self, node: int) -> _Home:
         near = self._near(node)
-        near = self._levels if near is None else near
-        there = self.homes[near][self._domain(near, node)] if near < self._levels else 0
-        bits = self._free(node).bit_count()
-        scarce = (opens, -bits if opens else 0) if self.tight else (0, 0)
-        return (*scarce, node in self.ranked, near, there, opens, bits)
+        return (self._levels, 0) if near is None else (near, self._domain(near, node))
+
+    def _rank(self, home: _Home, offer: _Offer) -> tuple[int, ...]:
+        """The order among nodes of all homes, with the node."""
+        near, domain = home
+        there = self.homes[near][domain] if near < self._levels else 0
+        return (*offer[:3], near, there, *offer[3:])

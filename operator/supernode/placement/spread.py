@@ -100,7 +100,7 @@ def _share_nodes(nodes: Sequence[Node], caps: list[int], members: int, rules: Ru
     pools = roomy[:taken] + others[: count - taken]
     shares = [amount * step for amount in level_out([caps[node] // step for node in pools], members // step)]
     tightest = best_fit(partly + whole, caps, shares)
-    if sum(node in whole for node, _ in tightest) == taken:
+    if sum(nodes[node].wholly_free for node, _ in tightest) == taken:
         return tightest
     return sorted(best_fit(whole, caps, shares[:taken]) + best_fit(partly, caps, shares[taken:]))
 

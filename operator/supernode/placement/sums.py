@@ -44,7 +44,7 @@ def added_up(
     asked = np.arange(widest + 1) * step
     nodes_before = np.concatenate(([0], np.cumsum(sizes)))[np.concatenate(([0], np.cumsum(racks)))]
     bits = int(np.diff(nodes_before).max()).bit_length()
-    prices = (node_counts(cumulated(nodes, sizes), asked) + (1 << bits)).astype(np.int32)
+    prices = (node_counts(cumulated(nodes, sizes), step, len(asked)) + (1 << bits)).astype(np.int32)
     prices[asked > caps[:, None]] = FAR32
     offers = np.full((int(racks.max()), len(racks), widest + 1), FAR32, np.int32)
     owner = np.repeat(np.arange(len(racks)), racks)

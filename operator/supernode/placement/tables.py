@@ -16,7 +16,7 @@ from supernode.placement.capacity import caps_of
 from supernode.placement.coding import Coding
 from supernode.placement.fronts import Dim, FrontTree, OverBudgetError, clamped
 from supernode.placement.racks import Racks
-from supernode.placement.rows import Ints, Key, Row, make_row, parent_row, stacked
+from supernode.placement.rows import Ints, Row, make_row, parent_row, stacked
 from supernode.placement.shape import Shape
 from supernode.placement.spares import loose_caps
 from supernode.placement.split import cheapest_split
@@ -148,13 +148,9 @@ class Tables:
         levels = len(self.shape.above)
         if not levels:
             return self.coding.whole * self.view.nodes[self.home].wholly_free
-        if levels == 1:
-            row = self.row
-            price = int(row.prices[members // row.step])
-        else:
-            price, _ = self.split(members, floor)
-            if self._breaks_reserve(price):
-                price = int(self.front.prices(members, members)[1])
+        price, _ = self.split(members, floor)
+        if self._breaks_reserve(price):
+            price = int(self.front.prices(members, members)[1])
         crossed = any(self.coding.digit(price, above) > 1 for above in range(1, levels))
         return self.coding.vector(price) if crossed else price
 
@@ -178,7 +174,7 @@ class Tables:
             top = len(self.shape.above)
             caps: list[int] = self.caps[top - 1].tolist()
             if top == 1:
-                known = int(self.rows(1)[0].prices[members // self.shape.steps[-1]]), []
+                known = int(self.racks.prices(np.zeros(1, np.int64), members)[0]), []
             elif top == 2:
                 steps, node = self.shape.steps, self.shape.profile.node_index
                 known = self.racks.split(members, floor, alike=steps[node] == steps[node + 1])
@@ -203,9 +199,13 @@ class Tables:
         return not coding.widths[0] or opened > self.usable
 
     def rows(self, above: int) -> list[Row]:
-        """Prices of each domain of the above-th level (1 is the first above the node), the reserve aside."""
+        """Prices of each domain of the above-th level (1 is the first above the node), the reserve aside.
+
+        Of a supernode of nodes they are asked beside others, where wholly free nodes do not count.
+        """
         if above not in self._rows:
-            self._rows[above] = self.racks.rows(self.limit) if above == 1 else self._price(above)
+            ties = len(self.shape.above) > 1
+            self._rows[above] = self.racks.rows(self.limit, ties=ties) if above == 1 else self._price(above)
         return self._rows[above]
 
     def _price(self, above: int) -> list[Row]:
@@ -215,7 +215,7 @@ class Tables:
         rows = []
         for start, end, most in zip(bounds, bounds[1:], self.caps[above].tolist(), strict=False):
             parts = sorted((child for child in children[start:end] if child.most), key=lambda row: row.content)
-            rows.append(parent_row(Key(parts), unit, step, min(most, self.limit)))
+            rows.append(parent_row(parts, unit, step, min(most, self.limit)))
         return rows
 
     def front_for(self, dims: tuple[Dim, ...]) -> FrontTree:
