@@ -26,8 +26,9 @@ from supernode.cluster.session import Session
 from supernode.cluster.writer import Writer
 from supernode.control import status
 from supernode.control.caches import Caches
-from supernode.control.draft import Draft, Group
+from supernode.control.draft import Draft
 from supernode.control.fleet import FleetState
+from supernode.control.grouping import Group
 from supernode.control.groups import Groups, now
 from supernode.control.ledgers import group_text
 from supernode.control.observer import Observer

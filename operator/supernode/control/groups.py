@@ -15,8 +15,9 @@ from supernode.api.conditions import ConditionType
 from supernode.control import status
 from supernode.control.caches import Caches
 from supernode.control.conditions import is_true
-from supernode.control.draft import Draft, Group
+from supernode.control.draft import Draft
 from supernode.control.fleet import FleetState
+from supernode.control.grouping import Group
 from supernode.control.holds import Holds
 from supernode.control.ledgers import group_text
 from supernode.control.observer import Observer

@@ -7,7 +7,16 @@ from typing import Any, Self
 from supernode.api.conditions import ConditionType, Reason
 from supernode.api.trainingjob import TrainingJobSpec
 from supernode.control.conditions import State, find, timestamp
-from supernode.control.jobstatus import Draft, draft_of, end, priority_change, remaining_of, size_of, tally, tear_down
+from supernode.control.jobstatus import (
+    StatusDraft,
+    draft_of,
+    end,
+    priority_change,
+    remaining_of,
+    size_of,
+    tally,
+    tear_down,
+)
 from supernode.control.jobview import OBSTACLE_INTERVAL, GroupView, JobView, Notice, Step
 from supernode.control.records import PodRecord, parse_time
 from supernode.control.refusals import Refusals, is_refused
@@ -143,7 +152,7 @@ def _elsewhere(
     return None
 
 
-def _tell_losses(draft: Draft, losses: _Losses, refusals: Refusals, pods: Iterable[PodRecord]) -> None:
+def _tell_losses(draft: StatusDraft, losses: _Losses, refusals: Refusals, pods: Iterable[PodRecord]) -> None:
     """What the status remembers, so that nothing is counted twice."""
     status = draft.status
     status["restarts"] = losses.restarts
@@ -246,7 +255,7 @@ def _alive(pod: PodRecord) -> bool:
     return not pod.deleting and pod.phase in ("Running", "Succeeded")
 
 
-def _running_states(draft: Draft, pods: list[PodRecord], wanted: int, *, held: bool) -> str:
+def _running_states(draft: StatusDraft, pods: list[PodRecord], wanted: int, *, held: bool) -> str:
     alive = [pod for pod in pods if _alive(pod)]
     running = len(alive) == wanted
     draft.status["pods"] = tally(draft.view.pods)

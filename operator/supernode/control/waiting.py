@@ -12,17 +12,15 @@ from datetime import datetime, timedelta
 from operator import itemgetter
 from typing import NamedTuple
 
-from supernode.api.cardgroup import CardGroup
 from supernode.api.conditions import ConditionType, Reason
 from supernode.control.conditions import find
-from supernode.control.grouping import request_for
+from supernode.control.grouping import Group, request_for
 from supernode.control.planner import Ask
-from supernode.control.records import Custom, Key, parse_time
+from supernode.control.records import Key, parse_time
 from supernode.control.sleepers import Sleepers
 from supernode.placement import Refusal, Request, needs
 from supernode.topology.fleet import Fleet
 
-Group = Custom[CardGroup]
 Turn = tuple[int, datetime, Key]
 
 RETELL_SECONDS = 10.0
