@@ -80,12 +80,13 @@ def _dear(monkeypatch: pytest.MonkeyPatch, *members: int) -> None:
     monkeypatch.setattr(planner, "decide", slow)
 
 
-async def _freed_again_and_again(allocation: Allocation, passes: int) -> AsyncIterator[Draft]:
-    """Before each pass some card comes free, so that all who need more are decided anew."""
+async def _passes(allocation: Allocation, count: int) -> AsyncIterator[Draft]:
+    """Before each of them some card comes free, and all who wait are to be decided anew."""
     cluster = allocation.cluster
-    for number in range(passes):
+    for number in range(count):
         cluster.pod("f-0-1", "sn-0-n1", 1 + number % 2)
         cluster.pod("f-0-3", "sn-0-n3", 2 - number % 2)
+        allocation.groups.look_again()
         await cluster.state.refresh()
         draft = await allocation.groups.draft()
         await allocation.groups.place_waiting(draft)
@@ -105,7 +106,7 @@ def _some_taken() -> Allocation:
 async def test_dear_decisions_at_the_head_keep_no_one_from_a_place(
     monkeypatch: pytest.MonkeyPatch, dear: tuple[int, ...]
 ) -> None:
-    """Each takes a whole pass, is refused, and asked for again by any card that comes free."""
+    """Each takes longer than a pass has, is refused, and is asked for again by any card that comes free."""
     _dear(monkeypatch, *dear)
     allocation = _some_taken()
     for number, members in enumerate(dear):
@@ -113,26 +114,24 @@ async def test_dear_decisions_at_the_head_keep_no_one_from_a_place(
     await allocation.decide()
     allocation.cluster.ask("fits", 1, age=1)
     allocation.groups.touch(("ml", "fits"))
-    placed = [[name for _, name in draft.placed] async for draft in _freed_again_and_again(allocation, 5)]
+    placed = [[name for _, name in draft.placed] async for draft in _passes(allocation, 5)]
     assert ["fits"] in placed
 
 
-async def test_holds_are_looked_at_although_passes_do_not_come_to_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And what is held stays held while lines have to be decided anew."""
+async def test_holds_are_looked_at_and_kept_although_no_pass_comes_to_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also in passes that do not come to the group they are for."""
     monkeypatch.setattr(control_groups, "HOLD_REVIEW_PAUSE", 0.0)
     _dear(monkeypatch, 5, 6, 7)
     allocation = _some_taken()
-    for number, members in enumerate((5, 6, 7)):
-        allocation.cluster.ask(f"dear-{members}", members, age=100 - number)
-    for _ in range(3):
-        await allocation.decide()
+    for members in (5, 6):
+        allocation.cluster.ask(f"dear-{members}", members, age=10, priority=5)
+    allocation.cluster.ask("held", 7, age=100)
+    allocation.groups.touch_all()
     held = []
-    allocation.groups.look_again()
-    async for draft in _freed_again_and_again(allocation, 4):
+    async for draft in _passes(allocation, 7):
         assert draft.unfinished
         held.append([one.group for one in allocation.groups._holds._held])
-        allocation.groups.look_again()
-    assert held == [["ml/dear-5"]] * 4
+    assert held[3:] == [["ml/held"]] * 4
 
 
 async def test_who_is_given_a_higher_priority_is_decided_anew() -> None:
