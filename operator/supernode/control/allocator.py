@@ -184,8 +184,14 @@ class Allocator:
 
     def _pauses(self) -> list[float]:
         """Seconds until what was put off is to be written, and until ledgers that could not be written are tried."""
-        ledgers = self._state.left_out.keys() & self._state.ledgers.keys()
-        return [*map(self._outbox.left, self._put_off), *map(self._swaps.left, ledgers)]
+        return [*map(self._outbox.left, self._put_off), *map(self._swaps.left, self._on_trial())]
+
+    def _on_trial(self) -> list[str]:
+        """Ledgers that could not be written and are tried now and then: as long as the counts beside one are refused
+        too, it is these that are."""
+        state = self._state
+        refused = (name for name in state.changed if self._outbox.failing(name))
+        return list((state.left_out.keys() & state.ledgers.keys()).difference(refused))
 
     def _take_up(self) -> None:
         """Look again at the groups whose writes were put off until now."""
@@ -213,7 +219,7 @@ class Allocator:
         cards again.
         """
         left_out, there = self._state.left_out.keys(), self._caches.supernodes.store
-        due = {name for name in left_out if name in self._state.ledgers and not self._swaps.left(name)}
+        due = {name for name in self._on_trial() if not self._swaps.left(name)}
         calls = {}
         async for name in sliced(sorted((draft.changed.keys() - left_out) | due)):
             if (record := there.get(("", name))) is not None:

@@ -35,6 +35,10 @@ class Outbox:
         """Seconds for which this is to be left alone; 0 where no write failed."""
         return self._pauses.left(name)
 
+    def failing(self, name: str) -> bool:
+        """Whether the last write failed."""
+        return self._pauses.failures(name) > 0
+
     def forget(self, name: str) -> None:
         """The object is gone."""
         self._pauses.succeeded(name)
