@@ -1,7 +1,8 @@
 """What groups need next, decided on real caches and a real snapshot; nothing here talks to a server."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 import pytest
 from hypothesis import given, settings
@@ -9,11 +10,13 @@ from hypothesis import strategies as st
 from test_fleet import NODES, SUPERNODES, Cluster, Json
 
 from supernode.control import groups as control_groups
-from supernode.control import slices
+from supernode.control import planner, slices
 from supernode.control.draft import Draft
 from supernode.control.groups import TOLD_AT_ONCE, Groups
 from supernode.control.observer import Observer
 from supernode.control.patience import Patience
+from supernode.placement import Placement, Refusal
+from supernode.topology.fleet import Fleet
 
 SPANS = {"node": 3, "rack": 2, "supernode": 1}
 """Of three whole nodes."""
@@ -63,6 +66,72 @@ async def test_many_that_learn_why_they_wait_hold_up_nobody_who_fits() -> None:
     assert first.unfinished
     allocation.cluster.ask("small", 1)
     assert await allocation.placed() == ["small"]
+
+
+def _dear(monkeypatch: pytest.MonkeyPatch, *members: int) -> None:
+    """A decision about groups of so many members takes longer than a pass has."""
+    decide = planner.decide
+
+    def slow(fleet: Fleet, ask: planner.Ask) -> Placement | Refusal:
+        if ask.request.members in members:
+            time.sleep(2 * control_groups.PASS_SECONDS)
+        return decide(fleet, ask)
+
+    monkeypatch.setattr(planner, "decide", slow)
+
+
+async def _passes(allocation: Allocation, count: int) -> AsyncIterator[Draft]:
+    """Before each of them some card comes free, and all who wait are to be decided anew."""
+    cluster = allocation.cluster
+    for number in range(count):
+        cluster.pod("f-0-1", "sn-0-n1", 1 + number % 2)
+        cluster.pod("f-0-3", "sn-0-n3", 2 - number % 2)
+        allocation.groups.look_again()
+        await cluster.state.refresh()
+        draft = await allocation.groups.draft()
+        await allocation.groups.place_waiting(draft)
+        yield draft
+
+
+def _some_taken() -> Allocation:
+    """Of each supernode two nodes are free, in racks of their own."""
+    allocation = Allocation()
+    for supernode in ("sn-0", "sn-1"):
+        for number in (1, 3):
+            allocation.cluster.pod(f"f-{supernode[-1]}-{number}", f"{supernode}-n{number}", 2)
+    return allocation
+
+
+@pytest.mark.parametrize("dear", [(5,), (5, 6, 7)])
+async def test_dear_decisions_at_the_head_keep_no_one_from_a_place(
+    monkeypatch: pytest.MonkeyPatch, dear: tuple[int, ...]
+) -> None:
+    """Each takes longer than a pass has, is refused, and is asked for again by any card that comes free."""
+    _dear(monkeypatch, *dear)
+    allocation = _some_taken()
+    for number, members in enumerate(dear):
+        allocation.cluster.ask(f"dear-{members}", members, age=10 - number)
+    await allocation.decide()
+    allocation.cluster.ask("fits", 1, age=1)
+    allocation.groups.touch(("ml", "fits"))
+    placed = [[name for _, name in draft.placed] async for draft in _passes(allocation, 5)]
+    assert ["fits"] in placed
+
+
+async def test_holds_are_looked_at_and_kept_although_no_pass_comes_to_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also in passes that do not come to the group they are for."""
+    monkeypatch.setattr(control_groups, "HOLD_REVIEW_PAUSE", 0.0)
+    _dear(monkeypatch, 5, 6, 7)
+    allocation = _some_taken()
+    for members in (5, 6):
+        allocation.cluster.ask(f"dear-{members}", members, age=10, priority=5)
+    allocation.cluster.ask("held", 7, age=100)
+    allocation.groups.touch_all()
+    held = []
+    async for draft in _passes(allocation, 7):
+        assert draft.unfinished
+        held.append([one.group for one in allocation.groups._holds._held])
+    assert held[3:] == [["ml/held"]] * 4
 
 
 async def test_who_is_given_a_higher_priority_is_decided_anew() -> None:

@@ -118,7 +118,7 @@ def test_a_line_wakes_when_its_need_is_met_and_not_before() -> None:
     assert heads(groups) == ["two"]
     groups.wake_all()
     assert heads(groups) == ["three", "two"]
-    assert all(line.answer is None for _, line in groups.queue())
+    assert all(line.answer_for(turn, 1) is None for turn, line in groups.queue()), "no answer holds any more"
 
 
 def test_a_write_of_its_own_status_wakes_nobody() -> None:

@@ -1,12 +1,15 @@
 """Writes that the API server refuses for as long as it likes: no hot loop, no job held up that need not be."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 from replica import Replica
 from world import World
 
-from testbed.faults import Refuse
+from testbed.errors import ApiError
+from testbed.faults import FailAfter, Refuse
 
 pytestmark = pytest.mark.cluster
 
@@ -55,6 +58,75 @@ async def test_a_ledger_that_is_refused_from_now_on_holds_up_no_job(world: World
     await world.submit("last", replicas=10, cards=4)
     await world.running("last", 90)
     assert {name for name, entries in world.ledgers().items() if entries} == {taken, other}
+    await world.settled(within=60)
+
+
+@asynccontextmanager
+async def _ledger_that_may_not_change(world: World, supernode: str) -> AsyncIterator[None]:
+    """Meanwhile a policy of the server refuses (422) every swap of this ledger, and takes whatever else is written."""
+    name, root = f"{world.namespace}-{supernode}", "/apis/admissionregistration.k8s.io/v1"
+    rule = {"apiGroups": ["supernode.io"], "apiVersions": ["*"], "operations": ["UPDATE"]}
+    ledger = "(has({0}.status) && has({0}.status.ledger) ? {0}.status.ledger : [])"
+    unchanged = f"{ledger.format('object')} == {ledger.format('oldObject')}"
+    spec = {
+        "failurePolicy": "Fail",
+        "matchConstraints": {
+            "resourceRules": [rule | {"resources": ["supernodes/status"], "resourceNames": [supernode]}]
+        },
+        "validations": [{"expression": unchanged, "message": "this ledger may not change"}],
+    }
+    objects = {
+        "validatingadmissionpolicies": ("ValidatingAdmissionPolicy", spec),
+        "validatingadmissionpolicybindings": (
+            "ValidatingAdmissionPolicyBinding",
+            {"policyName": name, "validationActions": ["Deny"]},
+        ),
+    }
+    for plural, (kind, spec) in objects.items():
+        body = {"apiVersion": "admissionregistration.k8s.io/v1", "kind": kind, "metadata": {"name": name}, "spec": spec}
+        await world.api.request("POST", f"{root}/{plural}", body)
+    try:
+        while await _may_change(world, supernode):  # noqa: ASYNC110 (it has no event to set)
+            await asyncio.sleep(0.1)
+        yield
+    finally:
+        for plural in objects:
+            await world.api.request("DELETE", f"{root}/{plural}/{name}")
+    while not await _may_change(world, supernode):  # noqa: ASYNC110 (it has no event to set)
+        await asyncio.sleep(0.1)
+
+
+async def _may_change(world: World, supernode: str) -> bool:
+    """Whether the server would take another ledger."""
+    patch = {"status": {"ledger": ["x/x x 0@x:0"]}}
+    try:
+        await world.patch("SuperNode", supernode, patch, subresource="status?dryRun=All")
+    except ApiError as refused:
+        if refused.status != 422:
+            raise
+        return False
+    return True
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["counts are written", "the answers to counts are lost"])
+async def test_a_supernode_whose_ledger_is_refused_is_left_out_until_the_ledger_is_taken(
+    world: World, lost: bool
+) -> None:
+    """Whether its counts can be written, or are without an answer telling so, says nothing about that."""
+    operator = await world.operator()
+    _, other = await _fill_one(world)
+    async with _ledger_that_may_not_change(world, other):
+        if lost:
+            operator.proxy.inject("patch", STATUS, FailAfter(504), times=None, when=lambda call: call.name == other)
+        await world.submit("after", replicas=10, cards=4)
+        await world.wait("it is left out", lambda: operator.leader.state.troubles.keys() == {other})
+        said = lambda: str((world.get("SuperNode", other) or {})["status"]["conditions"])  # noqa: E731
+        await world.wait("and says so", lambda: "takes no write of its status" in said())
+        await world.quiet(within=60)
+        assert _sent(operator, "patch", STATUS, other) < 30
+    operator.proxy.heal()
+    await world.running("after", 90)
+    assert world.ledgers()[other]
     await world.settled(within=60)
 
 

@@ -10,11 +10,12 @@ from typing import Final
 
 from supernode.api.cardgroup import CardGroupSpec
 from supernode.cli.inventory import Snapshot
+from supernode.control.grouping import Group
 from supernode.control.holds import Holds
 from supernode.control.observer import Observer
 from supernode.control.patience import Patience
 from supernode.control.planner import Ask, Planner, decide
-from supernode.control.waiting import Group, Turn, Waiting, ask_of, turn_of, waiting_since
+from supernode.control.waiting import Turn, Waiting, ask_of, turn_of, waiting_since
 from supernode.placement import Placement, Refusal
 from supernode.topology.fleet import Fleet
 

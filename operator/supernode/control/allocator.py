@@ -11,31 +11,34 @@ import contextlib
 import logging
 import random
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from supernode.api import names
 from supernode.api.conditions import ConditionType, Reason
 from supernode.api.errors import SupernodeError
+from supernode.api.supernode import SuperNode
 from supernode.cluster import resources
 from supernode.cluster.backoff import Backoff
 from supernode.cluster.errors import ApiError, Conflict, Invalid, NotFound
 from supernode.cluster.events import EventRecorder, Reference
+from supernode.cluster.resources import JsonObject
 from supernode.cluster.session import Session
-from supernode.cluster.writer import Writer
+from supernode.cluster.writer import Call, Writer
 from supernode.control import status
 from supernode.control.caches import Caches
 from supernode.control.conditions import is_news, is_true
-from supernode.control.draft import Draft, Group
+from supernode.control.draft import Draft
 from supernode.control.fleet import FleetState
+from supernode.control.grouping import Group
 from supernode.control.groups import Groups, now
 from supernode.control.ledgers import group_text
 from supernode.control.observer import Observer
+from supernode.control.outbox import Outbox, Write
 from supernode.control.patience import Patience
 from supernode.control.pauses import Pauses
-from supernode.control.records import Key
-from supernode.control.slices import Slices
+from supernode.control.records import Custom, Key
+from supernode.control.slices import sliced
 from supernode.control.takeover import Deposed, check_term
 from supernode.control.upkeep import Upkeep
 from supernode.control.waiting import waiting_since
@@ -79,7 +82,7 @@ class Allocator:
         patience: Patience,
     ) -> None:
         self._session = session
-        self._writer = writer
+        self._outbox = Outbox(writer, self._beat)
         self._caches = caches
         self._state = state
         self._recorder = recorder
@@ -87,9 +90,9 @@ class Allocator:
         self._on_change = on_change
         self._term = term
         self._groups = Groups(caches, state, observer, on_change, patience)
-        self._upkeep = Upkeep(writer, caches, state)
-        self._pauses = Pauses()
-        self._failures = Counter[str]()
+        self._upkeep = Upkeep(self._outbox, caches, state)
+        self._swaps = Pauses()
+        self._put_off: dict[str, Key] = {}
         self._wakeup = asyncio.Event()
         self._claims_changed = False
         self.last_pass = time.monotonic()
@@ -167,6 +170,7 @@ class Allocator:
         if asked_anew:
             await self._wake_unclaimed()
         check_term(self._term, self._state.ledgers.values())
+        self._take_up()
         unfinished = await self._upkeep.sync()
         self._beat()
         draft = await self._groups.draft()
@@ -174,7 +178,7 @@ class Allocator:
         lost = await self._swap_ledgers(draft)
         self._beat()
         await self._state.refresh()  # jobs that are told of their cards now must find them in the ledgers
-        self._tell_repairs(draft, lost)
+        await self._tell_repairs(draft, lost)
         await self._write_groups(draft, lost)
         self._beat()
         await self._change_finalizers(draft, lost)
@@ -183,25 +187,41 @@ class Allocator:
         self._look_again(draft, lost)
         if draft.unfinished or unfinished:
             return 0.0
-        if draft.retry:
-            return RETRY_DELAY
         node_due = self._state.next_time()
-        due = (counts_due, self._groups.next_time(), node_due and max(0.0, node_due - time.monotonic()))
+        due = [counts_due, self._groups.next_time(), node_due and max(0.0, node_due - time.monotonic())]
+        due += [RETRY_DELAY if draft.retry else None, *self._pauses()]
         return min((seconds for seconds in due if seconds is not None), default=IDLE_INTERVAL)
 
     async def _wake_unclaimed(self) -> None:
         """Jobs that could not ask for cards, or not for the right ones, look again: it may have been the profile."""
-        slices = Slices()
-        for key in list(self._caches.jobs.store.keys()):
+        async for key in sliced(list(self._caches.jobs.store.keys())):
             group = self._caches.groups.store.get(key)
             if group is None or is_true(group.status, ConditionType.STALLED):
                 self._on_change(key)
-            await slices.turn()
+
+    def _pauses(self) -> list[float]:
+        """Seconds until what was put off is to be written, and until ledgers that could not be written are tried."""
+        return [*map(self._outbox.left, self._put_off), *map(self._swaps.left, self._on_trial())]
+
+    def _on_trial(self) -> list[str]:
+        """Ledgers that could not be written and are tried now and then: as long as the counts beside one are refused
+        too, it is these that are."""
+        state = self._state
+        refused = (name for name in state.changed if self._outbox.failing(name))
+        return list((state.left_out.keys() & state.ledgers.keys()).difference(refused))
+
+    def _take_up(self) -> None:
+        """Look again at the groups whose writes were put off until now."""
+        for name in [name for name in self._put_off if not self._outbox.left(name)]:
+            key = self._put_off.pop(name)
+            self._groups.touch(key)
+            if key not in self._caches.groups.store:
+                self._outbox.forget(name)
 
     def _look_again(self, draft: Draft, lost: set[str]) -> None:
         """Have the next pass decide anew for the groups of these ledgers; raises `LedgersLost` where it is due soon."""
         for name in lost:
-            for key in draft.changed[name]:
+            for key in draft.changed.get(name, ()):
                 self._groups.touch(key)
         if tried := lost - self._state.left_out.keys():
             self._groups.look_again()
@@ -210,61 +230,75 @@ class Allocator:
     # Writing.
 
     async def _swap_ledgers(self, draft: Draft) -> set[str]:
-        """Swap each touched ledger once; the supernodes whose swap did not surely succeed, or was not tried."""
-        there = self._caches.supernodes.store
-        touched = [name for name in draft.touched if ("", name) in there and name not in self._state.left_out]
-        results = await self._writer.run("ledger", [self._swap(name, draft) for name in touched])
-        lost = set(draft.touched) - set(touched)
-        for name, result in zip(touched, results, strict=True):
+        """Swap each touched ledger once; the supernodes whose swap did not surely succeed, or was not tried.
+
+        A ledger that could not be swapped is tried now and then, even as it is: this tells when its supernode may give
+        cards again.
+        """
+        left_out, there = self._state.left_out.keys(), self._caches.supernodes.store
+        due = {name for name in self._on_trial() if not self._swaps.left(name)}
+        calls = {}
+        async for name in sliced(sorted((draft.changed.keys() - left_out) | due)):
+            if (record := there.get(("", name))) is not None:
+                calls[name] = self._swap(record, draft)
+        results = await self._outbox.run("ledger", calls.values())
+        lost = draft.changed.keys() - calls.keys()
+        async for name, result in sliced(zip(calls, results, strict=True)):
             if isinstance(result, ApiError):
                 lost.add(name)
                 await self._not_swapped(name, result)
-            else:
-                self._failures.pop(name, None)
-                self._state.written(name)
-                self._caches.supernodes.put(result)
+                continue
+            if name in draft.changed:
+                self._swaps.succeeded(name)
+            self._state.written(name)
+            self._caches.supernodes.put(result)
         return lost
 
     async def _not_swapped(self, name: str, problem: ApiError) -> None:
-        """Read a ledger again; leave its supernode out if this happens often, or it would be chosen for ever."""
+        """Read a ledger again; leave its supernode out if this happens often, or it would be chosen for ever.
+
+        One that is left out, tried and admitted again is left out by the first swap that fails, and for longer.
+        """
         self._observer.ledger_conflict()
         _log.warning("ledger of %s was not swapped: %s", name, problem)
-        if not isinstance(problem, Conflict | NotFound):
-            self._failures[name] += 1
-        if self._failures[name] >= PATIENT_SWAPS:
-            del self._failures[name]
-            self._state.leave_out({name: str(problem)})
-            if (record := self._caches.supernodes.store.get(("", name))) is not None:
-                about, trouble = Reference(resources.SUPERNODES, "", name, record.uid), self._state.left_out[name]
-                self._recorder.record(about, trouble.reason, trouble.message, action="Allocate", warning=True)
+        if name in self._state.left_out or not isinstance(problem, Conflict | NotFound):
+            self._swaps.failed(name)
+            if self._swaps.failures(name) >= PATIENT_SWAPS and name not in self._state.left_out:
+                self._leave_out(name, problem)
         await self._read_again(name)
+        self._beat()
 
-    def _swap(self, name: str, draft: Draft) -> Any:
+    def _leave_out(self, name: str, problem: ApiError) -> None:
+        self._state.leave_out({name: str(problem)})
+        if (record := self._caches.supernodes.store.get(("", name))) is not None:
+            about, trouble = Reference(resources.SUPERNODES, "", name, record.uid), self._state.left_out[name]
+            self._recorder.record(about, trouble.reason, trouble.message, action="Allocate", warning=True)
+
+    def _swap(self, record: Custom[SuperNode], draft: Draft) -> Call[JsonObject]:
+        name = record.key[1]
         ledger, added = self._state.ledgers[name], draft.added.get(name, [])
         gone = {entry.uid for entry in (*draft.removed.get(name, ()), *added)}
         entries = [entry for entry in ledger.entries if entry.uid not in gone] + added
-        record = self._caches.supernodes.store.get(("", name))
-        assert record is not None
         patch = status.ledger_patch(record, entries, draft.after(name), self._state, self._term, now())
+        if name in self._state.left_out:
+            patch |= {"ledger": [entry.text for entry in entries], "term": self._term}
         return status_patch(resources.SUPERNODES, record.key, patch, ledger.resource_version)
 
-    def _tell_repairs(self, draft: Draft, lost: set[str]) -> None:
-        """Say what was wrong with ledgers: one Event for each supernode and kind, every one in the log."""
+    async def _tell_repairs(self, draft: Draft, lost: set[str]) -> None:
+        """Say what was wrong with ledgers, once for each supernode and kind, and have the jobs look again."""
         told: dict[tuple[str, str], list[str]] = {}
-        for repair in draft.repairs:
-            if repair.supernode in lost:
-                continue
+        async for repair in sliced(repair for repair in draft.repairs if repair.supernode not in lost):
             self._observer.ledger_repaired(repair.kind)
-            _log.warning("ledger of %s: %s: %s", repair.supernode, repair.kind, repair.message)
             told.setdefault((repair.supernode, repair.kind), []).append(repair.message)
-        for (name, _), messages in told.items():
+        async for (name, kind), messages in sliced(told.items()):
+            note = messages[0] + (f" (and {len(messages) - 1} more)" if len(messages) > 1 else "")
+            _log.warning("ledger of %s: %s: %s", name, kind, note)
             record = self._caches.supernodes.store.get(("", name))
             if record is not None:
                 about = Reference(resources.SUPERNODES, "", name, record.uid)
-                more = f" (and {len(messages) - 1} more)" if len(messages) > 1 else ""
-                note = messages[0] + more
                 self._recorder.record(about, Reason.LEDGER_REPAIRED, note, action="Repair", warning=True)
-        for key in {key for repair in draft.repairs for key in draft.changed.get(repair.supernode, ())}:
+        repaired = {name for name, _ in told}
+        async for key in sliced({key for name in repaired for key in draft.changed.get(name, ())}):
             self._on_change(key)
 
     async def _read_again(self, name: str) -> None:
@@ -277,10 +311,9 @@ class Allocator:
 
     async def _write_groups(self, draft: Draft, lost: set[str]) -> None:
         """Write what was decided of each group, except for those whose ledgers were not all swapped."""
-        moment, slices = now(), Slices()
+        moment = now()
         wanted = list(draft.confirmed)
-        for key, (group, placement) in draft.placed.items():
-            await slices.turn()
+        async for key, (group, placement) in sliced(draft.placed.items()):
             if lost & {member.supernode for member in placement.held}:
                 continue
             self._on_change(key)
@@ -290,31 +323,32 @@ class Allocator:
             spans = spans_text(placement.spans, placement.minimal, proven=placement.proven)
             _log.info("CardGroup %s: %d members have cards, on %s", group_text(key), len(placement.members), spans)
             self._observer.allocated(len(placement.members), waited, dict(placement.spans), dict(placement.minimal))
-        writes = [(group, patch) for group, new in wanted if (patch := status.difference(group.status, new))]
-        calls = [status_patch(resources.CARDGROUPS, g.key, patch, g.resource_version) for g, patch in writes]
-        results = await self._writer.run("groups", calls)
-        for (group, patch), result in zip(writes, results, strict=True):
-            await slices.turn()
-            if self._keep(group, result):
+        patches = [
+            (group, patch) async for group, new in sliced(wanted) if (patch := status.difference(group.status, new))
+        ]
+        written = await self._write([(group, _status_of(group, patch)) async for group, patch in sliced(patches)])
+        async for group, patch in sliced(patches):
+            if group.uid in written:
                 self._announce(group, patch)
 
-    def _keep(self, group: Group, result: Any) -> bool:
-        """Take a write's answer into the cache; look at the group again later if it failed. Whether it succeeded."""
-        if not isinstance(result, ApiError):
-            self._pauses.succeeded(group.uid)
-            self._caches.groups.put(result)
-            return True
-        if isinstance(result, NotFound):
-            self._pauses.succeeded(group.uid)
-            return False
-        if isinstance(result, Invalid):
-            about = Reference(resources.CARDGROUPS, *group.key, group.uid)
-            note = f"the API server takes nothing that is written to this group: {result.message}"
-            self._recorder.record(about, Reason.INVALID_SPEC, note, action="Allocate", warning=True)
-        pause = self._pauses.failed(group.uid)
-        _log.warning("CardGroup %s was not written, tries again in %.1f s: %s", group_text(group.key), pause, result)
-        asyncio.get_running_loop().call_later(pause, self.group_touched, group.key)
-        return False
+    async def _write(self, writes: Sequence[tuple[Group, Write]]) -> set[str]:
+        """Write to groups; the names of the writes that succeeded. Whose write fails, or has a pause after an earlier
+        one, is looked at again when the pause is over."""
+        paused = {write.name: group.key for group, write in writes if self._outbox.left(write.name)}
+        self._put_off |= paused
+        due = [(group, write) for group, write in writes if write.name not in paused]
+        results = await self._outbox.write("groups", [write for _, write in due], self._caches.groups)
+        written = set()
+        for (group, write), result in zip(due, results, strict=True):
+            if not isinstance(result, ApiError):
+                written.add(write.name)
+            elif not isinstance(result, NotFound):
+                self._put_off[write.name] = group.key
+            if isinstance(result, Invalid):
+                about = Reference(resources.CARDGROUPS, *group.key, group.uid)
+                note = f"the API server takes nothing that is written to this group: {result.message}"
+                self._recorder.record(about, Reason.INVALID_SPEC, note, action="Allocate", warning=True)
+        return written
 
     def _announce(self, group: Group, patch: dict[str, Any]) -> None:
         """Post what happened to a group, once: what a refusal counts changes with every job that comes or goes."""
@@ -329,16 +363,26 @@ class Allocator:
 
     async def _change_finalizers(self, draft: Draft, lost: set[str]) -> None:
         """The finalizer goes once the ledgers are rid of the group, and comes before they ever name it."""
+        by_group = self._state.ledgers.by_group
         changes = [
             (group, [f for f in group.finalizers if f != names.FINALIZER_CARDS])
             for group in draft.finalized
-            if not lost & self._state.ledgers.by_group.get(group_text(group.key), {}).get(group.uid, {}).keys()
+            if not lost & by_group.get(group_text(group.key), {}).get(group.uid, {}).keys()
         ]
         changes += [(group, [*group.finalizers, names.FINALIZER_CARDS]) for group in draft.unprotected]
-        calls = [
-            finalizers_patch(resources.CARDGROUPS, group.key, finalizers, group.uid, group.resource_version)
-            for group, finalizers in changes
-        ]
-        for (group, left), result in zip(changes, await self._writer.run("groups", calls), strict=True):
-            if self._keep(group, result) and names.FINALIZER_CARDS not in left:
+        writes = [(group, _finalizers_of(group, finalizers)) async for group, finalizers in sliced(changes)]
+        written = await self._write(writes)
+        for (group, write), (_, left) in zip(writes, changes, strict=True):
+            if write.name in written and names.FINALIZER_CARDS not in left:
                 _log.info("CardGroup %s: its cards are free", group_text(group.key))
+
+
+def _status_of(group: Group, patch: dict[str, Any]) -> Write:
+    call = status_patch(resources.CARDGROUPS, group.key, patch, group.resource_version)
+    return Write(group.uid, f"CardGroup {group_text(group.key)}", call)
+
+
+def _finalizers_of(group: Group, finalizers: list[str]) -> Write:
+    """What is refused for a group's status may be granted for its finalizers, and has pauses of its own."""
+    call = finalizers_patch(resources.CARDGROUPS, group.key, finalizers, group.uid, group.resource_version)
+    return Write(f"finalizers of {group.uid}", f"CardGroup {group_text(group.key)}", call)

@@ -4,15 +4,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from supernode.api.cardgroup import CardGroup
+from supernode.control.grouping import Group
 from supernode.control.ledgers import group_text
-from supernode.control.records import Custom, Key
+from supernode.control.records import Key
 from supernode.placement import Placement
 from supernode.topology.fleet import Fleet, Member, SuperNodeView
 from supernode.topology.ledger import LedgerEntry, entries_for
 from supernode.topology.views import held_cards
-
-Group = Custom[CardGroup]
 
 RepairKind = Literal["rebuilt", "surplus", "orphaned", "incomplete", "doubled", "unreadable"]
 

@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import Any, Self
 
 from supernode.cluster.reflector import Reflector
-from supernode.control.waiting import Group, waiting_since
+from supernode.control.grouping import Group
+from supernode.control.waiting import waiting_since
 from supernode.topology.fleet import Fleet
 
 

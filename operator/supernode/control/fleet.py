@@ -42,7 +42,7 @@ class FleetState:
     with every snapshot. ``rebuilt`` are supernodes that give more or less than before, ``reshaped`` says that profiles,
     supernodes or their nodes came, went or changed their form, ``changed`` are supernodes whose status may have to be
     written, ``discovered`` says that nodes were sorted anew; who handles them resets them. ``left_out`` are supernodes
-    whose status cannot be written, ``uncreated`` those that cannot be created, with the API server's words.
+    whose ledger cannot be written, ``uncreated`` those that cannot be created, with the API server's words.
     """
 
     def __init__(self, caches: Caches, device_grace: float = 0.0) -> None:
@@ -169,13 +169,13 @@ class FleetState:
         self._dirty.add(name)
 
     def leave_out(self, refused: Mapping[str, str]) -> None:
-        """Give no cards of supernodes whose status cannot be written, for these reasons, until it is."""
+        """Give no cards of supernodes whose ledger cannot be written, for these reasons, until it is."""
         for name, words in refused.items():
             self.left_out[name] = Trouble(Reason.INVALID_SPEC, f"the API server takes no write of its status: {words}")
             self._dirty.add(name)
 
     def written(self, name: str) -> None:
-        """Note that a supernode's status was written by this leader."""
+        """Note that a supernode's ledger was written by this leader."""
         if self.left_out.pop(name, None) is not None:
             self._dirty.add(name)
 

@@ -5,17 +5,19 @@ from typing import Any
 from pydantic import ValidationError
 
 from supernode.api import names
-from supernode.api.cardgroup import MAX_MEMBERS, CardGroupSpec
+from supernode.api.cardgroup import MAX_MEMBERS, CardGroup, CardGroupSpec
 from supernode.api.conditions import Reason
 from supernode.api.topology import Block, Topology
 from supernode.api.trainingjob import TrainingJob
 from supernode.control.candidates import candidates
+from supernode.control.records import Custom
 from supernode.placement import Block as PlacementBlock
 from supernode.placement import Request, Spares
 from supernode.topology.fleet import Fleet
 from supernode.topology.profile import Profile
 from supernode.workload import InvalidSpec, WorkerShape, card_resource, derive_blocks, worker_shape
 
+Group = Custom[CardGroup]
 _Claim = tuple[WorkerShape, tuple[Block, ...]]
 
 

@@ -9,14 +9,17 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import islice
+from typing import Any
 
 from supernode.api import names
 from supernode.api.conditions import ConditionType
 from supernode.control import status
 from supernode.control.caches import Caches
 from supernode.control.conditions import is_true
-from supernode.control.draft import Draft, Group
+from supernode.control.draft import Draft
 from supernode.control.fleet import FleetState
+from supernode.control.grouping import Group
 from supernode.control.holds import Holds
 from supernode.control.ledgers import group_text
 from supernode.control.nodehealth import stranded
@@ -26,16 +29,19 @@ from supernode.control.planner import Planner
 from supernode.control.records import Key, PodRecord
 from supernode.control.recovery import Verdict, denied, recover, told
 from supernode.control.seating import Seating
-from supernode.control.slices import Slices
-from supernode.control.waiting import Line, Version, Waiting, turn_of
+from supernode.control.slices import sliced
+from supernode.control.waiting import Line, Turn, Version, Waiting, turn_of
 from supernode.placement import Placement, Refusal
 from supernode.topology.fleet import Fleet, Member
 from supernode.topology.ledger import LedgerEntry
 
 _log = logging.getLogger(__name__)
 
+Json = dict[str, Any]
+
 PASS_SECONDS = 0.1
-"""Seconds of deciding in one pass: what is decided is then written and told before the next ones are decided."""
+"""Seconds of deciding in one pass, by turn at first, then for those whom passes did not reach: what is decided is
+then written and told before the next ones are decided."""
 
 HOLD_REVIEW_PAUSE = 1.0
 """Seconds between two looks at who has waited long enough for a hold: it reads every line."""
@@ -43,8 +49,15 @@ HOLD_REVIEW_PAUSE = 1.0
 TOLD_AT_ONCE = 100
 """Groups that one pass tells why they wait. Writing this takes half a second, for which nobody else gets cards."""
 
+WRITTEN_AT_ONCE = 200
+"""Groups that one pass lets go, or tells anything else: for a second or so, in which nobody gets cards."""
+
 MANY_SUPERNODES = 16
 """So many supernodes changed at once make the next decisions of every kind long ones."""
+
+
+_Place = tuple[tuple[int, Turn], Line]
+"""Of a line among those to be decided: who was missed in most passes in a row comes first (negative), then by turn."""
 
 
 class Groups:
@@ -69,6 +82,8 @@ class Groups:
         self._on_change = on_change
         self._touched: set[Key] = set()
         self._untold: set[Key] = set()
+        self._owed: dict[Key, Callable[[Draft], None]] = {}
+        self._missed: dict[Line, int] = {}
         self.arriving: set[str] = set()
         self._waiting = Waiting()
         self._holds = Holds(patience.hold_after)
@@ -106,22 +121,23 @@ class Groups:
 
     async def draft(self) -> Draft:
         """Decide for every touched group what can be decided without a place for it; the others wait."""
-        draft, slices = Draft(self._state.fleet), Slices()
+        draft = Draft(self._state.fleet)
         touched = self._touched | self._state.ledgers.touched
         self._touched, self._state.ledgers.touched = set(), set()
-        for key in touched:
+        async for key in sliced(touched):
             if not self._looked_at(key, draft):
                 self._waiting.forget(key)
-            await slices.turn()
         for name, ledger in self._state.ledgers.items():
             if ledger.error is not None:
                 draft.changed.setdefault(name, set())
                 draft.repair("unreadable", [name], f"written anew from pods and groups; it said: {ledger.error}")
+        await self._enter_owed(draft)
         await self._tell_places(draft)
         return draft
 
     def _looked_at(self, key: Key, draft: Draft) -> bool:
         self._untold.discard(key)
+        self._owed.pop(key, None)
         with self._held_apart(key, draft):
             return self._look_at(key, draft)
         return False
@@ -150,13 +166,12 @@ class Groups:
         if group.deleting:
             self._let_go(group, parts, draft)
         elif names.FINALIZER_CARDS not in group.finalizers:
-            draft.unprotected.append(group)
+            self._owed[key] = lambda draft: draft.unprotected.append(group)
         elif doubled := self._doubled(group.uid, parts):
             self._give_up(group, parts, doubled, draft)
         elif group.model is None:
             holds = bool(parts) or is_true(group.status, ConditionType.ALLOCATED)
-            invalid = status.unreadable_group if holds else status.invalid_group
-            draft.confirmed.append((group, invalid(group, now())))
+            self._owe(group, status.unreadable_group if holds else status.invalid_group)
         elif not self._settled(group, parts, draft):
             self._waiting.put(group, now(), time.monotonic())
             return True
@@ -167,7 +182,7 @@ class Groups:
         assert group.model is not None
         members = self._seating.members(parts) if parts else ()
         if _whole(members, group.model.spec.members):
-            self._confirm(group, members, parts, draft)
+            self._confirm(group, members, parts)
             return True
         if self._recover(group, parts, draft):
             return True
@@ -175,7 +190,7 @@ class Groups:
             return False
         if group.uid in self.arriving:
             return True  # it is looked at again when its pods are there, and tell what it holds
-        self._take_back(group, parts, draft)
+        draft.release(group.key, parts)
         wanted = group.model.spec.members
         text = f"{group_text(group.key)} has {len(members)} members, not each of {wanted} once; taken back"
         draft.repair("incomplete", parts, text)
@@ -188,17 +203,11 @@ class Groups:
     def _give_up(self, group: Group, parts: Mapping[str, LedgerEntry], doubled: Iterable[str], draft: Draft) -> None:
         """Take back what was given to two groups from the one that came later, once no pod of it runs any more."""
         if self._in_use(group.key, group.uid):
-            draft.confirmed.append((group, status.doubled_group(group, self._stranded(group.key), now())))
+            self._owe(group, lambda group, now: status.doubled_group(group, self._stranded(group.key), now))
             return
-        self._take_back(group, parts, draft)
+        draft.release(group.key, parts)
         text = f"cards of {group_text(group.key)} were given to another group before; it gets others"
         draft.repair("doubled", doubled, text)
-
-    def _take_back(self, group: Group, parts: Mapping[str, LedgerEntry], draft: Draft) -> None:
-        """Release what a group cannot keep; it asks again in the next pass."""
-        draft.release(group.key, parts)
-        draft.unfinished = True
-        self.touch(group.key)
 
     def _recover(self, group: Group, parts: dict[str, LedgerEntry], draft: Draft) -> bool:
         """Book what a group holds by its pods or its status, and nothing else; whether it holds anything."""
@@ -234,25 +243,36 @@ class Groups:
 
     def _let_go(self, group: Group, parts: dict[str, LedgerEntry], draft: Draft) -> None:
         if self._in_use(group.key, group.uid):
-            draft.confirmed.append((group, status.releasing_group(group, self._stranded(group.key), now())))
+            self._owe(group, lambda group, now: status.releasing_group(group, self._stranded(group.key), now))
             return
         draft.release(group.key, parts)
         if names.FINALIZER_CARDS in group.finalizers:
-            draft.finalized.append(group)
+            self._owed[group.key] = lambda draft: draft.finalized.append(group)
 
-    def _confirm(self, group: Group, members: Sequence[Member], parts: Mapping[str, LedgerEntry], draft: Draft) -> None:
+    def _confirm(self, group: Group, members: Sequence[Member], parts: Mapping[str, LedgerEntry]) -> None:
         """A group whose members are all in the ledgers: its status must say so, and where they are."""
         said, spares = group.status, self._seating.spares(parts)
         if not is_true(said, ConditionType.ALLOCATED) or not told(group, parts, members, spares):
             self._untold.add(group.key)
         elif said.get("observedGeneration") != group.generation or not is_true(said, ConditionType.READY):
-            draft.confirmed.append((group, status.confirmed_group(group, now())))
+            self._owe(group, status.confirmed_group)
+
+    def _owe(self, group: Group, made: Callable[[Group, datetime], Json]) -> None:
+        """Have a group told this status, in this pass or in one that has time for it."""
+        self._owed[group.key] = lambda draft: draft.confirmed.append((group, made(group, now())))
+
+    async def _enter_owed(self, draft: Draft) -> None:
+        """Enter what groups are owed since they were last looked at, as much as one pass has time for."""
+        async for key in sliced(list(islice(self._owed, WRITTEN_AT_ONCE))):
+            with self._held_apart(key, draft):
+                self._owed.pop(key)(draft)
+        draft.unfinished |= bool(self._owed)
 
     async def _tell_places(self, draft: Draft) -> None:
         """Make the statuses anew that were lost or name other places, as many as one pass has time for."""
         ends = time.perf_counter() + PASS_SECONDS
-        while self._untold:
-            key = self._untold.pop()
+        for key in list(islice(self._untold, WRITTEN_AT_ONCE)):
+            self._untold.discard(key)
             with self._held_apart(key, draft):
                 await self._tell_place(key, draft)
             if time.perf_counter() > ends:
@@ -289,22 +309,30 @@ class Groups:
         """Find places for groups that may fit by now, by priority and age, as many as one pass has time for."""
         self._follow_fleet()
         self._waiting.time_passed(now(), time.monotonic())
-        ends = time.perf_counter() + PASS_SECONDS
-        queue = self._waiting.queue()
-        while queue:
-            if time.perf_counter() > ends:
-                draft.unfinished = True
-                break
-            _, line = heapq.heappop(queue)
-            await self._decide(line, draft)
-            if (turn := self._waiting.turn(line)) is not None:
-                heapq.heappush(queue, (turn, line))
-        else:
-            await self._review_holds(draft)
+        queue = await self._decide_some([((0, turn), line) for turn, line in self._waiting.queue()], draft)
+        queue = await self._decide_some(
+            [((-self._missed.get(line, 0), turn), line) for (_, turn), line in queue], draft
+        )
+        self._missed = {line: 1 - rank for (rank, _), line in queue}
+        draft.unfinished |= bool(queue)
+        await self._review_holds(draft)
+        if not queue:
             await self._retell(draft)
         for group, answer in self._waiting.to_tell(TOLD_AT_ONCE, time.monotonic()):
             self._tell(group, answer, draft)
         draft.unfinished |= self._waiting.untold
+
+    async def _decide_some(self, queue: list[_Place], draft: Draft) -> list[_Place]:
+        """Decide lines in this order for half of the pass; what is left. A dear decision at the head, which any card
+        that comes free asks for again, must not keep those behind it from theirs."""
+        heapq.heapify(queue)
+        ends = time.perf_counter() + PASS_SECONDS / 2
+        while queue and time.perf_counter() <= ends:
+            _, line = heapq.heappop(queue)
+            await self._decide(line, draft)
+            if (turn := self._waiting.turn(line)) is not None:
+                heapq.heappush(queue, ((0, turn), line))
+        return queue
 
     async def _review_holds(self, draft: Draft) -> None:
         wall, moment = now(), time.monotonic()

@@ -17,7 +17,7 @@ Json = dict[str, Any]
 
 
 @dataclass(slots=True)
-class Draft:
+class StatusDraft:
     """The status under construction."""
 
     view: JobView
@@ -41,11 +41,11 @@ class Draft:
         return self.status
 
 
-def draft_of(view: JobView) -> Draft:
+def draft_of(view: JobView) -> StatusDraft:
     """A draft that keeps what the status says, but its conditions."""
     status = {k: v for k, v in view.job.status.items() if k != "conditions"}
     status.setdefault("restarts", 0)
-    return Draft(view, status)
+    return StatusDraft(view, status)
 
 
 def stall(view: JobView, reason: Reason, message: str) -> Step:

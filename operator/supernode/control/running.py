@@ -8,7 +8,7 @@ from supernode.api.conditions import ConditionType, Reason
 from supernode.api.trainingjob import TrainingJobSpec
 from supernode.control.conditions import State, find, timestamp
 from supernode.control.jobstatus import (
-    Draft,
+    StatusDraft,
     draft_of,
     end,
     ended_well,
@@ -108,7 +108,7 @@ def _elsewhere(view: JobView, losses: Losses, blocked: Iterable[PodRecord]) -> S
     return None
 
 
-def _tell_losses(draft: Draft, losses: Losses, refusals: Refusals, pods: Iterable[PodRecord]) -> None:
+def _tell_losses(draft: StatusDraft, losses: Losses, refusals: Refusals, pods: Iterable[PodRecord]) -> None:
     """What the status remembers, so that nothing is counted twice."""
     status = draft.status
     status["restarts"] = losses.restarts
@@ -207,7 +207,9 @@ def _in_place(pod: PodRecord, group_uid: str, seats: Mapping[int, Member]) -> bo
     return pod.node in (None, seat.node)
 
 
-def _running_states(draft: Draft, pods: list[PodRecord], ended: frozenset[int], wanted: int, *, held: bool) -> str:
+def _running_states(
+    draft: StatusDraft, pods: list[PodRecord], ended: frozenset[int], wanted: int, *, held: bool
+) -> str:
     alive = {pod.rank for pod in pods if is_alive(pod)} | ended
     running = len(alive) == wanted
     draft.status["pods"] = tally(draft.view.pods)

@@ -2,6 +2,10 @@
 
 import asyncio
 import time
+from collections.abc import AsyncIterator, Iterable
+from typing import TypeVar
+
+T = TypeVar("T")
 
 SLICE_SECONDS = 0.005
 """Work that many callbacks may be waiting for; what they do comes on top of it."""
@@ -18,3 +22,11 @@ class Slices:
         if time.perf_counter() >= self._ends:
             await asyncio.sleep(0)
             self._ends = time.perf_counter() + SLICE_SECONDS
+
+
+async def sliced(items: Iterable[T]) -> AsyncIterator[T]:
+    """The items, each of which is one step of work."""
+    slices = Slices()
+    for item in items:
+        yield item
+        await slices.turn()

@@ -5,13 +5,12 @@ from datetime import datetime
 from typing import Any
 
 from supernode.api import names
-from supernode.api.cardgroup import CardGroup
 from supernode.api.conditions import ConditionType, Reason
 from supernode.api.profile import SuperNodeProfile
 from supernode.api.supernode import SuperNode
 from supernode.control.conditions import State, find, is_true, timestamp, updated
 from supernode.control.fleet import FleetState
-from supernode.control.grouping import request_for
+from supernode.control.grouping import Group, request_for
 from supernode.control.records import Custom, PodRecord
 from supernode.control.supernodes import Standing, counts, shape_of, standing
 from supernode.control.wording import spans_text, stranded_text
@@ -22,7 +21,6 @@ from supernode.topology.ledger import LedgerEntry, encode_placement
 from supernode.topology.profile import Profile
 
 Json = dict[str, Any]
-Group = Custom[CardGroup]
 
 
 def difference(old: Json, new: Json) -> Json:

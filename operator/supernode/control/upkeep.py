@@ -1,25 +1,21 @@
 """Keeps SuperNodes true: creates those that labels tell of, deletes empty ones, writes counts and profile statuses."""
 
-import logging
 import time
 from typing import Any
 
 from supernode.api import names
 from supernode.api.supernode import SuperNode
 from supernode.cluster import resources
-from supernode.cluster.errors import AlreadyExists, ApiError, NotFound
-from supernode.cluster.writer import Writer
+from supernode.cluster.errors import AlreadyExists, ApiError
 from supernode.control import status
 from supernode.control.caches import Caches
 from supernode.control.fleet import FleetState
 from supernode.control.groups import now
-from supernode.control.pauses import Pauses
+from supernode.control.outbox import Outbox, Write
 from supernode.control.records import Custom, Key
 from supernode.control.slices import Slices
-from supernode.control.writes import deletion, status_patch
+from supernode.control.writes import creation, deletion, status_patch
 from supernode.topology.discovery import Discovery, Found
-
-_log = logging.getLogger(__name__)
 
 AT_ONCE = 200
 """SuperNodes that one pass creates, and statuses that it writes: for a second or so, in which nobody gets cards."""
@@ -31,12 +27,11 @@ STATUS_INTERVAL = 1.0
 class Upkeep:
     """Part of the allocator's passes: nobody else writes SuperNodes and the status of profiles."""
 
-    def __init__(self, writer: Writer, caches: Caches, state: FleetState) -> None:
-        self._writer = writer
+    def __init__(self, outbox: Outbox, caches: Caches, state: FleetState) -> None:
+        self._outbox = outbox
         self._caches = caches
         self._state = state
         self._due: dict[str, float] = {}
-        self._pauses = Pauses()
         self._reviewed: Discovery | None = None
         self._missing: list[Found] = []
         self._nodeless: list[Key] = []
@@ -50,10 +45,10 @@ class Upkeep:
         store = self._caches.supernodes.store
         self._review()
         missing = [found for found in self._missing if ("", found.name) not in store]
-        due = [found for found in missing if not self._pauses.left(found.name)]
+        due = [found for found in missing if not self._outbox.left(found.name)]
         await self._create(due[:AT_ONCE])
         empty = filter(None, map(store.get, self._nodeless))
-        await self._remove([r for r in empty if self._is_left_over(r) and not self._pauses.left(r.key[1])])
+        await self._remove([r for r in empty if self._is_left_over(r) and not self._outbox.left(r.uid)])
         if self._state.discovered:
             self._state.discovered = not await self._write_profiles()
         if missing:
@@ -61,24 +56,26 @@ class Upkeep:
         return len(due) > AT_ONCE
 
     async def _create(self, missing: list[Found]) -> None:
-        calls = [status.discovered_supernode(found) for found in missing]
-        results = await self._writer.create_many("discovery", resources.SUPERNODES, calls)
+        writes = [
+            Write(
+                found.name,
+                f"SuperNode {found.name}",
+                creation(resources.SUPERNODES, status.discovered_supernode(found)),
+            )
+            for found in missing
+        ]
+        results = await self._outbox.write("discovery", writes, self._caches.supernodes, AlreadyExists)
         before = dict(self._state.uncreated)
         for found, result in zip(missing, results, strict=True):
             self._state.uncreated.pop(found.name, None)
-            if not isinstance(result, ApiError):
-                self._pauses.succeeded(found.name)
-                self._caches.supernodes.put(result)
-            elif not isinstance(result, AlreadyExists):
+            if isinstance(result, ApiError) and not isinstance(result, AlreadyExists):
                 self._state.uncreated[found.name] = str(result)
-                self._failed(f"SuperNode {found.name}", found.name, result)
         self._state.discovered |= self._state.uncreated != before
 
     async def _remove(self, empty: list[Custom[SuperNode]]) -> None:
         calls = [deletion(resources.SUPERNODES, r.key, r.uid, r.resource_version) for r in empty]
-        for record, result in zip(empty, await self._writer.run("discovery", calls), strict=True):
-            if isinstance(result, ApiError) and not isinstance(result, NotFound):
-                self._failed(f"SuperNode {record.key[1]}", record.key[1], result)
+        writes = [Write(r.uid, f"SuperNode {r.key[1]}", call) for r, call in zip(empty, calls, strict=True)]
+        await self._outbox.write("discovery", writes, None)
 
     def _review(self) -> None:
         """Find what a new discovery misses, and what it has no nodes for: a pass cannot look at every supernode."""
@@ -107,28 +104,28 @@ class Upkeep:
             for record in self._caches.profiles.store.values()
             if (patch := status.difference(record.status, status.profile_status(record, self._state, moment)))
         ]
-        due = [(record, patch) for record, patch in differing if not self._pauses.left(record.uid)]
-        calls = [status_patch(resources.SUPERNODEPROFILES, r.key, patch, r.resource_version) for r, patch in due]
-        written = 0
-        for (record, _), result in zip(due, await self._writer.run("profiles", calls), strict=True):
-            if isinstance(result, ApiError):
-                self._failed(f"SuperNodeProfile {record.key[1]}", record.uid, result)
-            else:
-                written += 1
-                self._pauses.succeeded(record.uid)
-                self._caches.profiles.put(result)
-        return written == len(differing)
+        writes = [
+            Write(
+                r.uid,
+                f"SuperNodeProfile {r.key[1]}",
+                status_patch(resources.SUPERNODEPROFILES, r.key, patch, r.resource_version),
+            )
+            for r, patch in differing
+            if not self._outbox.left(r.uid)
+        ]
+        results = await self._outbox.write("profiles", writes, self._caches.profiles)
+        return sum(not isinstance(result, ApiError) for result in results) == len(differing)
 
     async def write_counts(self) -> float | None:
         """Write the counts of supernodes whose view changed; seconds until the next write that had to wait."""
         await self._state.refresh()
-        writes: list[tuple[str, Any]] = []
+        writes: list[Write] = []
         later = []
         moment, slices = time.monotonic(), Slices()
         for name in sorted(self._state.changed, key=lambda name: (self._due.get(name, 0.0), name)):
             await slices.turn()
-            if (due := self._due.get(name, 0.0)) > moment:
-                later.append(due - moment)
+            if (wait := max(self._due.get(name, 0.0) - moment, self._outbox.left(name))) > 0:
+                later.append(wait)
                 continue
             if len(writes) == AT_ONCE:
                 later.append(0.0)
@@ -136,24 +133,13 @@ class Upkeep:
             self._state.changed.discard(name)
             if (call := self._counts_of(name)) is not None:
                 self._due[name] = moment + STATUS_INTERVAL
-                writes.append((name, call))
-        results = await self._writer.run("counts", [call for _, call in writes])
-        for (name, _), result in zip(writes, results, strict=True):
+                writes.append(Write(name, f"SuperNode {name}", call))
+        results = await self._outbox.write("counts", writes, self._caches.supernodes)
+        for write, result in zip(writes, results, strict=True):
             if isinstance(result, ApiError):
-                self._state.changed.add(name)
-                pause = max(STATUS_INTERVAL, self._failed(f"SuperNode {name}", name, result))
-                self._due[name] = moment + pause
-                later.append(pause)
-            else:
-                self._pauses.succeeded(name)
-                self._state.written(name)
-                self._caches.supernodes.put(result)
+                self._state.changed.add(write.name)
+                later.append(max(STATUS_INTERVAL, self._outbox.left(write.name)))
         return min(later, default=None)
-
-    def _failed(self, what: str, name: str, problem: ApiError) -> float:
-        pause = self._pauses.failed(name)
-        _log.warning("%s was not written, tries again in %.1f s: %s", what, pause, problem)
-        return pause
 
     def _counts_of(self, name: str) -> Any:
         record = self._caches.supernodes.store.get(("", name))

@@ -12,17 +12,16 @@ from datetime import datetime, timedelta
 from operator import itemgetter
 from typing import NamedTuple
 
-from supernode.api.cardgroup import CardGroup, CardGroupSpec
+from supernode.api.cardgroup import CardGroupSpec
 from supernode.api.conditions import ConditionType, Reason
 from supernode.control.conditions import find
-from supernode.control.grouping import request_for
+from supernode.control.grouping import Group, request_for
 from supernode.control.planner import Ask
-from supernode.control.records import Custom, Key, parse_time
+from supernode.control.records import Key, parse_time
 from supernode.control.sleepers import Sleepers
 from supernode.placement import Refusal, Request, needs
 from supernode.topology.fleet import Fleet
 
-Group = Custom[CardGroup]
 Turn = tuple[int, datetime, Key]
 
 RETELL_SECONDS = 10.0
@@ -49,6 +48,8 @@ def waiting_since(group: Group) -> datetime:
 Version = tuple[int, int]
 """Of the fleet's snapshot and of the holds."""
 
+_NONE: Version = (-1, -1)
+
 
 class Head(NamedTuple):
     """The first of its priority of those who ask for the same, and the profiles whose cards could help."""
@@ -62,7 +63,7 @@ class Head(NamedTuple):
 @dataclass(slots=True, eq=False)
 class Line:
     """Groups that ask for the same. ``answer`` is the last refusal, given on the snapshot of this ``version`` to the
-    head of this ``turn``, and ``profiles`` are those whose cards could help.
+    head of this ``turn``, and ``profiles`` are those whose cards could help. An answer of no version holds no more.
 
     ``untold`` are those whose status tells no answer yet.
     """
@@ -71,7 +72,7 @@ class Line:
     groups: dict[Key, Group] = field(default_factory=dict)
     untold: dict[Key, Group] = field(default_factory=dict)
     answer: Refusal | None = None
-    version: Version = (-1, -1)
+    version: Version = _NONE
     turn: Turn | None = None
     profiles: frozenset[str] = frozenset()
     _orders: dict[int, list[Turn]] = field(default_factory=dict)
@@ -132,7 +133,7 @@ class Waiting:
         self._told: dict[Key, float] = {}
         self._mute: dict[Ask, Line] = {}
         self._round: deque[Key] = deque()
-        self._round_version: Version = (-1, -1)
+        self._round_version: Version = _NONE
         self._retell_at = 0.0
 
     def __len__(self) -> int:
@@ -202,7 +203,7 @@ class Waiting:
         self._sleepers.rouse()
         self._awake.update(self._lines)
         for line in self._lines.values():
-            line.answer = None
+            line.version = _NONE
 
     def time_passed(self, wall: datetime, moment: float) -> None:
         """Wake the groups that prefer a level no longer."""
@@ -255,7 +256,7 @@ class Waiting:
         found: list[tuple[Group, Refusal]] = []
         while self._mute and len(found) < most:
             ask, line = next(iter(self._mute.items()))
-            if line.answer is None or not line.untold:
+            if line.answer is None or ask in self._awake or not line.untold:
                 del self._mute[ask]  # awake again, or gone
                 continue
             key, group = next(iter(line.untold.items()))

@@ -18,6 +18,11 @@ def finalizers_patch(resource: Resource, key: Key, finalizers: list[str], uid: s
     return lambda session: session.merge_patch(resource, key, body)
 
 
+def creation(resource: Resource, obj: JsonObject) -> Call[JsonObject]:
+    """Create an object."""
+    return lambda session: session.create(resource, obj)
+
+
 def deletion(resource: Resource, key: Key, uid: str, version: str) -> Call[JsonObject]:
     """Delete an object that is still this one at ``version``."""
     return lambda session: session.delete(resource, key, uid=uid, resource_version=version)
