@@ -335,8 +335,8 @@ def _stored(kind: str, body: Json, meta: Json) -> Json:
     return {**body, "metadata": {"uid": "", "resourceVersion": "", **given, "creationTimestamp": created}}
 
 
-def _check_time(kind: str, name: str, path: str, text: str) -> None:
-    moment = parse_time(text)
+def _check_time(kind: str, name: str, path: str, text: object) -> None:
+    moment = parse_time(text) if isinstance(text, str) else None
     if moment is None or moment.tzinfo is None or moment.year > _LAST_YEAR:
         raise _invalid(kind, name, path, f"{text!r} is no RFC 3339 time; correct it")
 
