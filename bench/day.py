@@ -25,7 +25,8 @@ from bench.peers import best_fit, first_fit
 from bench.placement import request_of, timed
 from bench.tree import Ints, Tree, tree_of
 from supernode.placement import Placement
-from supernode.topology.fleet import Fleet, Member
+from supernode.topology.fleet import Fleet
+from supernode.topology.node import Member
 from supernode.topology.profile import Profile
 
 LOOK = 40

@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 from math import prod
 
-from supernode.topology.fleet import Fleet, Node, SuperNodeView
+from supernode.topology.fleet import Fleet, SuperNodeView
+from supernode.topology.node import Node
 from supernode.topology.profile import Level, Profile
 
 CARDS = 8

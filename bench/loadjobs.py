@@ -10,7 +10,7 @@ from bench.loadbed import NAMESPACE, Shape
 from supernode.api.profile import SuperNodeProfile
 from supernode.api.reading import parse
 from supernode.api.trainingjob import TrainingJob
-from supernode.topology.fleet import Member
+from supernode.topology.node import Member
 from supernode.topology.profile import Profile
 from supernode.workload import PlacedGroup, render_files, render_pod
 

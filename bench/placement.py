@@ -26,7 +26,8 @@ from itertools import pairwise
 from bench.figures import Figure, percentile
 from bench.fleets import CARDS, SERVERS, SUPERNODES, T384, T15488, half_full
 from supernode.placement import Block, Placement, Refusal, Request, plan
-from supernode.topology.fleet import Fleet, Member
+from supernode.topology.fleet import Fleet
+from supernode.topology.node import Member
 from supernode.topology.profile import Profile
 
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 384, 512, 1024, 2048, 4096, 8192, 15488)

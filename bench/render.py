@@ -22,7 +22,7 @@ from bench.figures import Figure
 from supernode.api.pinning import Devices
 from supernode.api.reading import parse
 from supernode.api.trainingjob import TrainingJob
-from supernode.topology.fleet import Member
+from supernode.topology.node import Member
 from supernode.topology.profile import DeviceRule, Pinning, Profile
 from supernode.workload import PlacedGroup, Server, render_claims, render_files, render_pod
 from supernode.workload.document import group_document

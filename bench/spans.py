@@ -20,7 +20,8 @@ from bench.optimum import minimal
 from bench.peers import best_fit
 from bench.tree import Slices, Tree, tree_of
 from supernode.placement import Block, Placement, Request, plan
-from supernode.topology.fleet import Fleet, Node, SuperNodeView
+from supernode.topology.fleet import Fleet, SuperNodeView
+from supernode.topology.node import Node
 
 LEVELS = ("node", "rack", "supernode")
 NODE, RACK, TOP = range(3)

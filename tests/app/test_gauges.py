@@ -9,8 +9,9 @@ import yaml
 from supernode.api.profile import SuperNodeProfile
 from supernode.api.reading import parse
 from supernode.app.gauges import of_fleet
-from supernode.topology.fleet import Fleet, Node, SuperNodeView
+from supernode.topology.fleet import Fleet, SuperNodeView
 from supernode.topology.ledger import LedgerEntry
+from supernode.topology.node import Node
 from supernode.topology.profile import Profile
 
 PROFILES = Path(__file__).parents[2] / "examples" / "profiles"

@@ -20,7 +20,8 @@ from supernode.cluster.session import Session
 from supernode.control.engine import Engine
 from supernode.control.figures import CacheFigures, Figures, LeaderFigures
 from supernode.control.observer import Observer
-from supernode.topology.fleet import Fleet, Node, SuperNodeView
+from supernode.topology.fleet import Fleet, SuperNodeView
+from supernode.topology.node import Node
 from supernode.topology.profile import Level, Profile
 
 ROOT = Path(__file__).parents[2]

@@ -12,7 +12,7 @@ from supernode.control.conditions import find
 from supernode.control.job import decide
 from supernode.control.jobview import GroupView, JobView, Obstacle, Step
 from supernode.control.records import Custom, PodRecord
-from supernode.topology.fleet import Member
+from supernode.topology.node import Member
 
 NOW = datetime(2026, 11, 1, 12, 0, 0, tzinfo=UTC)
 MEMBERS = tuple(

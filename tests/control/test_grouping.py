@@ -9,7 +9,8 @@ from supernode.api.conditions import Reason
 from supernode.api.reading import parse
 from supernode.api.trainingjob import TrainingJob
 from supernode.control.grouping import claim_for, group_for
-from supernode.topology.fleet import Fleet, Node, SuperNodeView
+from supernode.topology.fleet import Fleet, SuperNodeView
+from supernode.topology.node import Node
 from supernode.topology.profile import Level, Profile
 from supernode.workload import InvalidSpec
 

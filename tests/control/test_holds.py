@@ -13,7 +13,8 @@ from supernode.control.observer import Observer
 from supernode.control.planner import Planner
 from supernode.control.records import Custom
 from supernode.control.waiting import Turn, Waiting, turn_of
-from supernode.topology.fleet import Fleet, Node, SuperNodeView
+from supernode.topology.fleet import Fleet, SuperNodeView
+from supernode.topology.node import Node
 
 HOLD_AFTER = 300.0
 

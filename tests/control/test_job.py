@@ -12,7 +12,7 @@ from supernode.control.conditions import find, is_true, timestamp
 from supernode.control.jobview import OBSTACLE_INTERVAL, Obstacle, Step
 from supernode.control.records import PodRecord
 from supernode.control.turns import LONG_SECONDS, TURN_SECONDS
-from supernode.topology.fleet import Member
+from supernode.topology.node import Member
 
 WAITS = {"phase": "Pending", "node": None, "pinned": "n1"}
 MPI = {"runtime": "mpi"}

@@ -8,7 +8,8 @@ import pytest
 from supernode.control.observer import Observer
 from supernode.control.planner import Ask, Planner
 from supernode.placement import Placement, Request
-from supernode.topology.fleet import Fleet, Node, SuperNodeView
+from supernode.topology.fleet import Fleet, SuperNodeView
+from supernode.topology.node import Node
 from supernode.topology.profile import Level, Profile
 
 PROFILE = Profile("p", "example.com/card", (Level("node", 2, 2), Level("rack", 2, 4), Level("supernode", 2, 8)))

@@ -6,7 +6,8 @@ from fleets import profile_of
 from supernode.api.conditions import Reason
 from supernode.control.planner import Ask, decide
 from supernode.placement import Placement, Refusal, Request, Spares
-from supernode.topology.fleet import Fleet, Node, SuperNodeView
+from supernode.topology.fleet import Fleet, SuperNodeView
+from supernode.topology.node import Node
 
 PROFILE = profile_of("p", ("node", 4), ("rack", 4), ("supernode", 4))
 

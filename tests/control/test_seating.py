@@ -4,8 +4,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from supernode.control.seating import LARGE, Seating
-from supernode.topology.fleet import Fleet, Node, SuperNodeView
+from supernode.topology.fleet import Fleet, SuperNodeView
 from supernode.topology.ledger import LedgerEntry, Run
+from supernode.topology.node import Node
 from supernode.topology.profile import Level, Profile
 
 LEVELS = (Level("node", 8, 8), Level("rack", LARGE, 8 * LARGE), Level("supernode", 1, 8 * LARGE))

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from supernode.control.sleepers import Sleepers
 from supernode.placement import Block, Placement, Request, needs, offers, plan
-from supernode.topology.fleet import Fleet, Node, SuperNodeView
+from supernode.topology.fleet import Fleet, SuperNodeView
+from supernode.topology.node import Node
 
 A3 = profile_of("a3", ("node", 4), ("rack", 4), ("supernode", 3))
 

@@ -13,7 +13,7 @@ from test_fleet import Cluster
 from supernode.cluster.errors import ApiError, Forbidden, Unavailable
 from supernode.control.records import PodRecord
 from supernode.control.turns import DOUBT_SECONDS, LONG_SECONDS, UNBOUND_SECONDS, Turns, long_awaited
-from supernode.topology.fleet import Member
+from supernode.topology.node import Member
 
 
 def member(rank: int, node: str, cards: int) -> Member:

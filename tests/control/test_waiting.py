@@ -12,7 +12,8 @@ from supernode.api.reading import parse
 from supernode.control.records import Custom
 from supernode.control.waiting import RETELL_PAUSE, RETELL_SECONDS, Waiting
 from supernode.placement import Refusal
-from supernode.topology.fleet import Fleet, Node, SuperNodeView
+from supernode.topology.fleet import Fleet, SuperNodeView
+from supernode.topology.node import Node
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 PROFILE = profile_of("p", ("node", 4), ("supernode", 4))

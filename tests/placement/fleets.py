@@ -6,7 +6,8 @@ from math import prod
 from hypothesis import strategies as st
 
 from supernode.placement import Block, Request, Spares
-from supernode.topology.fleet import Fleet, Node, SuperNodeView
+from supernode.topology.fleet import Fleet, SuperNodeView
+from supernode.topology.node import Node
 from supernode.topology.profile import Level, Profile
 
 

@@ -8,7 +8,8 @@ from functools import lru_cache
 from itertools import combinations, pairwise
 
 from supernode.placement import Request
-from supernode.topology.fleet import Fleet, Node, SuperNodeView
+from supernode.topology.fleet import Fleet, SuperNodeView
+from supernode.topology.node import Node
 from supernode.topology.profile import Level, NodeMake, Profile
 
 

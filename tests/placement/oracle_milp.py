@@ -15,7 +15,8 @@ import highspy
 from highspy.highs import highs_linear_expression, highs_var
 
 from supernode.placement import Request
-from supernode.topology.fleet import Fleet, Node, SuperNodeView
+from supernode.topology.fleet import Fleet, SuperNodeView
+from supernode.topology.node import Node
 from supernode.topology.profile import Profile
 
 Blocks = tuple[tuple[int, int], ...]

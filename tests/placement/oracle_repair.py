@@ -5,7 +5,8 @@ from itertools import combinations
 
 from supernode.api.cardgroup import RepairStep
 from supernode.placement import Request
-from supernode.topology.fleet import Fleet, Member
+from supernode.topology.fleet import Fleet
+from supernode.topology.node import Member
 from supernode.topology.profile import Profile
 from supernode.topology.ranges import card_indices
 from tests.placement import oracle

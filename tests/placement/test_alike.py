@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from supernode.placement import Placement, Request, plan
 from supernode.placement.alike import card_sets
 from supernode.topology.cards import packing
-from supernode.topology.fleet import Fleet, Node, SuperNodeView
+from supernode.topology.fleet import Fleet, SuperNodeView
+from supernode.topology.node import Node
 from supernode.topology.profile import NodeMake
 from tests.placement.check import violations
 from tests.placement.fleets import profile_of

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 
 from supernode.placement import Placement, Refusal, Request, Spares, fronts, plan, search, spares
-from supernode.topology.fleet import Fleet, Node, SuperNodeView
+from supernode.topology.fleet import Fleet, SuperNodeView
+from supernode.topology.node import Node
 from tests.placement import oracle
 from tests.placement.check import violations
 from tests.placement.fleets import profile_of, scattered

@@ -11,7 +11,8 @@ import yaml
 
 from supernode.api.profile import SuperNodeProfileSpec
 from supernode.placement import Block, Placement, Refusal, Request, Spares, plan
-from supernode.topology.fleet import Fleet, Node, SuperNodeView
+from supernode.topology.fleet import Fleet, SuperNodeView
+from supernode.topology.node import Node
 from supernode.topology.profile import Profile
 from supernode.topology.ranges import format_cards
 from tests.placement.check import violations

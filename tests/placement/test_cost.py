@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from supernode.api.profile import SuperNodeProfileSpec
 from supernode.placement import Placement, Request, plan
 from supernode.placement.cost import ALL_REDUCE_BYTES, ALL_TO_ALL_BYTES, MIB, Hop, all_reduce, all_to_all, estimate
-from supernode.topology.fleet import Fleet, Member, Node, SuperNodeView
+from supernode.topology.fleet import Fleet, SuperNodeView
+from supernode.topology.node import Member, Node
 from supernode.topology.profile import Level, Profile
 
 SHIPPED = Path(__file__).parents[2] / "examples" / "profiles"

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from supernode.placement import Placement, Request, plan
 from supernode.placement.cover import cover
-from supernode.topology.fleet import Fleet, Node, SuperNodeView
+from supernode.topology.fleet import Fleet, SuperNodeView
+from supernode.topology.node import Node
 from tests.placement.fleets import profile_of
 
 Racks = list[list[int]]

@@ -12,7 +12,8 @@ from supernode.placement.capacity import caps_of
 from supernode.placement.coding import Coding
 from supernode.placement.fronts import Dim, FrontTree
 from supernode.placement.shape import Shape
-from supernode.topology.fleet import Fleet, Node, SuperNodeView
+from supernode.topology.fleet import Fleet, SuperNodeView
+from supernode.topology.node import Node
 from tests.placement.fleets import profile_of
 
 MEMBERS = 10

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from supernode.api.conditions import Reason
 from supernode.placement import Placement, Refusal, Request, plan
-from supernode.topology.fleet import Fleet, Node, SuperNodeView
+from supernode.topology.fleet import Fleet, SuperNodeView
+from supernode.topology.node import Node
 from supernode.topology.profile import Profile
 from tests.placement import oracle_box
 from tests.placement.check import violations

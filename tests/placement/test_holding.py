@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from supernode.placement import Block, Hold, Placement, Refusal, Request, Spares, hold, plan
 from supernode.placement.holding import PLACES
 from supernode.placement.refusal import refusal
-from supernode.topology.fleet import Fleet, Member, Node, SuperNodeView
+from supernode.topology.fleet import Fleet, SuperNodeView
+from supernode.topology.node import Member, Node
 
 PROFILE = profile_of("p", ("node", 4), ("rack", 4), ("supernode", 2))
 FULL = 0b1111

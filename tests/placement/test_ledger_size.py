@@ -8,8 +8,9 @@ import pytest
 from bench.acme import Mix
 from bench.fleets import CARDS, empty, profile
 from supernode.placement import Placement, Request, plan
-from supernode.topology.fleet import Fleet, Member
+from supernode.topology.fleet import Fleet
 from supernode.topology.ledger import LedgerEntry, by_supernode
+from supernode.topology.node import Member
 
 MESH = profile("mesh8192", 128, 8)
 LIMIT = 200_000

@@ -9,7 +9,8 @@ import pytest
 
 from supernode.placement import Placement, Refusal, Request, plan
 from supernode.placement.repair import repair
-from supernode.topology.fleet import Fleet, Node, SuperNodeView
+from supernode.topology.fleet import Fleet, SuperNodeView
+from supernode.topology.node import Node
 from tests.placement.fleets import profile_of
 
 MB = 1_000_000

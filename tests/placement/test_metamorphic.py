@@ -6,7 +6,8 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from supernode.placement import Placement, Refusal, Request, plan
-from supernode.topology.fleet import Fleet, Node, SuperNodeView
+from supernode.topology.fleet import Fleet, SuperNodeView
+from supernode.topology.node import Node
 from supernode.topology.profile import Level, Profile
 from tests.placement.check import violations
 from tests.placement.fleets import fleets, requests, scattered

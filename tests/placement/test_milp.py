@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from bench.optimum import minimal
 from bench.tree import tree_of
 from supernode.placement import Block, Placement, Request, plan
-from supernode.topology.fleet import Fleet, Node, SuperNodeView
+from supernode.topology.fleet import Fleet, SuperNodeView
+from supernode.topology.node import Node
 from supernode.topology.profile import Profile
 from tests.placement import oracle_milp
 from tests.placement.check import violations

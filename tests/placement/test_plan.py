@@ -12,8 +12,9 @@ from supernode.api.conditions import Reason
 from supernode.placement import Block, Placement, Refusal, Request, fragmentation, largest_block, plan, search
 from supernode.placement.request import Spares
 from supernode.topology.discovery import HOSTNAME_LABEL, NodeFacts, SuperNodeFacts, discover
-from supernode.topology.fleet import Fleet, Node, SuperNodeView
+from supernode.topology.fleet import Fleet, SuperNodeView
 from supernode.topology.ledger import LedgerEntry, Run
+from supernode.topology.node import Node
 from supernode.topology.profile import Profile
 from supernode.topology.ranges import card_indices
 from supernode.topology.views import build_fleet

@@ -12,7 +12,8 @@ from supernode.placement.coding import FAR, Coding
 from supernode.placement.racks import Racks, fewest_whole
 from supernode.placement.rows import cumulated
 from supernode.placement.sums import added_up, affordable
-from supernode.topology.fleet import Fleet, Node, SuperNodeView
+from supernode.topology.fleet import Fleet, SuperNodeView
+from supernode.topology.node import Node
 from tests.placement.fleets import profile_of
 
 SUPERNODE = st.lists(

@@ -12,8 +12,9 @@ from supernode.api.conditions import Reason
 from supernode.placement import Block, Placement, Refusal, Request, Spares, plan
 from supernode.placement.result import Opening
 from supernode.topology.discovery import NodeFacts, discover
-from supernode.topology.fleet import Fleet, Node, SuperNodeView
+from supernode.topology.fleet import Fleet, SuperNodeView
 from supernode.topology.ledger import LedgerEntry, Run
+from supernode.topology.node import Node
 from supernode.topology.ranges import card_indices
 from supernode.topology.taints import Taint
 from supernode.topology.views import build_fleet

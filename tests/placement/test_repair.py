@@ -11,7 +11,8 @@ from supernode.api.cardgroup import RepairStep
 from supernode.placement import Block, Placement, Refusal, Request, Spares, plan
 from supernode.placement import repair as module
 from supernode.placement.repair import Repair, repair
-from supernode.topology.fleet import Fleet, Member, Node, SuperNodeView
+from supernode.topology.fleet import Fleet, SuperNodeView
+from supernode.topology.node import Member, Node
 from supernode.topology.ranges import card_indices
 from tests.placement import oracle_repair
 from tests.placement.check import violations

@@ -8,7 +8,8 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from supernode.placement import Block, Placement, Request, plan, pool
-from supernode.topology.fleet import Fleet, Member, Node, SuperNodeView
+from supernode.topology.fleet import Fleet, SuperNodeView
+from supernode.topology.node import Member, Node
 from supernode.topology.profile import Profile
 from tests.placement.fleets import profile_of
 

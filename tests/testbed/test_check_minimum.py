@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from supernode.api.reading import parse
 from supernode.placement import Placement, Request, plan
 from supernode.placement.request import Block
-from supernode.topology.fleet import Fleet, Node, SuperNodeView
+from supernode.topology.fleet import Fleet, SuperNodeView
+from supernode.topology.node import Node
 from supernode.topology.profile import Profile as OperatorProfile
 from testbed.check.facts import Cards, Host, Profile
 from testbed.check.minimum import Claim, NotRecomputedError, Vector, aligned, minimum

@@ -4,7 +4,6 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from supernode.topology.fleet import Member
 from supernode.topology.ledger import (
     LedgerEntry,
     Run,
@@ -16,6 +15,7 @@ from supernode.topology.ledger import (
     encode_placement,
     entries_for,
 )
+from supernode.topology.node import Member
 from supernode.topology.ranges import RangeError
 from supernode.topology.views import held_cards
 

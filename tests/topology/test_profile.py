@@ -7,7 +7,9 @@ import pytest
 import yaml
 
 from supernode.api.profile import SuperNodeProfile
-from supernode.topology.fleet import Fleet, Kind, Node, SuperNodeView
+from supernode.topology.census import Kind
+from supernode.topology.fleet import Fleet, SuperNodeView
+from supernode.topology.node import Node
 from supernode.topology.profile import Level, Profile, UnknownLevel
 
 SHIPPED = sorted(Path("examples/profiles").glob("*.yaml"))

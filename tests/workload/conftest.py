@@ -7,8 +7,8 @@ import yaml
 
 from supernode.api.reading import parse
 from supernode.api.trainingjob import TrainingJob
-from supernode.topology.fleet import Member
 from supernode.topology.ledger import decode_placement
+from supernode.topology.node import Member
 from supernode.topology.profile import Profile
 from supernode.workload import PlacedGroup, derive_blocks, worker_shape
 

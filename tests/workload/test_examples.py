@@ -15,7 +15,8 @@ from supernode.api.reading import parse
 from supernode.api.trainingjob import Parallelism, TrainingJob
 from supernode.control.grouping import claim_for, request_for
 from supernode.placement import Placement, plan
-from supernode.topology.fleet import Fleet, Node, SuperNodeView
+from supernode.topology.fleet import Fleet, SuperNodeView
+from supernode.topology.node import Node
 from supernode.topology.profile import Profile
 from supernode.workload import PlacedGroup, communicators, render_files, render_pod, render_service
 

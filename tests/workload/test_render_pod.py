@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from supernode.api.reading import parse
 from supernode.api.trainingjob import Runtime
-from supernode.topology.fleet import Member
+from supernode.topology.node import Member
 from supernode.topology.profile import Profile
 from supernode.workload import InvalidSpec, PlacedGroup, render_claims, render_files, render_pod, render_service
 

@@ -9,8 +9,8 @@ from hccl_reader import read
 from published_nodes import servers_of
 
 from supernode.api.trainingjob import Runtime
-from supernode.topology.fleet import Member
 from supernode.topology.ledger import decode_placement
+from supernode.topology.node import Member
 from supernode.topology.ranges import card_indices
 from supernode.workload import AddressesMissing, render_claims, render_files, render_pod, render_service
 

@@ -14,7 +14,8 @@ from supernode.cli.errors import NotThere
 from supernode.cli.inventory import Snapshot
 from supernode.cli.output import Cell, Grid, compact, show, table
 from supernode.control.supernodes import Ledger, Standing, counts, standing
-from supernode.topology.fleet import Node, SuperNodeView
+from supernode.topology.fleet import SuperNodeView
+from supernode.topology.node import Node
 from supernode.topology.ranges import natural_key
 
 _HEADERS: Final = (

@@ -43,8 +43,9 @@ from supernode.control.supernodes import Ledger, Trouble, facts_of, trouble_of
 from supernode.topology.deviceinfo import DATA_KEY, DeviceInfoError, read_config_map, reported_node
 from supernode.topology.devices import read_claim, read_slice, read_taint_rule
 from supernode.topology.discovery import Discovery, NodeFacts, ProblemKind, discover
-from supernode.topology.fleet import Fleet, Member
+from supernode.topology.fleet import Fleet
 from supernode.topology.ledger import LedgerEntry
+from supernode.topology.node import Member
 from supernode.topology.profile import Profile
 from supernode.topology.views import ForeignPod, build_fleet
 

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from supernode.cli.errors import printable
-from supernode.topology.fleet import Member
+from supernode.topology.node import Member
 from supernode.topology.ranges import RangeError, format_cards, format_ints, format_nodes
 
 Cell = str | Text

@@ -22,7 +22,8 @@ from supernode.cli.inventory import Say, Snapshot, read
 from supernode.control.grouping import claim_for, request_for
 from supernode.control.planner import Ask
 from supernode.placement import Placement, Refusal, Request, estimate
-from supernode.topology.fleet import Fleet, Member
+from supernode.topology.fleet import Fleet
+from supernode.topology.node import Member
 from supernode.topology.ranges import card_indices
 from supernode.workload import InvalidSpec
 

@@ -19,9 +19,10 @@ from supernode.control.grouping import request_for
 from supernode.control.supernodes import Ledger
 from supernode.placement import Placement, Refusal, Request, plan
 from supernode.placement.repair import Repair, repair
-from supernode.topology.fleet import Fleet, Member
+from supernode.topology.fleet import Fleet
 from supernode.topology.health import ailment
 from supernode.topology.ledger import LedgerEntry
+from supernode.topology.node import Member
 from supernode.topology.ranges import format_cards, format_ints
 from supernode.topology.views import seated
 from supernode.workload import InvalidSpec

@@ -19,8 +19,8 @@ from supernode.cli.output import members_table, show, table
 from supernode.cluster import resources
 from supernode.cluster.resources import Key
 from supernode.control.wording import estimate_text
-from supernode.topology.fleet import Member
 from supernode.topology.ledger import decode_placement
+from supernode.topology.node import Member
 from supernode.topology.views import seated
 from supernode.workload import explain_blocks, worker_shape
 

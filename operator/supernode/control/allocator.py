@@ -44,7 +44,7 @@ from supernode.control.upkeep import Upkeep
 from supernode.control.waiting import waiting_since
 from supernode.control.wording import spans_text
 from supernode.control.writes import finalizers_patch, status_patch
-from supernode.topology.fleet import Member
+from supernode.topology.node import Member
 
 _log = logging.getLogger(__name__)
 
@@ -207,8 +207,8 @@ class Allocator:
         """Ledgers that could not be written and are tried now and then: as long as the counts beside one are refused
         too, it is these that are."""
         state = self._state
-        refused = (name for name in state.changed if self._outbox.failing(name))
-        return list((state.left_out.keys() & state.ledgers.keys()).difference(refused))
+        out = state.left_out.keys() & state.ledgers.keys()
+        return [name for name in out if name not in state.changed or not self._outbox.failing(name)]
 
     def _take_up(self) -> None:
         """Look again at the groups whose writes were put off until now."""

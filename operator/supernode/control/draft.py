@@ -8,8 +8,9 @@ from supernode.control.grouping import Group
 from supernode.control.ledgers import group_text
 from supernode.control.records import Key
 from supernode.placement import Placement
-from supernode.topology.fleet import Fleet, Member, SuperNodeView
+from supernode.topology.fleet import Fleet, SuperNodeView
 from supernode.topology.ledger import LedgerEntry, entries_for
+from supernode.topology.node import Member
 from supernode.topology.views import held_cards
 
 RepairKind = Literal["rebuilt", "surplus", "orphaned", "incomplete", "doubled", "unreadable"]

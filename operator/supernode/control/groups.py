@@ -32,8 +32,9 @@ from supernode.control.seating import Seating
 from supernode.control.slices import sliced
 from supernode.control.waiting import Line, Turn, Version, Waiting, turn_of
 from supernode.placement import Placement, Refusal
-from supernode.topology.fleet import Fleet, Member
+from supernode.topology.fleet import Fleet
 from supernode.topology.ledger import LedgerEntry
+from supernode.topology.node import Member
 
 _log = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from supernode.control.nodehealth import NodeHealth, stranded
 from supernode.control.obstacles import Obstacles, mistaken
 from supernode.control.records import Custom, Key, PodRecord
 from supernode.control.turns import Turns
-from supernode.topology.fleet import Member
+from supernode.topology.node import Member
 from supernode.topology.profile import Profile
 from supernode.workload import LAUNCHERS, InvalidSpec
 

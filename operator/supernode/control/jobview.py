@@ -8,7 +8,7 @@ from typing import Any
 from supernode.api.conditions import Reason
 from supernode.api.trainingjob import TrainingJob
 from supernode.control.records import Custom, PodRecord
-from supernode.topology.fleet import Member
+from supernode.topology.node import Member
 
 Json = dict[str, Any]
 

@@ -24,8 +24,8 @@ from supernode.api.errors import SupernodeError
 from supernode.control.conditions import find
 from supernode.control.fleet import FleetState
 from supernode.control.records import Custom, PodRecord
-from supernode.topology.fleet import Member
 from supernode.topology.ledger import LedgerEntry, Seat, decode_placement, encode_placement
+from supernode.topology.node import Member
 from supernode.topology.views import held_cards
 
 Place = tuple[str, str, int]

@@ -25,7 +25,7 @@ from supernode.control.records import PodRecord, parse_time
 from supernode.control.refusals import Refusals
 from supernode.control.turns import LONG_SECONDS, TURN_SECONDS, long_awaited
 from supernode.control.wording import awaited_text, former_text, stranded_text, unready_text
-from supernode.topology.fleet import Member
+from supernode.topology.node import Member
 from supernode.topology.ranges import format_ints, format_nodes, natural_key
 from supernode.workload import LAUNCHERS
 

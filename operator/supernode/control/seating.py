@@ -5,8 +5,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 
 from supernode.control.fleet import FleetState
-from supernode.topology.fleet import Layout, Member
+from supernode.topology.census import Layout
 from supernode.topology.ledger import LedgerEntry, Seat
+from supernode.topology.node import Member
 from supernode.topology.views import seated
 
 LARGE = 64

@@ -16,8 +16,9 @@ from supernode.control.supernodes import Standing, counts, shape_of, standing
 from supernode.control.wording import spans_text, stranded_text
 from supernode.placement import Placement, Refusal, Request, estimate
 from supernode.topology.discovery import Found, ProblemKind
-from supernode.topology.fleet import Member, SuperNodeView
+from supernode.topology.fleet import SuperNodeView
 from supernode.topology.ledger import LedgerEntry, encode_placement
+from supernode.topology.node import Member
 from supernode.topology.profile import Profile
 
 Json = dict[str, Any]

@@ -12,8 +12,9 @@ from supernode.api.supernode import SuperNode
 from supernode.control.records import Custom
 from supernode.placement import fragmentation, largest_block
 from supernode.topology.discovery import SuperNodeFacts
-from supernode.topology.fleet import Node, SuperNodeView
+from supernode.topology.fleet import SuperNodeView
 from supernode.topology.ledger import LedgerEntry
+from supernode.topology.node import Node
 from supernode.topology.profile import Profile
 from supernode.topology.ranges import RangeError, format_nodes
 from supernode.topology.taints import SHOWN, described, remedy

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 from supernode.cluster.errors import Unavailable
 from supernode.control.records import PodRecord
-from supernode.topology.fleet import Member
+from supernode.topology.node import Member
 
 Turn = tuple[str, int]
 """A node, and how many of its cards a pod asks for."""

@@ -13,7 +13,8 @@ from itertools import pairwise
 from operator import and_
 
 from supernode.topology.cards import Packing
-from supernode.topology.fleet import Node, SuperNodeView
+from supernode.topology.fleet import SuperNodeView
+from supernode.topology.node import Node
 
 Spot = tuple[int, int]
 """(index of a node in its view, members on it)."""

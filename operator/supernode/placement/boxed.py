@@ -18,8 +18,9 @@ from supernode.placement.refusal import advise, cordoned, lending
 from supernode.placement.result import Box, Placement, Refusal
 from supernode.placement.shape import Task
 from supernode.placement.shapes import Need
-from supernode.topology.fleet import Member, Node, SuperNodeView
+from supernode.topology.fleet import SuperNodeView
 from supernode.topology.grid import free_cells, grid_of
+from supernode.topology.node import Member, Node
 from supernode.topology.profile import Level
 
 Notes = dict[Hashable, Any]

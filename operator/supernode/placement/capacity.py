@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from supernode.placement.ground import Plot, plot_of
 from supernode.placement.rows import Ints
 from supernode.placement.shape import Shape
-from supernode.topology.fleet import Kind, SuperNodeView
+from supernode.topology.census import Kind
+from supernode.topology.fleet import SuperNodeView
 
 
 def node_caps(view: SuperNodeView, shape: Shape) -> list[tuple[int, int]]:

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from supernode.topology.fleet import Member
+from supernode.topology.node import Member
 from supernode.topology.profile import Level, Profile
 
 MIB = 1 << 20

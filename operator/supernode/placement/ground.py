@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from supernode.placement.rows import Ints
-from supernode.topology.fleet import Kind, SuperNodeView
+from supernode.topology.census import Kind
+from supernode.topology.fleet import SuperNodeView
 
 Indices = NDArray[np.intp]
 

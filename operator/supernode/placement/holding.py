@@ -21,7 +21,8 @@ from supernode.placement.plan import decide, plan
 from supernode.placement.request import Request
 from supernode.placement.result import Opening, Placement, Refusal
 from supernode.placement.shape import Shape
-from supernode.topology.fleet import Fleet, Node, SuperNodeView
+from supernode.topology.fleet import Fleet, SuperNodeView
+from supernode.topology.node import Node
 
 PLACES = 32
 """Domains that are tried at most, the most promising first: each takes a plan or several. One that fits is mostly among

@@ -26,7 +26,7 @@ from supernode.placement.ground import Plot
 from supernode.placement.rows import Ints
 from supernode.placement.split import Shares
 from supernode.placement.spread import of_racks
-from supernode.topology.fleet import Node
+from supernode.topology.node import Node
 
 RATES = ((3, 2), (2, 1), (3, 1))
 """(p, q) tried besides 1 / v for each v that a node may take: what counts where the racks are nearly full."""

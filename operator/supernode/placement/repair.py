@@ -24,7 +24,8 @@ from supernode.placement.request import Block, Request
 from supernode.placement.result import Placement, Refusal
 from supernode.placement.shape import Task
 from supernode.placement.spares import choose_spares
-from supernode.topology.fleet import Fleet, Member, Node, SuperNodeView
+from supernode.topology.fleet import Fleet, SuperNodeView
+from supernode.topology.node import Member, Node
 
 MAX_TRIES = 512
 """Choices of further domains that `maxSpan` would still allow, tried before a step counts as impossible."""

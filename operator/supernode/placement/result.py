@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from supernode.api.conditions import Reason
-from supernode.topology.fleet import Member
+from supernode.topology.node import Member
 
 
 @dataclass(frozen=True, slots=True)

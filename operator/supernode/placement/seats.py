@@ -17,7 +17,8 @@ from supernode.placement.rows import Ints
 from supernode.placement.search import Solution
 from supernode.placement.shape import Task
 from supernode.placement.spares import choose_spares
-from supernode.topology.fleet import Member, SuperNodeView
+from supernode.topology.fleet import SuperNodeView
+from supernode.topology.node import Member
 from supernode.topology.profile import NODE
 
 _member: Callable[[Iterable[Any]], Member] = partial(tuple.__new__, Member)

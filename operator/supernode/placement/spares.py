@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from supernode.placement.shape import Shape
-from supernode.topology.fleet import Member, SuperNodeView
+from supernode.topology.fleet import SuperNodeView
+from supernode.topology.node import Member
 
 Ints = NDArray[np.int64]
 

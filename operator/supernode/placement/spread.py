@@ -11,7 +11,7 @@ from supernode.placement.fronts import level_out
 from supernode.placement.rows import Ints, stacked
 from supernode.placement.split import Shares, best_fit, cheapest_split, even_split, fewest
 from supernode.placement.tables import Tables
-from supernode.topology.fleet import Node
+from supernode.topology.node import Node
 
 Spot = tuple[int, int]
 """(index of a node in its view, members on it)."""

@@ -8,20 +8,18 @@ from __future__ import annotations
 
 from bisect import insort
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
-from itertools import pairwise
-from operator import attrgetter
 from types import MappingProxyType
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from supernode.topology.census import STATE, Census, Kind, Layout
 from supernode.topology.ledger import LedgerEntry
+from supernode.topology.node import Member, Node, order_of
 from supernode.topology.profile import Profile
 from supernode.topology.ranges import natural_key
-from supernode.topology.taints import Taint
 
 T = TypeVar("T")
 
@@ -32,177 +30,8 @@ FEW = 64
 """So many new supernodes are put in their places one by one; to sort ten thousand takes a tenth of a second."""
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
-    """One Kubernetes node.
-
-    cards: how many its profile says, 0 when it is gone while groups hold some; those it does not have are not healthy.
-    healthy, taken, unbindable: bitmasks over node card indices; the last are cards that work, but no pod can be bound
-    to. schedulable: whether new cards may be given on it (ready, not cordoned, no taint that bars it). path: names of
-    its domains above the node, outer to inner, the first being its supernode; empty when the node is its own supernode.
-    at: for each of these, the row-major position of the node's child in its ring or torus, -1 where it has none; may be
-    empty when all are -1. held: what is free of it is kept for another request. taints: why it is not schedulable, if
-    it is only because its profile does not tolerate these. remarks: what people should know of it, in words.
-    """
-
-    name: str
-    cards: int
-    healthy: int
-    taken: int = 0
-    schedulable: bool = True
-    path: tuple[str, ...] = ()
-    at: tuple[int, ...] = ()
-    held: bool = False
-    taints: tuple[Taint, ...] = ()
-    remarks: tuple[str, ...] = ()
-    unbindable: int = 0
-
-    @property
-    def gone(self) -> bool:
-        """Whether there is no such node in its supernode any more, while groups hold cards of it."""
-        return self.cards == 0
-
-    @property
-    def free(self) -> int:
-        """Bitmask of the cards that can be given now."""
-        if not self.schedulable or self.held:
-            return 0
-        return self.healthy & ~(self.taken | self.unbindable) & self.all_cards
-
-    @property
-    def all_cards(self) -> int:
-        return (1 << self.cards) - 1
-
-    @property
-    def wholly_free(self) -> bool:
-        """Every card of the node is healthy, not taken, and the node is schedulable."""
-        return self.cards > 0 and self.free == self.all_cards
-
-    @property
-    def ailing(self) -> bool:
-        """Whether a card of it is unhealthy: more are likely to follow there than elsewhere."""
-        return self.healthy & self.all_cards != self.all_cards
-
-
-class Member(NamedTuple):
-    """One placed member: its cards (bitmask) of its node, and its domain's name at the level node and each above."""
-
-    rank: int
-    supernode: str
-    node: str
-    cards: int
-    domains: Mapping[str, str] = MappingProxyType({})
-
-
-class Layout:
-    """How the nodes of one supernode are grouped: fixed while its nodes stay the same, so shared between snapshots.
-
-    `names[l]` are the domains of `profile.above[l]`. `bounds[l]` (one longer) says which children, by index one level
-    further in, each has: domain i holds children bounds[l][i] to bounds[l][i + 1]; level 0's children are nodes.
-    `starts[l]` is bounds[l] as an array, without the end. `node_bounds[l]` says the same as bounds[l] in nodes.
-    `largest[l]` is the nodes of the largest. `domains` remembers what `SuperNodeView.domains` answers, by index of the
-    node; `grids` what `grid_of` does.
-    """
-
-    __slots__ = ("bounds", "domains", "grids", "index", "largest", "names", "node_bounds", "starts")
-
-    def __init__(self, nodes: tuple[Node, ...], depth: int) -> None:
-        self.index = {node.name: i for i, node in enumerate(nodes)}
-        self.names: list[tuple[str, ...]] = []
-        self.bounds: list[tuple[int, ...]] = []
-        self.node_bounds: list[tuple[int, ...]] = []
-        self.starts: list[NDArray[np.intp]] = []
-        self.largest: list[int] = []
-        self.domains: dict[int, Mapping[str, str]] = {}
-        self.grids: dict[int, Any] = {}
-        children = [node.path for node in nodes]
-        spans = list(range(len(nodes) + 1))
-        for level in range(depth):
-            keep = depth - level
-            starts = [i for i, path in enumerate(children) if i == 0 or children[i - 1][:keep] != path[:keep]]
-            self.names.append(tuple(children[i][keep - 1] for i in starts))
-            self.bounds.append((*starts, len(children)))
-            self.starts.append(np.array(starts, np.intp))
-            spans = [spans[i] for i in self.bounds[-1]]
-            self.node_bounds.append(tuple(spans))
-            self.largest.append(max((end - start for start, end in pairwise(spans)), default=0))
-            children = [children[i][:keep] for i in starts]
-
-
-class Kind(NamedTuple):
-    """What a node offers and what stands in its way. cards: how many it has. free: bitmask. used: some cards are taken.
-    closed: not schedulable and unused. ill: schedulable, with unhealthy cards. held: kept for another request."""
-
-    cards: int
-    free: int
-    wholly_free: bool
-    used: bool
-    closed: bool
-    ill: bool
-    held: bool
-
-    @classmethod
-    def of(cls, node: Node) -> Kind:
-        free, full = node.free, node.all_cards
-        closed, ill = not node.schedulable and not node.taken, node.schedulable and node.healthy != full
-        return cls(node.cards, free, node.cards > 0 and free == full, node.taken != 0, closed, ill, node.held)
-
-
-_STATE = attrgetter("cards", "healthy", "taken", "schedulable", "held", "unbindable")
-"""What makes a node's kind."""
-
-
-class Census:
-    """Nodes by kind. kinds: each kind to its number; each: the number of every node."""
-
-    __slots__ = ("_counts", "each", "kinds")
-
-    def __init__(self, kinds: dict[Kind, int], each: NDArray[np.intp]) -> None:
-        self.kinds = kinds
-        self.each = each
-        self._counts: list[int] | None = None
-
-    @property
-    def wholly_free(self) -> NDArray[np.bool_]:
-        """For each node, whether it is wholly free."""
-        return np.array([kind.wholly_free for kind in self.kinds], np.bool_)[self.each]
-
-    def free(self, nodes: Sequence[int]) -> list[int]:
-        """The free cards (bitmasks) of some nodes, by index."""
-        masks = [kind.free for kind in self.kinds]
-        return [masks[number] for number in self.each[nodes].tolist()]
-
-    def counts(self) -> list[tuple[Kind, int]]:
-        """How many nodes there are of each kind."""
-        if self._counts is None:
-            self._counts = np.bincount(self.each, minlength=len(self.kinds)).tolist()
-        return list(zip(self.kinds, self._counts, strict=True))
-
-    def part(self, start: int, end: int) -> Census:
-        """The census of the nodes from index start up to end."""
-        return Census(self.kinds, self.each[start:end])
-
-    def changed(self, nodes: Mapping[int, Node]) -> Census:
-        """The census after some nodes, by index, changed."""
-        kinds, each = self.kinds, self.each.copy()
-        if len(kinds) > 2 * len(each):
-            kinds = {}
-            names = {number: kind for kind, number in self.kinds.items()}
-            each = np.array([kinds.setdefault(names[int(number)], len(kinds)) for number in each], np.intp)
-        kinds = dict(kinds)
-        for index, node in nodes.items():
-            each[index] = kinds.setdefault(Kind.of(node), len(kinds))
-        return Census(kinds, each)
-
-
 def _emptied(node: Node) -> Node:
     return Node(node.name, node.cards, node.all_cards, path=node.path, at=node.at)
-
-
-def _place(node: Node) -> tuple[tuple[int, tuple[tuple[int, int, str], ...]], ...]:
-    """Orders the nodes of a supernode depth-first."""
-    positions = (0, *node.at) if node.at else (0,) * (len(node.path) + 1)
-    return tuple(zip(positions, map(natural_key, (*node.path, node.name)), strict=True))
 
 
 class SuperNodeView:
@@ -225,7 +54,7 @@ class SuperNodeView:
         self._set(
             name,
             profile,
-            tuple(sorted(nodes, key=_place)),
+            tuple(sorted(nodes, key=order_of)),
             cordoned,
             profile.reserve if reserve is None else reserve,
         )
@@ -251,7 +80,7 @@ class SuperNodeView:
     @cached_property
     def census(self) -> Census:
         """The nodes by what is free in them."""
-        states = list(map(_STATE, self.nodes))
+        states = list(map(STATE, self.nodes))
         kinds: dict[Kind, int] = {}
         numbers = {
             state: kinds.setdefault(Kind.of(node), len(kinds))

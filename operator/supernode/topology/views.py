@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from supernode.api.names import ANNOTATION_UNHEALTHY_CARDS
 from supernode.topology.cards import packing
 from supernode.topology.discovery import Discovery, Found, NodeFacts
-from supernode.topology.fleet import Fleet, Member, Node, SuperNodeView
+from supernode.topology.fleet import Fleet, SuperNodeView
 from supernode.topology.health import CardHealth, card_health, unhealthy_cards
 from supernode.topology.ledger import LedgerEntry, Seat
+from supernode.topology.node import Member, Node
 from supernode.topology.positions import domain_paths, positions
 from supernode.topology.profile import Profile
 from supernode.topology.taints import barring
