@@ -58,7 +58,7 @@ async def test_faults_that_hit_nothing_and_rights_that_are_missing_are_told(
         await proxied.create(LEASES, lease(namespace, "a"))
     await proxied.create(LEASES, lease(namespace, "a"))
     await proxied.get(LEASES, (namespace, "a"))
-    assert proxy.missed == ["call 2 of get leases for Refuse(code=500, reason='', retry_after=None): 1 came"]
+    assert proxy.missed == ["call 2 of get leases for Refuse(code=500, reason='', retry_after=None, field=''): 1 came"]
     proxy.heal()
     assert len(proxy.missed) == 1, "it stays a mistake when it is over"
     assert proxy.forbidden == [], "what was injected is no missing right"

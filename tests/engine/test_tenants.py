@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster_view import Cluster, Json, training_job
+from cluster_view import Cluster, Json, condition, training_job
 
 pytestmark = pytest.mark.cluster
 
@@ -38,7 +38,8 @@ def test_a_job_nested_too_deep_is_told_so_and_holds_nobody_up(cluster: Cluster, 
         _create(cluster, training_job(f"deep-{depth}", namespace, replicas=1, cards=2), depth)
     cluster.apply(training_job("after", namespace, replicas=1, cards=2))
     cluster.wait_phase("after", namespace, "Running")
-    cluster.wait_phase("deep-150", namespace, "Running")
+    failed = condition(cluster.wait_phase("deep-150", namespace, "Failed"), "Succeeded")
+    assert (failed["reason"], "unknown field" in failed["message"]) == ("PodRejected", True), "as in any other pod"
     for depth in depths[1:]:
         stalled = cluster.wait(f"deep-{depth} is stalled", partial(_stalled, cluster, f"deep-{depth}", namespace))
         assert stalled["reason"] == "InvalidSpec"
