@@ -41,7 +41,7 @@ def bed() -> Iterator[testbed.Bed]:
 def kubectl(bed: testbed.Bed) -> Kubectl:
     def run(*arguments: str, stdin: str | None = None, check: bool = True) -> str:
         command = [Path(sys.executable).with_name("kubectl"), f"--kubeconfig={bed.kubeconfig}", *arguments]
-        done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=150, check=False)
         assert not check or done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr}"
         return done.stdout.strip()
 
@@ -195,7 +195,8 @@ def test_definitions_deleted_after_the_operator_go_once_its_finalizer_does(kubec
     kubectl("delete", "--wait=false", "-f", str(ROOT / "crds"))
     kubectl("wait", "--for=condition=Terminating", "crd/cardgroups.supernode.io")
     shell("Upgrading and uninstalling")
-    kubectl("wait", "--for=delete", "--timeout=30s", "-f", str(ROOT / "crds"))
+    # The API server looks again after as long as there was still an object of a kind, and that once more.
+    kubectl("wait", "--for=delete", "--timeout=120s", "-f", str(ROOT / "crds"))
 
 
 def test_what_was_applied_by_kubectl_is_taken_over(bed, kubectl, shell):
