@@ -329,6 +329,11 @@ def test_a_stalled_job_says_how_many_of_its_pods_run_by_now() -> None:
     assert find(status, ConditionType.RUNNING)["message"] == "1 of 2 pods run"
     status = status_of(look(job(told), group(MEMBERS), pod(0), pod(1), obstacle=forbidden))
     assert is_true(status, ConditionType.RUNNING), "one that lacks a Service only"
+    told = status_of(look(job(), group(MEMBERS), pod(0, "Succeeded"), pod(1)))
+    status = status_of(look(job(told), group(MEMBERS), pod(1), obstacle=forbidden))
+    assert find(status, ConditionType.RUNNING)["message"] == "2 of 2 pods run", (
+        "whoever removed the pod that ended well"
+    )
 
 
 def test_an_ended_job_holds_no_cards_and_runs_no_pods_once_they_are_gone() -> None:

@@ -272,6 +272,14 @@ async def test_what_becomes_of_the_node_of_a_member_that_ended_well_concerns_nob
     assert leader._jobs._reader.view(job).lost == {"sn-0-n1"}
 
 
+async def test_a_node_of_an_mpi_worker_that_ended_matters_to_the_rank_that_starts_it_again() -> None:
+    cluster, leader = await _allocated()
+    _put_job(cluster, runtime="mpi")
+    _put_pod(cluster, 1, "Succeeded")
+    cluster.node_goes("sn-0-n1")
+    assert _look(leader).lost == {"sn-0-n1"}
+
+
 async def test_pods_that_keep_the_group_of_an_earlier_job_are_named() -> None:
     cluster, leader = await _allocated()
     earlier = {**OWNER, "uid": "earlier"}

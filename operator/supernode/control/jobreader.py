@@ -15,7 +15,7 @@ from supernode.control.conditions import is_true
 from supernode.control.fleet import FleetState
 from supernode.control.grouping import claim_for, group_for
 from supernode.control.job import finished
-from supernode.control.jobstatus import ended_well
+from supernode.control.jobstatus import ended_well, first_decides
 from supernode.control.jobview import GroupView, JobView, Obstacle
 from supernode.control.nodehealth import NodeHealth, stranded
 from supernode.control.obstacles import Obstacles, mistaken
@@ -23,7 +23,7 @@ from supernode.control.records import Custom, Key, PodRecord
 from supernode.control.turns import Turns
 from supernode.topology.node import Member
 from supernode.topology.profile import Profile
-from supernode.workload import LAUNCHERS, InvalidSpec
+from supernode.workload import InvalidSpec
 
 Job = Custom[TrainingJob]
 
@@ -73,7 +73,7 @@ class JobReader:
         """The members that have not ended well: what becomes of the nodes of the others concerns nobody."""
         if group is None or group.members is None:
             return ()
-        ended = ended_well(job.status, (pod for pod in pods if pod.group_uid == group.uid))
+        ended = ended_well(job, (pod for pod in pods if pod.group_uid == group.uid))
         return [member for member in group.members if member.rank not in ended] if ended else group.members
 
     def _lost_for(self, job: Job, lost: frozenset[str]) -> float:
@@ -90,7 +90,7 @@ class JobReader:
             return {}
         there = {pod.rank for pod in pods}
         missing = [member for member in members if member.rank not in there]
-        if job.model is not None and LAUNCHERS[job.model.spec.runtime].first_decides:
+        if job.model is not None and first_decides(job.model.spec):
             missing.sort(key=lambda member: member.rank == 0)  # it waits for the others, so none may wait for it
         return self._turns.later(missing, datetime.now(UTC))
 

@@ -7,11 +7,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from supernode.api.conditions import ConditionType, Reason
-from supernode.api.trainingjob import TrainingJobSpec
+from supernode.api.trainingjob import TrainingJob, TrainingJobSpec
 from supernode.control.conditions import State, find, is_news, timestamp, updated
 from supernode.control.jobview import GroupView, JobView, Notice, Step
-from supernode.control.records import PodRecord, parse_time
+from supernode.control.records import Custom, PodRecord, parse_time
 from supernode.topology.ranges import parse_ints
+from supernode.workload import LAUNCHERS
 
 Json = dict[str, Any]
 
@@ -65,8 +66,9 @@ def stall(view: JobView, reason: Reason, message: str) -> Step:
 
 def _running(view: JobView, reason: Reason) -> State:
     """Whether all pods run, of a job that cannot go on."""
-    wanted, alive = view.group.size if view.group else 0, sum(map(is_alive, view.pods))
-    return State(0 < wanted <= alive, reason, f"{alive} of {wanted} pods run" if wanted else "")
+    wanted = view.group.size if view.group else 0
+    alive = len(alive_ranks(view.pods, ended_well(view.job, view.pods)))
+    return State(0 < wanted <= alive, reason, running_text(alive, wanted) if wanted else "")
 
 
 def pending(view: JobView, reason: Reason, message: str, *, stalled: bool = False) -> Json:
@@ -144,10 +146,28 @@ def first_start(before: Json, after: Json) -> datetime | None:
     return started if running.get("status") == "False" and since is not None and since <= started else None
 
 
-def ended_well(status: Json, pods: Iterable[PodRecord]) -> frozenset[int]:
-    """The ranks that have ended well: of these pods of the present placement, and of those that were there before."""
-    told = parse_ints(status.get("succeededRanks") or "")
+def first_decides(spec: TrainingJobSpec) -> bool:
+    """Whether the job is what its rank 0 does."""
+    return LAUNCHERS[spec.runtime].first_decides
+
+
+def ended_well(job: Custom[TrainingJob], pods: Iterable[PodRecord]) -> frozenset[int]:
+    """The ranks that have ended well: of these pods of the present placement, and of those that were there before. None
+    where the first one decides, which may need any of them again."""
+    if job.model is None or first_decides(job.model.spec):
+        return frozenset()
+    told = parse_ints(job.status.get("succeededRanks") or "")
     return frozenset(told) | {p.rank for p in pods if p.phase == "Succeeded" and p.rank is not None}
+
+
+def alive_ranks(pods: Iterable[PodRecord], ended: frozenset[int]) -> frozenset[int]:
+    """The ranks whose pods run, and those that have ended well."""
+    return ended | {p.rank for p in pods if is_alive(p) and p.rank is not None}
+
+
+def running_text(alive: int, wanted: int) -> str:
+    """How many pods run."""
+    return f"{alive} of {wanted} pods run"
 
 
 def is_alive(pod: PodRecord) -> bool:

@@ -9,12 +9,15 @@ from supernode.api.trainingjob import TrainingJobSpec
 from supernode.control.conditions import State, find, timestamp
 from supernode.control.jobstatus import (
     StatusDraft,
+    alive_ranks,
     draft_of,
     end,
     ended_well,
+    first_decides,
     is_alive,
     priority_change,
     remaining_of,
+    running_text,
     size_of,
     tally,
     tear_down,
@@ -27,7 +30,6 @@ from supernode.control.turns import LONG_SECONDS, TURN_SECONDS, long_awaited
 from supernode.control.wording import awaited_text, former_text, stranded_text, unready_text
 from supernode.topology.node import Member
 from supernode.topology.ranges import format_ints, format_nodes, natural_key
-from supernode.workload import LAUNCHERS
 
 Json = dict[str, Any]
 
@@ -42,7 +44,7 @@ def run(view: JobView, spec: TrainingJobSpec, group: GroupView, members: tuple[M
     """The next step of a job whose group has its cards, on these members in rank order."""
     seats = {member.rank: member for member in members}
     current = {p.rank: p for p in view.pods if _in_place(p, group.uid, seats)}
-    ended = frozenset[int]() if _first_decides(spec) else ended_well(view.job.status, current.values())
+    ended = ended_well(view.job, current.values())
     if (done := _succeeded(spec, current, ended, len(members))) is not None:
         return end(view, Reason.ALL_SUCCEEDED, done, succeeded=True)
     started = parse_time(view.job.status.get("startTime")) or view.now
@@ -127,14 +129,9 @@ def _tell_losses(draft: StatusDraft, losses: Losses, refusals: Refusals, pods: I
 def _first_waits(view: JobView, spec: TrainingJobSpec, pods: Mapping[int | None, PodRecord], members: int) -> bool:
     """Whether rank 0 is not to come yet: where it starts the others' work it fails while one of them does not run or
     has no name."""
-    if not _first_decides(spec) or members == 1 or 0 in pods:
+    if not first_decides(spec) or members == 1 or 0 in pods:
         return False
     return not view.has_service or sum(is_alive(pod) for pod in pods.values()) < members - 1
-
-
-def _first_decides(spec: TrainingJobSpec) -> bool:
-    """Whether the job is what its rank 0 does."""
-    return LAUNCHERS[spec.runtime].first_decides
 
 
 def _missing(view: JobView, members: Sequence[Member], wait: float, *, held: bool) -> tuple[tuple[int, ...], bool]:
@@ -193,7 +190,7 @@ def _succeeded(
     spec: TrainingJobSpec, pods: Mapping[int | None, PodRecord], ended: frozenset[int], members: int
 ) -> str | None:
     """Why the job has succeeded, None if it has not."""
-    if _first_decides(spec):
+    if first_decides(spec):
         first = pods.get(0)
         return "rank 0 succeeded" if first is not None and first.phase == "Succeeded" else None
     return f"all {members} pods succeeded" if len(ended) == members else None
@@ -210,10 +207,10 @@ def _in_place(pod: PodRecord, group_uid: str, seats: Mapping[int, Member]) -> bo
 def _running_states(
     draft: StatusDraft, pods: list[PodRecord], ended: frozenset[int], wanted: int, *, held: bool
 ) -> str:
-    alive = {pod.rank for pod in pods if is_alive(pod)} | ended
+    alive = alive_ranks(pods, ended)
     running = len(alive) == wanted
     draft.status["pods"] = tally(draft.view.pods)
-    message = f"{len(alive)} of {wanted} pods run"
+    message = running_text(len(alive), wanted)
     if held:
         message += "; rank 0 comes once the others run and have names"
     message += awaited_text(long_awaited(draft.view.later, draft.view.now))
