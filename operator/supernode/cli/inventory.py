@@ -239,7 +239,7 @@ def _foreign(
     found: list[ForeignPod] = []
     for node, there in by_node.items():
         if (profile := profiles.get(discovery.profile_of.get(node, ""))) is not None:
-            found += foreign_pods(there, node, profile.counted, (1 << profile.cards_per_node) - 1, held)
+            found += foreign_pods(there, node, profile.counted, profile.all_cards, held)
     return found
 
 

@@ -200,7 +200,7 @@ class FleetState:
         if (profile := self._profile_on(pod.node)) is None:
             return True
         if (rule := profile.pinning.devices) is None:
-            return pod.named(profile.resource, (1 << profile.cards_per_node) - 1) == pod.cards
+            return pod.named(profile.resource, profile.all_cards) == pod.cards
         claimed = self.devices.claimed_by(pod.group_key, pod.node, rule)
         return claimed is None or not pod.cards & ~claimed
 
@@ -374,7 +374,7 @@ class FleetState:
 
     def _uncounted(self, pods: Iterable[PodRecord], node: str, profile: Profile) -> Iterator[ForeignPod]:
         """What pods on a node use that no ledger counts."""
-        return foreign_pods(pods, node, profile.resource, (1 << profile.cards_per_node) - 1, self.held_on)
+        return foreign_pods(pods, node, profile.resource, profile.all_cards, self.held_on)
 
 
 def _sorted_anew(

@@ -227,7 +227,7 @@ class Board:
     @property
     def most_of_node(self) -> int:
         """The most members that a node takes by its profile."""
-        return self.shape.packing.capacity((1 << self.shape.profile.cards_per_node) - 1)
+        return self.shape.packing.capacity(self.shape.profile.all_cards)
 
     def _sum(self, supernodes: Ints) -> None:
         """Bring the prices of these supernodes up to date."""

@@ -108,6 +108,6 @@ def _card_sets(parts: Parts, task: Task, amounts: Sequence[int], *, alike: bool)
     """The cards of the members of each node."""
     packing, per_node = task.shape.packing, task.shape.per_node
     if per_node:
-        return repeat(packing.place((1 << task.profile.cards_per_node) - 1, per_node))
+        return repeat(packing.place(task.profile.all_cards, per_node))
     free = [mask for view, spots in parts for mask in view.census.free([at for at, _ in spots])]
     return card_sets(packing, free, amounts, alike=alike)

@@ -337,7 +337,7 @@ def _box(request: Request, profile: Profile, index: int, steps: tuple[int, ...],
             f"cardsPerMember is {cards}, but of a {profile.levels[index].name} only whole nodes of "
             f"{profile.cards_per_node} cards are given; use a divisor of {profile.cards_per_node}"
         )
-    full = packing(profile.node_make, cards, steps[: node + 1]).capacity((1 << profile.cards_per_node) - 1)
+    full = packing(profile.node_make, cards, steps[: node + 1]).capacity(profile.all_cards)
     held = [full * cards, *(level.cards for level in profile.levels[node + 1 : index])]
     for at, (level, room) in enumerate(zip(profile.levels[node:index], held, strict=True), start=node):
         if room < level.cards or level.cards // cards % steps[at]:
@@ -363,7 +363,7 @@ def _whole_node_rules(request: Request, profile: Profile, own: dict[int, int]) -
     if not profile.whole_nodes_across_nodes or cards == profile.cards_per_node:
         return
     steps = tuple(accumulate((own[index] for index in range(node + 1)), lcm))
-    empty = (1 << profile.cards_per_node) - 1
+    empty = profile.all_cards
     if packing(profile.node_make, cards, steps).capacity(empty) < request.members:
         raise _BrokenRuleError(
             Reason.WHOLE_NODES_ONLY,

@@ -38,7 +38,7 @@ def card_health(facts: NodeFacts, profile: Profile) -> CardHealth:
         failed |= facts.reported.failed.get(profile.resource, 0)
         if profile.health.avoid_network_faults:
             cut_off = facts.reported.cut_off.get(profile.resource, 0)
-    full = (1 << profile.cards_per_node) - 1
+    full = profile.all_cards
     return CardHealth(failed & full, cut_off & full, unreadable)
 
 

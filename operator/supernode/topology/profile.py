@@ -236,6 +236,11 @@ class Profile:
         return self.levels[self.node_index].cards
 
     @cached_property
+    def all_cards(self) -> int:
+        """The cards (bitmask) of a node that has all of them."""
+        return (1 << self.cards_per_node) - 1
+
+    @cached_property
     def inner(self) -> tuple[Level, ...]:
         """Levels inside the node, inner to outer."""
         return self.levels[: self.node_index]

@@ -143,9 +143,7 @@ def held_cards(ledger: Iterable[LedgerEntry]) -> dict[str, int]:
 
 
 def _node(facts: NodeFacts, profile: Profile, path: tuple[str, ...], taken: int, pods: Iterable[ForeignPod]) -> Node:
-    cards = profile.cards_per_node
-    full = (1 << cards) - 1
-    health = card_health(facts, profile)
+    full, health = profile.all_cards, card_health(facts, profile)
     healthy = full & ~unhealthy_cards(facts, profile, health)
     taken = _with_foreign(profile, full, healthy, taken, pods)
     open_ = facts.open and not health.unreadable
@@ -153,7 +151,7 @@ def _node(facts: NodeFacts, profile: Profile, path: tuple[str, ...], taken: int,
     named = () if not open_ or any(taint.trouble for taint in bars) else bars
     return Node(
         facts.name,
-        cards,
+        profile.cards_per_node,
         healthy,
         taken,
         open_ and not bars,
