@@ -36,12 +36,12 @@ def device_class(devices: Devices) -> Json:
     }
 
 
-def slices(devices: Devices, node: str, cards: int, unhealthy: Iterable[int] = (), generation: int = 1) -> list[Json]:
+def slices(devices: Devices, node: str, cards: int, unhealthy: Iterable[int] = ()) -> list[Json]:
     """The slices of one node, which is a pool of its own."""
     ill = set(unhealthy)
     described = [_device(devices, node, card, tainted=card in ill) for card in range(cards)]
     parts = [described[start : start + IN_SLICE] for start in range(0, cards, IN_SLICE)]
-    pool = {"name": node, "generation": generation, "resourceSliceCount": len(parts)}
+    pool = {"name": node, "generation": 1, "resourceSliceCount": len(parts)}
     return [
         {
             "apiVersion": "resource.k8s.io/v1",

@@ -52,10 +52,8 @@ class Kind:
         return f"{self.plural}.{GROUP}"
 
 
-def _ready_reason(*, wide: bool = False) -> Column:
-    return Column(
-        "Reason", '.status.conditions[?(@.type=="Ready")].reason', description="Why it is as it is.", wide=wide
-    )
+def _ready_reason() -> Column:
+    return Column("Reason", '.status.conditions[?(@.type=="Ready")].reason', description="Why it is as it is.")
 
 
 def _awaited(kind: ConditionType, status: str) -> dict[str, str]:

@@ -91,7 +91,7 @@ class Ledgers(Mapping[str, Ledger]):
             for ledger in self._ledgers.values()
             if node in ledger.booked
             for entry in ledger.entries
-            if any(seat.node == node for seat in (*entry.seats(), *entry.spare_seats()))
+            if node in entry.held
         }
 
     def held_on(self, node: str, home: str | None, group: str) -> int:

@@ -17,11 +17,6 @@ from supernode.topology.census import Kind
 from supernode.topology.fleet import SuperNodeView
 
 
-def node_caps(view: SuperNodeView, shape: Shape) -> list[tuple[int, int]]:
-    """(members that fit, how many such nodes) by kind of node, reserves aside."""
-    return [(shape.packing.capacity(kind.free), count) for kind, count in view.census.counts()]
-
-
 def domain_caps(plot: Plot, shape: Shape, nodes: Ints, loose: Ints | None = None) -> list[Ints]:
     """Members that each node and each domain above takes, by level, node first, in the order of the plot. nodes: what
     each node takes. loose: the same of single members, where spares are held."""

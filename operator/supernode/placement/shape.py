@@ -113,9 +113,9 @@ def resolve(request: Request, profile: Profile, largest: Callable[[int], int]) -
         return error.refusal
 
 
-def refuse(reason: Reason, message: str, *, level: str | None = None, needed: int = 0, best: int = 0) -> Refusal:
+def refuse(reason: Reason, message: str, *, level: str | None = None) -> Refusal:
     """A refusal that waiting cannot change."""
-    return Refusal(reason, message, level, needed, best, stalled=True)
+    return Refusal(reason, message, level, stalled=True)
 
 
 class _BrokenRuleError(Exception):
