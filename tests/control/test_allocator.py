@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from known_cluster import Cluster
 from kubernetes.client import Configuration
-from test_fleet import Cluster
 
 from supernode.api.conditions import Reason
 from supernode.cluster.credentials import Credentials

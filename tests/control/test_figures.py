@@ -4,10 +4,10 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from known_cluster import Cluster
 from kubernetes.client import Configuration
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
-from test_fleet import Cluster
 
 from supernode.app.metrics import Metrics
 from supernode.cluster.credentials import Credentials

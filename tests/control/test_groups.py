@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_fleet import NODES, SUPERNODES, Cluster, Json
+from known_cluster import NODES, SUPERNODES, Cluster, Json
 
 from supernode.control import groups as control_groups
 from supernode.control import planner, slices

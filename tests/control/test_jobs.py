@@ -5,8 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from known_cluster import CARD, Cluster
 from kubernetes.client import Configuration
-from test_fleet import CARD, Cluster
 
 from supernode.api import names
 from supernode.api.conditions import ConditionType, Reason

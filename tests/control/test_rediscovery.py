@@ -5,9 +5,9 @@ import re
 from datetime import UTC, datetime
 
 import pytest
+from known_cluster import CARD, Cluster
 from kubernetes.client import Configuration
 from test_figures import Replica
-from test_fleet import CARD, Cluster
 
 from supernode.api.conditions import Reason
 from supernode.api.errors import SupernodeError

@@ -7,8 +7,8 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from known_cluster import Cluster
 from looks import NOW, pod
-from test_fleet import Cluster
 
 from supernode.cluster.errors import ApiError, Forbidden, Unavailable
 from supernode.control.records import PodRecord

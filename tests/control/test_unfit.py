@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from test_fleet import Cluster, Follower
+from known_cluster import Cluster, Follower
 
 from supernode.control.fleet import FleetState
 from supernode.control.nodehealth import NodeHealth
