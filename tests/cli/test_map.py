@@ -98,6 +98,23 @@ def test_nodes_with_something_wrong_are_told(run: Run, tmp_path: Path) -> None:
     assert ["0", "-x", "3/8", "a-n[0-1]"] in [line.split() for line in one.splitlines()]
 
 
+def test_every_conflict_of_a_supernode_is_told(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "fleet.yaml"
+    both = small.supernode("zz", nodeSelector={"example.com/rack": "0"})
+    path.write_text(small.text(small.profile(), *small.nodes("a"), *small.nodes("b"), *map(small.supernode, "ab"), both))
+    told = run("map", "--fleet", path).out.replace("\n", " ")
+    for name in "ab":
+        assert f"nodes {name}-n[0-1] are selected by supernode zz but belong to {name}" in told
+
+
+def test_what_is_wrong_with_a_profile_is_told_beside_a_supernode_of_its_name(run: Run, tmp_path: Path) -> None:
+    stray = small.node("stray")
+    del stray["metadata"]["labels"]["example.com/supernode"]
+    path = tmp_path / "fleet.yaml"
+    path.write_text(small.text(small.profile(), stray, small.supernode("box")))
+    assert "nodes stray of profile box belong to no supernode" in run("map", "--fleet", path).out.replace("\n", " ")
+
+
 def test_nothing_in_a_fleet_steers_the_terminal(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nodes = small.nodes("a")
     nodes[0]["spec"] = small.taints("\x1b[2Jgpu=x:NoSchedule")

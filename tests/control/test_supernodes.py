@@ -65,6 +65,12 @@ def test_nodes_with_something_wrong_are_named(nodes: list[NodeFacts], says: str,
     assert (state.reason, state.ready, state.message, state.remarkable) == (Reason.DISCOVERED, True, says, remarkable)
 
 
+def test_of_a_cordoned_supernode_they_are_named_as_well() -> None:
+    state = standing(view_of(node("n", capacity=3)), None, None, cordoned=True)
+    says = "spec.cordoned is true: it gives no new cards; n: capacity is 3 of 4 cards"
+    assert (state.reason, state.ready, state.message, state.remarkable) == (Reason.CORDONED, True, says, 1)
+
+
 def test_cards_that_are_not_even_listed_are_unhealthy() -> None:
     view = view_of(node("a", capacity=3), node("b", usable=3), node("c"))
     assert counts(view)["cards"] == {"total": 12, "healthy": 10, "allocated": 0, "free": 10}

@@ -42,7 +42,7 @@ def print_map(out: Console, snapshot: Snapshot) -> None:
     standings = {name: _standing(snapshot, name) for name in names}
     told = {name: state for name, state in standings.items() if not state.ready or state.tainted or state.remarkable}
     remarks = [f"{name}: {state.message}" for name, state in told.items()]
-    remarks += [p.message for p in snapshot.discovery.problems if p.subject not in snapshot.discovery.supernodes]
+    remarks += [problem.message for problem in snapshot.discovery.problems if problem.of_profile]
     if remarks:
         show(out)
     for remark in remarks:

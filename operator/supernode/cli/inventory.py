@@ -39,10 +39,10 @@ from supernode.control.records import (
     custom_converter,
     parse_time,
 )
-from supernode.control.supernodes import Ledger, Trouble, facts_of, trouble_of
+from supernode.control.supernodes import Ledger, Trouble, conflicts_of, facts_of, trouble_of
 from supernode.topology.deviceinfo import DATA_KEY, DeviceInfoError, read_config_map, reported_node
 from supernode.topology.devices import read_claim, read_slice, read_taint_rule
-from supernode.topology.discovery import Discovery, NodeFacts, ProblemKind, discover
+from supernode.topology.discovery import Discovery, NodeFacts, discover
 from supernode.topology.fleet import Fleet
 from supernode.topology.ledger import LedgerEntry
 from supernode.topology.node import Member
@@ -155,8 +155,7 @@ class Snapshot:
     @property
     def conflicts(self) -> dict[str, str]:
         """SuperNodes some of whose nodes another one has, and which."""
-        kind = ProblemKind.NODE_CONFLICT
-        return {problem.subject: problem.message for problem in self.discovery.problems if problem.kind == kind}
+        return conflicts_of(self.discovery)
 
     def located(self, member: Member) -> Member:
         """The member, without domains where its node is gone: the fleet gives such a node domains of its own."""

@@ -15,7 +15,7 @@ from supernode.control.records import Custom, PodRecord
 from supernode.control.supernodes import Standing, counts, shape_of, standing
 from supernode.control.wording import spans_text, stranded_text
 from supernode.placement import Placement, Refusal, Request, estimate
-from supernode.topology.discovery import Found, ProblemKind
+from supernode.topology.discovery import Found
 from supernode.topology.fleet import SuperNodeView
 from supernode.topology.ledger import LedgerEntry, encode_placement
 from supernode.topology.node import Member
@@ -186,7 +186,7 @@ def _group(group: Group, phase: str, states: dict[ConditionType, State], now: da
 def profile_status(record: Custom[SuperNodeProfile], state: FleetState, now: datetime) -> Json:
     """The whole status of a profile: what discovery found of it, and what it could not place."""
     name, discovery = record.key[1], state.discovery
-    problems = [p.message for p in discovery.problems if p.subject == name and p.kind in _PROFILE_PROBLEMS]
+    problems = [p.message for p in discovery.problems if p.of_profile and p.subject == name]
     message = "; ".join(problems)
     uncreated = {n: words for n, words in state.uncreated.items() if discovery.supernodes[n].profile == name}
     if record.model is None:
@@ -213,9 +213,6 @@ def profile_status(record: Custom[SuperNodeProfile], state: FleetState, now: dat
         "unassignedNodes": unassigned,
         "conditions": updated(record.status.get("conditions", []), states, generation=record.generation, now=now),
     }
-
-
-_PROFILE_PROBLEMS = (ProblemKind.PROFILE_OVERLAP, ProblemKind.UNASSIGNED)
 
 
 def discovered_supernode(found: Found) -> Json:

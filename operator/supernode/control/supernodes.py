@@ -11,7 +11,7 @@ from supernode.api.conditions import Reason
 from supernode.api.supernode import SuperNode
 from supernode.control.records import Custom
 from supernode.placement import fragmentation, largest_block
-from supernode.topology.discovery import SuperNodeFacts
+from supernode.topology.discovery import Discovery, ProblemKind, SuperNodeFacts
 from supernode.topology.fleet import SuperNodeView
 from supernode.topology.ledger import LedgerEntry
 from supernode.topology.node import Node
@@ -174,6 +174,15 @@ class Standing:
     remarkable: int = 0
 
 
+def conflicts_of(discovery: Discovery) -> dict[str, str]:
+    """By supernode, which of its nodes others have."""
+    told: dict[str, list[str]] = {}
+    for problem in discovery.problems:
+        if problem.kind == ProblemKind.NODE_CONFLICT:
+            told.setdefault(problem.subject, []).append(problem.message)
+    return {name: "; ".join(messages) for name, messages in told.items()}
+
+
 def standing(view: SuperNodeView | None, trouble: Trouble | None, conflict: str | None, *, cordoned: bool) -> Standing:
     """How a supernode with a readable spec stands; ``conflict`` says which of its nodes another one has."""
     if trouble is not None:
@@ -187,7 +196,8 @@ def standing(view: SuperNodeView | None, trouble: Trouble | None, conflict: str 
         text = f"no node matches its profile and nodeSelector; check their labels{remarks}"
         return Standing(Reason.NO_NODES, text, ready=False, remarkable=remarkable)
     if cordoned:
-        return Standing(Reason.CORDONED, "spec.cordoned is true: it gives no new cards", ready=True)
+        text = f"spec.cordoned is true: it gives no new cards{remarks}"
+        return Standing(Reason.CORDONED, text, ready=True, remarkable=remarkable)
     tainted = Counter(node.taints for node in nodes if node.taints)
     parts = "".join(f", {count} {what}" for count, what in described(tainted))
     name = view.profile.name

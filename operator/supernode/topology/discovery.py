@@ -99,6 +99,11 @@ class Problem:
     subject: str
     message: str
 
+    @property
+    def of_profile(self) -> bool:
+        """Whether the subject is a profile: one may be called as a SuperNode is."""
+        return self.kind in (ProblemKind.PROFILE_OVERLAP, ProblemKind.UNASSIGNED)
+
 
 @dataclass(frozen=True, slots=True)
 class Discovery:
