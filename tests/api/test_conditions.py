@@ -1,6 +1,6 @@
 """The condition model is metav1.Condition."""
 
-from supernode.api.conditions import Condition, ConditionStatus, ConditionType, Reason
+from supernode.api.conditions import Condition, ConditionStatus, ConditionType, Reason, ReasonKind
 
 
 def condition(type_: ConditionType, status: ConditionStatus, reason: Reason, time: str) -> Condition:
@@ -19,3 +19,13 @@ def test_a_condition_is_written_as_metav1_has_it() -> None:
         "reason": "InsufficientCards",
         "message": "",
     }
+
+
+def test_nobody_is_told_to_correct_a_job_that_has_ended() -> None:
+    ending = (
+        Reason.POD_REJECTED,
+        Reason.MAX_RESTARTS_EXCEEDED,
+        Reason.DEADLINE_EXCEEDED,
+        Reason.QUEUE_DEADLINE_EXCEEDED,
+    )
+    assert {reason.kind for reason in ending} == {ReasonKind.FAILED}

@@ -125,7 +125,11 @@ class Reason(StrEnum):
         "No node matches the profile or the supernode; check nodeSelector and labels.",
     )
 
-    INVALID_SPEC = "InvalidSpec", ReasonKind.STALLED, "The spec breaks a rule the message names; correct the field."
+    INVALID_SPEC = (
+        "InvalidSpec",
+        ReasonKind.STALLED,
+        "The spec breaks a rule the message names; correct the field. Create a job that has failed of it anew.",
+    )
     UNKNOWN_PROFILE = (
         "UnknownProfile",
         ReasonKind.STALLED,
@@ -200,11 +204,6 @@ class Reason(StrEnum):
         ReasonKind.STALLED,
         "A CardGroup, Service or pod of the name the job needs is not its own; delete it or rename the job.",
     )
-    POD_REJECTED = (
-        "PodRejected",
-        ReasonKind.STALLED,
-        "The API server refused a pod of the job; correct the pod template.",
-    )
     CREATION_FORBIDDEN = (
         "CreationForbidden",
         ReasonKind.STALLED,
@@ -223,6 +222,11 @@ class Reason(StrEnum):
         ReasonKind.PROGRESS,
         "The workers got no rank table: a node does not publish its devices' addresses, or the format cannot say where "
         "the members are.",
+    )
+    POD_REJECTED = (
+        "PodRejected",
+        ReasonKind.FAILED,
+        "The API server refused the job's pod template, and the job has ended; create it anew with a correct one.",
     )
     POD_FAILED = (
         "PodFailed",
