@@ -79,7 +79,8 @@ class CardGroupSpec(ApiModel):
         default=0,
         ge=-PRIORITY_LIMIT,
         le=PRIORITY_LIMIT,
-        description="Order among waiting groups, higher first; may be changed while waiting.",
+        description="Order among waiting groups, higher first; may be changed while waiting, but of a job's group only "
+        "in the job, which sets it anew.",
     )
 
     @property
@@ -144,7 +145,7 @@ class CardGroupStatus(StatusModel):
     profile: str | None = Field(default=None, description="Name of the profile the group was placed on.")
     placement: tuple[PlacementRun, ...] = Field(default=(), description="Which member has which cards, in rank order.")
     spares: tuple[PlacementRun, ...] = Field(
-        default=(), description="Which cards are held for repairs; spares are numbered as members are."
+        default=(), description="Which cards topology.spares holds; spares are numbered as members are."
     )
     spans: Mapping[str, int] = Field(default_factory=dict, description="Domains the members touch, by level name.")
     minimal: Mapping[str, int] = Field(

@@ -392,7 +392,7 @@ class SuperNodeProfileStatus(StatusModel):
     super_nodes: int = Field(default=0, description="SuperNodes of this profile.")
     nodes: int = Field(default=0, description="Nodes that match this profile and belong to a SuperNode.")
     unassigned_nodes: int = Field(
-        default=0, description="Nodes that match this profile and belong to no SuperNode, for want of a label's value."
+        default=0, description="Nodes that match this profile and belong to no SuperNode; the condition Ready says why."
     )
 
 

@@ -51,7 +51,7 @@ class Block(ApiModel):
 
 
 class Spares(ApiModel):
-    """More members than run, held so that one that fails can be replaced near the others."""
+    """More members than run, held near the others. They take no failed member's place by themselves yet."""
 
     members: int = Field(
         ge=1, le=4096, description="Spare members of each domain of `within` that holds members of the group."
@@ -87,7 +87,10 @@ class Topology(ApiModel):
         default_factory=dict, description="The most domains of a level the whole group may touch, by level name."
     )
     spares: Spares | None = Field(
-        default=None, description="Members held for repairs, with as many cards each as the others and no pods."
+        default=None,
+        description="Members held with as many cards each as the others and no pods. `kubectl supernode plan --repair` "
+        "tells whose place they would take; the operator itself does not put them there yet: it places the whole group "
+        "again, and they go with it.",
     )
 
     rules: ClassVar[tuple[Rule, ...]] = (
