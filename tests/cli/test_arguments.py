@@ -8,6 +8,9 @@ import small_fleet as small
 from cli_command import Run
 
 from supernode.cli.arguments import spread
+from supernode.cli.inventory import _ADDERS
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(
@@ -50,3 +53,8 @@ def test_all_requests_of_a_list_are_planned(run: Run, files: Path) -> None:
 def test_a_fleet_in_several_files_is_mapped(run: Run, files: Path, name: list[str]) -> None:
     ran = run("map", *name, "--fleet", *sorted(files.glob("*.json")))
     assert (ran.code, "Ready" in ran.out) == (0, True)
+
+
+def test_help_and_page_name_every_kind_that_a_fleet_is_read_from(run: Run) -> None:
+    told, page = run("plan", "--help").out, (ROOT / "docs" / "cli.md").read_text()
+    assert [kind for kind in _ADDERS if kind not in told or kind not in page] == []

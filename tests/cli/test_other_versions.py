@@ -11,8 +11,13 @@ from cli_command import Run
 from small_fleet import Json
 
 from supernode.api.reading import parse
+from supernode.cli.errors import NotThere
 from supernode.cli.inventory import Inventory, Snapshot, snapshot
+from supernode.cli.live import Reader
 from supernode.cli.plan import plan_all
+from supernode.cluster.errors import NotFound
+from supernode.cluster.resources import RESOURCESLICES, SUPERNODES, Resource
+from supernode.cluster.session import Session
 from supernode.control.supernodes import Ledger
 from supernode.placement import Placement
 
@@ -121,3 +126,19 @@ def test_a_status_with_words_of_another_version_is_passed_over(run: Run, tmp_pat
     assert (planned.code, planned.err) == (0, "")
     repaired = run("plan", "--repair", "--fleet", tmp_path / "fleet.yaml", "-o", "json")
     assert [result["name"] for result in json.loads(repaired.out)["results"]] == ["research/x"]
+
+
+@pytest.mark.parametrize(
+    ("resource", "remedy"),
+    [(SUPERNODES, "install the operator or choose another context"), (RESOURCESLICES, "needs Kubernetes 1.34 or newer")],
+)
+async def test_what_to_do_is_told_where_a_cluster_lacks_a_kind(resource: Resource, remedy: str) -> None:
+    class Older(Session):
+        def __init__(self) -> None:
+            pass
+
+        async def list(self, *_: Any, **__: Any) -> Json:
+            raise NotFound("the server could not find the requested resource", status=404)
+
+    with pytest.raises(NotThere, match=remedy):
+        [body async for body in Reader(Older()).every(resource)]

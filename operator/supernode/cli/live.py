@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from supernode.api import names
 from supernode.api.errors import InvalidObject
 from supernode.cli.documents import Json
 from supernode.cli.errors import NotThere
@@ -128,9 +129,7 @@ class Reader:
                     field_selector=field_selector,
                 )
             except NotFound:
-                raise NotThere(
-                    f"the cluster has no {resource}; install the operator or choose another context"
-                ) from None
+                raise NotThere(f"the cluster has no {resource}; {_remedy(resource)}") from None
             for body in page["items"]:
                 yield body
             token = page["metadata"].get("continue")
@@ -143,6 +142,13 @@ class Reader:
             return await self._session.get(resource, key)
         except NotFound:
             return None
+
+
+def _remedy(resource: Resource) -> str:
+    """What to do where a cluster lacks a kind."""
+    if resource.group == names.GROUP:
+        return "install the operator or choose another context"
+    return "a profile that pins by claims needs Kubernetes 1.34 or newer"
 
 
 @asynccontextmanager

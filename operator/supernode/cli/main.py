@@ -52,7 +52,8 @@ Context = Annotated[str | None, typer.Option(help="Context of the kubeconfig [de
 Fleet = Annotated[
     list[str] | None,
     typer.Option(
-        help="Manifests of the fleet instead of a cluster: Node, SuperNodeProfile, SuperNode, Pod, ConfigMap. "
+        help="Manifests of the fleet instead of a cluster: SuperNodeProfile, Node, SuperNode, CardGroup, Pod, "
+        "ConfigMap, ResourceSlice, ResourceClaim, DeviceTaintRule. "
         "A file, a folder or - for standard input; several may be given.",
         metavar="PATH...",
     ),
