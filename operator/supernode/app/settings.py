@@ -16,7 +16,7 @@ from supernode.control.patience import Patience
 class Settings:
     """How one operator process runs.
 
-    ``kubeconfig`` is ``None`` to use $KUBECONFIG, the pod's service account or the default file, in this order.
+    ``kubeconfig`` is ``None`` to use $KUBECONFIG, the default file or the pod's service account, in this order.
     ``host`` and ``port`` are where metrics and probes are served; ``None``: at every address, of IPv4 and of IPv6.
     ``log_format`` is ``text`` or ``json``.
     Of all operators with the same ``lease_namespace`` (``None``: that of the credentials) and ``lease_name`` one leads;
