@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -192,12 +193,18 @@ def _unhealthy(ran: Ran) -> int:
     return int(row[6])
 
 
+def _report(live: Bed, unhealthy: str) -> str:
+    """Have the device plugin of node a3-1-n007 report these; the name of its ConfigMap."""
+    name, lists = "mindx-dl-deviceinfo-a3-1-n007", {"huawei.com/Ascend910-Unhealthy": unhealthy}
+    metadata = {"name": name, "namespace": "kube-system", "labels": {"mx-consumer-cim": "true"}}
+    data = {"DeviceInfoCfg": json.dumps({"DeviceInfo": {"DeviceList": lists}})}
+    apply(live, [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}])
+    return name
+
+
 def test_cards_that_a_device_plugin_reports_count_as_for_the_operator(on: Run, run: Run, live: Bed) -> None:
     before = _unhealthy(on("map"))
-    lists = {"huawei.com/Ascend910-Unhealthy": "Ascend910-3"}
-    metadata = {"name": "mindx-dl-deviceinfo-a3-1-n007", "namespace": "kube-system"}
-    report = {"metadata": {**metadata, "labels": {"mx-consumer-cim": "true"}}, "apiVersion": "v1", "kind": "ConfigMap"}
-    apply(live, [{**report, "data": {"DeviceInfoCfg": json.dumps({"DeviceInfo": {"DeviceList": lists}})}}])
+    name = _report(live, "Ascend910-3")
     healthy = 16 * 8 - before - 2  # its package fails with it
     _until(live, "sn", lambda found: any(sn["status"]["cards"]["healthy"] == healthy for sn in found))
     assert _unhealthy(on("map")) == before + 2
@@ -206,18 +213,24 @@ def test_cards_that_a_device_plugin_reports_count_as_for_the_operator(on: Run, r
     assert restricted.err.startswith("cards that only reports of device plugins call failed count as healthy: ")
     assert (restricted.code, _unhealthy(restricted)) == (0, before)
     apply(live, [obj for obj in manifests("supernode-operator") if obj["kind"] == "RoleBinding"])
-    kubectl(live, "delete", "configmap", metadata["name"], "-n", "kube-system")
+    kubectl(live, "delete", "configmap", name, "-n", "kube-system")
     _until(live, "sn", lambda found: all(sn["status"]["cards"]["healthy"] != healthy for sn in found))
 
 
 def test_a_captured_fleet_gives_the_live_answer(on: Run, run: Run, live: Bed, tmp_path: Path) -> None:
-    captured = kubectl(live, "get", "nodes,supernodeprofiles,supernodes,cardgroups,pods", "-A", "-o", "yaml")
-    (tmp_path / "fleet.yaml").write_text(captured)
+    """By the commands of the page, with a card that only a report calls failed."""
+    name = _report(live, "Ascend910-3")
+    page = (ROOT / "docs" / "cli.md").read_text()
+    for line in re.findall(r"^    kubectl (get .*) > (fleet|reports)\.json", page, re.MULTILINE):
+        (tmp_path / f"{line[1]}.json").write_text(kubectl(live, *line[0].split()))
     request = small.text(small.job("next", cards=64, profile=PROFILE)).encode()
-    replayed = run("plan", "-f", "-", "--fleet", tmp_path / "fleet.yaml", stdin=request)
+    fleet = ("--fleet", tmp_path / "fleet.json", tmp_path / "reports.json")
+    replayed = run("plan", "-f", "-", *fleet, stdin=request)
     assert (replayed.code, replayed.err) == (0, "")
     assert replayed.out == on("plan", "-f", "-", stdin=request).out
     assert "a3-0-n[000-002]" not in replayed.out
+    assert run("map", f"{PROFILE}-1", *fleet).out == on("map", f"{PROFILE}-1").out
+    kubectl(live, "delete", "configmap", name, "-n", "kube-system")
 
 
 def test_a_request_without_namespace_is_planned_in_that_of_the_context(on: Run) -> None:

@@ -101,7 +101,9 @@ def test_nodes_with_something_wrong_are_told(run: Run, tmp_path: Path) -> None:
 def test_every_conflict_of_a_supernode_is_told(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "fleet.yaml"
     both = small.supernode("zz", nodeSelector={"example.com/rack": "0"})
-    path.write_text(small.text(small.profile(), *small.nodes("a"), *small.nodes("b"), *map(small.supernode, "ab"), both))
+    path.write_text(
+        small.text(small.profile(), *small.nodes("a"), *small.nodes("b"), *map(small.supernode, "ab"), both)
+    )
     told = run("map", "--fleet", path).out.replace("\n", " ")
     for name in "ab":
         assert f"nodes {name}-n[0-1] are selected by supernode zz but belong to {name}" in told

@@ -130,7 +130,10 @@ def test_a_status_with_words_of_another_version_is_passed_over(run: Run, tmp_pat
 
 @pytest.mark.parametrize(
     ("resource", "remedy"),
-    [(SUPERNODES, "install the operator or choose another context"), (RESOURCESLICES, "needs Kubernetes 1.34 or newer")],
+    [
+        (SUPERNODES, "install the operator or choose another context"),
+        (RESOURCESLICES, "needs Kubernetes 1.34 or newer"),
+    ],
 )
 async def test_what_to_do_is_told_where_a_cluster_lacks_a_kind(resource: Resource, remedy: str) -> None:
     class Older(Session):

@@ -277,6 +277,27 @@ def test_cards_are_unhealthy_that_device_plugins_report(plan: Plan) -> None:
     assert plan([small.group(cards=4)], [small.profile(), small.node("a-n0"), report])[0] == 0, "as the operator has it"
 
 
+@pytest.mark.parametrize(
+    ("captured", "reports", "reported", "told"),
+    [
+        (True, "mindcluster", False, 1),
+        (True, "mindcluster", True, 0),
+        (True, None, False, 0),
+        (False, "mindcluster", False, 0),
+    ],
+)
+def test_the_want_of_reports_in_a_captured_fleet_is_told(
+    run: Run, tmp_path: Path, captured: bool, reports: str | None, reported: bool, told: int
+) -> None:
+    node = small.node("a-n0")
+    node["metadata"] |= {"creationTimestamp": "2026-01-01T00:00:00Z"} if captured else {}
+    report = [_device_info("a-n0", Unhealthy="Ascend910-0")] if reported else []
+    profile = small.profile(health={"reports": reports} if reports else {})
+    (tmp_path / "fleet.yaml").write_text(small.text(profile, node, *report))
+    ran = run("map", "--fleet", tmp_path / "fleet.yaml")
+    assert (ran.code, len(ran.err.splitlines()), ran.err.count("only reports of device plugins")) == (0, told, told)
+
+
 def test_devices_of_a_driver_are_cards(plan: Plan) -> None:
     """One is tainted by the driver, one barred by hand, one claimed by others; what a group has is counted once."""
     bare = [{**node, "status": {}} for node in small.nodes("a", 2)]

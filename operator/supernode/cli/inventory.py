@@ -269,6 +269,7 @@ def collect(documents: Iterable[Document], say: Say) -> Inventory:
     first: dict[tuple[str, str], Document] = {}
     skipped: Counter[str] = Counter()
     unread: Counter[str] = Counter()
+    captured = False
     for document in documents:
         if not _belongs(document):
             skipped[document.kind] += 1
@@ -280,6 +281,7 @@ def collect(documents: Iterable[Document], say: Say) -> Inventory:
             name = _ADDERS[document.kind](inventory, document.body)
         except SupernodeError as problem:
             raise document.error(problem) from None
+        captured = captured or (document.kind == "Node" and bool(document.body["metadata"].get("creationTimestamp")))
         earlier = first.setdefault((document.kind, name), document)
         if earlier is not document:
             there = f"{earlier.source}, document {earlier.number}"
@@ -289,9 +291,20 @@ def collect(documents: Iterable[Document], say: Say) -> Inventory:
         say(f"passed over, no part of a fleet: {kinds}")
     for version, number in sorted(unread.items()):
         say(f"passed over, {number} ResourceSlice of {version}: capture them as resourceslices.v1.resource.k8s.io")
+    if captured and _lacks_reports(inventory):
+        say(
+            "cards that only reports of device plugins call failed count as healthy: none of their ConfigMaps was given"
+        )
     if not first and not unread:
         raise BadInput("--fleet: the files describe no fleet; give Node and SuperNodeProfile objects")
     return inventory
+
+
+def _lacks_reports(inventory: Inventory) -> bool:
+    """Whether nodes have cards on which their device plugins report, and no report is there."""
+    reported = [profile.counted for profile in inventory.profiles.values() if profile.health.reports]
+    on_nodes = any(node.capacity.get(name) for node in inventory.nodes.values() for name in reported)
+    return on_nodes and not any(map(inventory.published.report_on, inventory.nodes))
 
 
 def _belongs(document: Document) -> bool:
