@@ -3,6 +3,8 @@
 `python tests/workload/test_examples.py` writes the golden files anew.
 """
 
+import os
+import subprocess
 from collections.abc import Iterator
 from itertools import combinations, product
 from pathlib import Path
@@ -13,12 +15,18 @@ import yaml
 
 from supernode.api.reading import parse
 from supernode.api.trainingjob import Parallelism, TrainingJob
+from supernode.control.foreign import foreign_pods
 from supernode.control.grouping import claim_for, request_for
+from supernode.control.records import convert_pod
 from supernode.placement import Placement, plan
 from supernode.topology.fleet import Fleet, SuperNodeView
 from supernode.topology.node import Node
 from supernode.topology.profile import Profile
+from supernode.topology.ranges import parse_cards
 from supernode.workload import PlacedGroup, communicators, render_files, render_pod, render_service
+from supernode.workload.affinity import on_node
+from supernode.workload.pinning import pinning_annotations
+from supernode.workload.tolerations import tolerations
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = Path(__file__).parent / "golden_examples"
@@ -88,6 +96,41 @@ def test_examples_render_as_their_golden_files_say(name: str) -> None:
 
 def test_every_golden_file_has_its_example() -> None:
     assert {path.stem for path in GOLDEN.glob("*.yaml")} == set(JOBS)
+
+
+KUBECTL = """#!/bin/sh
+case "$*" in
+  *metadata.uid*) echo 91ab4f0c ;;
+  *placement*nodes*) echo n0 ;;
+  *placement*cards*) echo {cards} ;;
+  apply*) cat > pod.yaml ;;
+esac
+"""
+
+
+@pytest.mark.parametrize(("name", "cards"), [("cardgroup", "0-7"), ("cardgroup-ascend", "1,8-10")])
+def test_a_pod_of_ones_own_is_made_as_the_example_says(name: str, cards: str, tmp_path: Path) -> None:
+    """As far as placement, device plugin and ledger go, it is as the pod of a job would be."""
+    text = (ROOT / "examples/jobs" / f"{name}.yaml").read_text()
+    group = parse("CardGroup", yaml.safe_load(text))
+    machine, chosen = read_profile(group.spec.profile or ""), parse_cards(cards)
+    (tmp_path / "kubectl").write_text(KUBECTL.format(cards=cards))
+    (tmp_path / "kubectl").chmod(0o755)
+    script = "\n".join(line[4:] for line in text.splitlines() if line.startswith("#   "))
+    path = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    subprocess.run(["bash", "-eu"], input=script, text=True, check=True, cwd=tmp_path, env=path)
+    pod = yaml.safe_load((tmp_path / "pod.yaml").read_text())
+    annotations, spec = pod["metadata"].get("annotations", {}), pod["spec"]
+    pinning = pinning_annotations(machine, chosen, int(annotations.get("predicate-time", 0)))
+    assert pinning.items() <= annotations.items()
+    assert spec["affinity"] == on_node(None, "n0")
+    assert tolerations(spec["tolerations"], machine.tolerated) == spec["tolerations"]
+    pod["metadata"] |= {"namespace": "d", "uid": "u"}
+    record = convert_pod(pod | {"spec": spec | {"nodeName": "n0"}})
+    assert record.group == group.metadata.name
+    assert not list(foreign_pods([record], "n0", machine.resource, (1 << 16) - 1, lambda *_: chosen))
+    if pinning:
+        assert (record.cards, record.group_uid, record.rank) == (chosen, "91ab4f0c", 0)
 
 
 def crossings(split: Parallelism, domains: list[int]) -> tuple[int, ...]:
