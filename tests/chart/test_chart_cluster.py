@@ -50,11 +50,11 @@ def kubectl(bed: testbed.Bed) -> Kubectl:
 
 @pytest.fixture(scope="module")
 def shell(bed: testbed.Bed) -> Shell:
-    """Runs commands of docs/install.md: those under a heading, the release being in some namespace."""
+    """Runs commands of a page: those under a heading, the release being in some namespace."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
 
-    def run(heading: str, namespace: str = NAMESPACE) -> None:
-        section = (ROOT / "docs" / "install.md").read_text().split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    def run(heading: str, namespace: str = NAMESPACE, page: str = "install.md") -> None:
+        section = (ROOT / "docs" / page).read_text().split(f"\n## {heading}\n")[1].split("\n## ")[0]
         (commands,) = re.findall(r"^```sh\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
         script = f"set -eu\n{commands.replace('supernode-system', namespace)}"
         environment = os.environ | {"KUBECONFIG": str(bed.kubeconfig), "PATH": path}
@@ -194,7 +194,7 @@ def test_definitions_deleted_after_the_operator_go_once_its_finalizer_does(kubec
     kubectl("create", "-f", "-", stdin=json.dumps(group))
     kubectl("delete", "--wait=false", "-f", str(ROOT / "crds"))
     kubectl("wait", "--for=condition=Terminating", "crd/cardgroups.supernode.io")
-    shell("Upgrading and uninstalling")
+    shell("Uninstalling", page="operations.md")
     # The API server looks again after as long as there was still an object of a kind, and that once more.
     kubectl("wait", "--for=delete", "--timeout=120s", "-f", str(ROOT / "crds"))
 

@@ -38,7 +38,8 @@ def api_page() -> str:
         f"# API reference: `{API_VERSION}`",
         "",
         "Generated from the models in `supernode.api`, as are the CustomResourceDefinitions in `crds/` and the schemas",
-        "for editors in `docs/schemas/`. **Required** fields are bold; a value after = is the default.",
+        "for [editors](../operations.md#editor-schemas) in `docs/schemas/`. **Required** fields are bold; a value",
+        "after = is the default.",
     ]
     for kind in KINDS:
         schema = root_schema(kind)
