@@ -16,13 +16,12 @@ from supernode.control.foreign import foreign_pods
 from supernode.control.ledgers import Ledgers, group_text
 from supernode.control.records import PodRecord
 from supernode.control.slices import Slices
-from supernode.control.supernodes import Ledger, Trouble, facts_of, trouble_of
+from supernode.control.supernodes import Ledger, Trouble, conflicts_of, facts_of, trouble_of
 from supernode.topology.devices import Claim
 from supernode.topology.discovery import (
     Discovery,
     Found,
     NodeFacts,
-    ProblemKind,
     SuperNodeFacts,
     discover,
     selecting_labels,
@@ -273,7 +272,7 @@ class FleetState:
             await slices.turn()
         before, conflicts = self.discovery, self.conflicts
         self.discovery, stale = await asyncio.to_thread(_sorted_anew, before, profiles, nodes, dict(self._specs))
-        self.conflicts = _conflicts(self.discovery)
+        self.conflicts = conflicts_of(self.discovery)
         if profiles != self.profiles:
             self.profiles = profiles
             self.reshaped = True
@@ -387,15 +386,6 @@ def _sorted_anew(
     after = discover(profiles.values(), nodes, specs.values())
     stale = before.supernodes.keys() ^ after.supernodes.keys()
     return after, stale | {name for name, found in after.supernodes.items() if before.supernodes.get(name) != found}
-
-
-def _conflicts(discovery: Discovery) -> dict[str, str]:
-    """By supernode, which of its nodes others have."""
-    told: dict[str, list[str]] = {}
-    for problem in discovery.problems:
-        if problem.kind == ProblemKind.NODE_CONFLICT:
-            told.setdefault(problem.subject, []).append(problem.message)
-    return {name: "; ".join(messages) for name, messages in told.items()}
 
 
 def _differs(old: SuperNodeView | None, new: SuperNodeView) -> bool:
