@@ -1,6 +1,7 @@
 """A job is looked at while the allocator, the other task of the loop, goes on."""
 
 import asyncio
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +15,7 @@ from supernode.cluster.credentials import Credentials
 from supernode.cluster.errors import Unavailable
 from supernode.cluster.session import Session
 from supernode.cluster.writer import Writer
-from supernode.control import jobreader, launch
+from supernode.control import jobreader, launch, turns
 from supernode.control.conditions import find
 from supernode.control.job import decide
 from supernode.control.jobview import JobView
@@ -22,6 +23,7 @@ from supernode.control.leader import Leader
 from supernode.control.observer import Observer
 from supernode.control.patience import Patience
 from supernode.control.running import LOST_SECONDS
+from supernode.control.turns import TURN_SECONDS
 
 Json = dict[str, Any]
 
@@ -42,9 +44,10 @@ def _put_job(cluster: Cluster, status: Json | None = None, **spec: Any) -> None:
     cluster.caches.jobs.put(cluster._object("j", "TrainingJob", namespace="ml", **parts))
 
 
-def _put_pod(cluster: Cluster, rank: int, phase: str = "Running") -> None:
-    """The pod of a rank in its place."""
-    cluster.pod(f"j-{rank}", f"sn-0-n{rank}", 4, named="0-3", group="j", phase=phase, rank=rank, job=OWNER)
+def _put_pod(cluster: Cluster, rank: int, phase: str = "Running", *, name: str = "", **more: Any) -> None:
+    """The pod of a rank in its place, or one that looks like it."""
+    more = {"job": OWNER, "phase": phase, **more}
+    cluster.pod(name or f"j-{rank}", f"sn-0-n{rank}", 4, named="0-3", group="j", rank=rank, **more)
 
 
 def _look(leader: Leader) -> JobView:
@@ -97,7 +100,7 @@ async def test_of_two_jobs_looked_at_in_the_same_turn_one_creates_its_pod() -> N
     both = (leader._jobs.reconcile(("ml", name)) for name in "ab")
     asked, waits = await asyncio.gather(*both, return_exceptions=True)
     assert isinstance(asked, Unavailable)
-    assert waits == 0.0
+    assert waits == TURN_SECONDS
 
 
 def _mistake(*_: Any, **__: Any) -> Any:
@@ -293,3 +296,37 @@ async def test_pods_that_keep_the_group_of_an_earlier_job_are_named() -> None:
     message = find(decide(leader._jobs._reader.view(job)).status or {}, ConditionType.READY)["message"]
     assert "j-0 cannot end on sn-0-n0, not ready" in message
     assert "j-1, which nobody owns, keeps its cards: delete them" in message
+
+
+@pytest.mark.parametrize("phase", ["Pending", "Running", "Succeeded", "Failed"])
+@pytest.mark.parametrize("names", [["j-0", "debug"], ["debug", "j-0"]])
+async def test_a_copy_of_a_worker_goes_and_not_the_worker(names: list[str], phase: str) -> None:
+    """Made to debug it from all that the server says of it, labels, annotations and owner included."""
+    cluster, leader = await _allocated()
+    cluster.node("sn-0-n0", ready=False)
+    for name in names:
+        _put_pod(cluster, 0, "Running" if name == "j-0" else phase, name=name)
+    _put_pod(cluster, 1)
+    view = _look(leader)
+    step = decide(view)
+    assert [pod.key[1] for pod in step.delete_pods] == ["debug"]
+    assert step.status is not None
+    assert (step.status["pods"]["running"], step.status["restarts"]) == (2, 0)
+    assert "succeededRanks" not in step.status
+    assert view.unready == {"sn-0-n0"}, "its worker has not ended"
+
+
+@pytest.mark.parametrize("owned", [False, True], ids=["nobody's", "a Deployment's"])
+async def test_what_others_run_with_the_labels_of_a_worker_is_not_waited_for(
+    owned: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "UNBOUND_SECONDS", math.inf)
+    cluster, leader = await _allocated()
+    cluster.edit(pinning={"mode": "annotation", "key": CARD})
+    await leader.state.refresh()
+    _put_pod(cluster, 0)
+    _put_pod(cluster, 1, name="copy", job={**OWNER, "uid": "replicas"}, owned=owned)
+    view = _look(leader)
+    assert (view.former, decide(view).create_ranks) == ((), (1,))
+    cluster.pod("other", "sn-0-n1", 4, named="0-3", group="j", phase="Pending", pinned=True)
+    assert decide(_look(leader)).create_ranks == (), "it is another's turn"
