@@ -513,6 +513,21 @@ def test_who_has_ended_well_is_not_made_again_whoever_removes_its_pod() -> None:
     assert "succeededRanks" not in again, "on other cards all start anew"
 
 
+@pytest.mark.parametrize("runtime", ["plain", "mpi"])
+@pytest.mark.parametrize("replaced", [False, True], ids=["by others", "to be replaced"])
+def test_who_is_taken_away_and_exits_with_0_has_not_ended_well(runtime: str, *, replaced: bool) -> None:
+    """It saved its state when it was told to end."""
+    before = {"phase": "Running", "replacing": ["pod-0"] if replaced else []}
+    step = look(job(before, runtime=runtime), group(MEMBERS), pod(0, "Succeeded", deleting=True), pod(1))
+    status = status_of(step)
+    assert ("succeededRanks" in status, status["phase"]) == (False, "Starting")
+    assert find(status, ConditionType.READY)["message"].startswith("1 of 2 pods run")
+    after = look(job(status, runtime=runtime), group(MEMBERS), pod(1))
+    assert (after.create_ranks, status_of(after)["restarts"]) == ((0,), 0)
+    drained = [pod(rank, "Succeeded", deleting=True) for rank in range(2)]
+    assert status_of(look(job(before, runtime=runtime), group(MEMBERS), *drained))["phase"] == "Starting"
+
+
 def test_what_a_loss_leaves_to_remember_is_written_before_anything_is_made() -> None:
     """A pod that is deleted by force may be there again before anybody looks, and its peer fails for want of it."""
     told = status_of(look(job(), group(MEMBERS), pod(0, created=NOW), pod(1, created=NOW)))

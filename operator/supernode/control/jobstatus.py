@@ -153,11 +153,15 @@ def first_decides(spec: TrainingJobSpec) -> bool:
 
 def ended_well(job: Custom[TrainingJob], pods: Iterable[PodRecord]) -> frozenset[int]:
     """The ranks that have ended well: of these pods of the present placement, and of those that were there before. None
-    where the first one decides, which may need any of them again."""
+    where the first one decides, which may need any of them again.
+
+    One that is being deleted was told to end, and may have saved its state and exited with 0.
+    """
     if job.model is None or first_decides(job.model.spec):
         return frozenset()
     told = parse_ints(job.status.get("succeededRanks") or "")
-    return frozenset(told) | {p.rank for p in pods if p.phase == "Succeeded" and p.rank is not None}
+    stay = (p for p in pods if p.phase == "Succeeded" and not p.deleting)
+    return frozenset(told) | {p.rank for p in stay if p.rank is not None}
 
 
 def alive_ranks(pods: Iterable[PodRecord], ended: frozenset[int]) -> frozenset[int]:

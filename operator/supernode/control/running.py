@@ -190,7 +190,8 @@ def _succeeded(spec: TrainingJobSpec, pods: Mapping[int, PodRecord], ended: froz
     """Why the job has succeeded, None if it has not."""
     if first_decides(spec):
         first = pods.get(0)
-        return "rank 0 succeeded" if first is not None and first.phase == "Succeeded" else None
+        done = first is not None and first.phase == "Succeeded" and not first.deleting
+        return "rank 0 succeeded" if done else None
     return f"all {members} pods succeeded" if len(ended) == members else None
 
 
