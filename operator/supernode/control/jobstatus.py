@@ -66,7 +66,7 @@ def stall(view: JobView, reason: Reason, message: str) -> Step:
 
 def _running(view: JobView, reason: Reason) -> State:
     """Whether all pods run, of a job that cannot go on."""
-    wanted = view.group.size if view.group else 0
+    wanted = view.own_group.size if view.own_group else 0
     alive = len(alive_ranks(view.pods, ended_well(view.job, view.pods)))
     return State(0 < wanted <= alive, reason, running_text(alive, wanted) if wanted else "")
 
@@ -84,7 +84,7 @@ def pending(view: JobView, reason: Reason, message: str, *, stalled: bool = Fals
     draft.forget_placement()
     draft.status.pop("profile", None)
     draft.status["pods"] = tally(view.pods)
-    draft.status |= size_of(view.group)
+    draft.status |= size_of(view.own_group)
     return draft.finish("Stalled" if stalled else "Pending")
 
 
@@ -95,9 +95,8 @@ def tear_down(view: JobView, reason: Reason, message: str) -> Step:
 
 def release(view: JobView) -> Step:
     """Pods first go, the group is asked to go; its finalizer keeps the cards booked until the pods are gone."""
-    group = view.group
-    ours = group is not None and group.owner_uid == view.job.uid and not group.deleting
-    return Step(delete_pods=view.staying, delete_group=ours)
+    group = view.own_group
+    return Step(delete_pods=view.staying, delete_group=group is not None and not group.deleting)
 
 
 def end(view: JobView, reason: Reason, message: str, *, succeeded: bool = False) -> Step:

@@ -87,6 +87,11 @@ class JobView:
     strays: tuple[PodRecord, ...] = ()
 
     @property
+    def own_group(self) -> GroupView | None:
+        """The CardGroup of the job's name, where it is the job's own."""
+        return self.group if self.group is not None and self.group.owner_uid == self.job.uid else None
+
+    @property
     def staying(self) -> tuple[PodRecord, ...]:
         """The pods and strays that are not being deleted."""
         return tuple(pod for pod in (*self.pods, *self.strays) if not pod.deleting)
