@@ -12,7 +12,7 @@ from kubernetes.client import Configuration
 from supernode.api import names
 from supernode.api.conditions import ConditionType, Reason
 from supernode.cluster.credentials import Credentials
-from supernode.cluster.errors import Unavailable
+from supernode.cluster.errors import ApiError, BadRequest, Conflict, Invalid, Unavailable
 from supernode.cluster.session import Session
 from supernode.cluster.writer import Writer
 from supernode.control import jobreader, launch, turns
@@ -48,6 +48,30 @@ def _put_pod(cluster: Cluster, rank: int, phase: str = "Running", *, name: str =
     """The pod of a rank in its place, or one that looks like it."""
     more = {"job": OWNER, "phase": phase, **more}
     cluster.pod(name or f"j-{rank}", f"sn-0-n{rank}", 4, named="0-3", group="j", rank=rank, **more)
+
+
+class _Server:
+    """Takes pods, or answers as it is told to by their names, and has a newer version of every job."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, answers: dict[str, ApiError] | None = None) -> None:
+        self.answers = answers or {}
+        self.asked: list[str] = []
+        self.strict: set[bool] = set()
+        monkeypatch.setattr(Session, "create", self._create)
+        monkeypatch.setattr(Session, "merge_patch", self._patch)
+
+    async def _create(self, _resource: Any, obj: Json, *, strict: bool = False) -> Json:
+        name = obj["metadata"]["name"]
+        if obj["kind"] == "Pod":
+            self.asked.append(name)
+            self.strict.add(strict)
+            await asyncio.sleep(0.01)
+            if name in self.answers:
+                raise self.answers[name]
+        return {**obj, "metadata": {**obj["metadata"], "uid": name, "resourceVersion": name}}
+
+    async def _patch(self, *_: Any, **__: Any) -> Json:
+        raise Conflict("it was written meanwhile")
 
 
 def _look(leader: Leader) -> JobView:
@@ -330,3 +354,40 @@ async def test_what_others_run_with_the_labels_of_a_worker_is_not_waited_for(
     assert (view.former, decide(view).create_ranks) == ((), (1,))
     cluster.pod("other", "sn-0-n1", 4, named="0-3", group="j", phase="Pending", pinned=True)
     assert decide(_look(leader)).create_ranks == (), "it is another's turn"
+
+
+MISSPELT = BadRequest(
+    'Pod in version "v1" cannot be handled as a Pod: strict decoding error: unknown field "toleratons"'
+)
+NAMED = Invalid("Pod is invalid: spec.priority", details={"causes": [{"field": "spec.priority"}]})
+
+
+async def test_a_template_of_which_no_pod_was_taken_is_checked_to_its_last_field_however_long_its_turn_took(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cluster, leader = await _allocated()
+    waits = decide(replace(_look(leader), later={0: None, 1: None}))
+    assert (waits.create_ranks, "startTime" in (waits.status or {})) == ((), True)
+    _put_job(cluster, waits.status)
+    server = _Server(monkeypatch, {"j-0": MISSPELT, "j-1": MISSPELT})
+    await leader._jobs.reconcile(JOB)
+    assert server.strict == {True}
+    status = decide(_look(leader)).status or {}
+    assert (status["phase"], find(status, ConditionType.STALLED)["reason"]) == ("Failed", Reason.POD_REJECTED)
+
+
+async def test_what_refuses_pods_of_a_job_that_ran_before_does_not_end_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a webhook that makes pods invalid for some minutes, while the job is resumed or placed again."""
+    cluster, leader = await _allocated()
+    for rank in (0, 1):
+        _put_pod(cluster, rank)
+    for suspend in (False, True):
+        _put_job(cluster, decide(_look(leader)).status, suspend=suspend)
+    for rank in (0, 1):
+        cluster.pod_goes(f"j-{rank}")
+    _put_job(cluster, decide(_look(leader)).status)
+    server = _Server(monkeypatch, {"j-0": NAMED, "j-1": NAMED})
+    await leader._jobs.reconcile(JOB)
+    assert server.strict == {False}
+    status = decide(_look(leader)).status or {}
+    assert (status["phase"], find(status, ConditionType.STALLED)["reason"]) == ("Stalled", Reason.CREATION_FORBIDDEN)

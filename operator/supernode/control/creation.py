@@ -123,14 +123,14 @@ class Creation:
         if render is None:
             return
 
-        had_pods = _has_had_pods(view)
+        taken = _was_taken(view)
 
         async def create(rank: int, session: Session) -> None:
-            self._caches.pods.put(await session.create(resources.PODS, render(rank), strict=not had_pods))
+            self._caches.pods.put(await session.create(resources.PODS, render(rank), strict=not taken))
 
         results = await self._writer.run(job.key, [partial(create, rank) for rank in ranks])
         for rank, result in zip(ranks, results, strict=True):
-            if isinstance(result, Invalid | BadRequest) and is_mistake(result) and not had_pods:
+            if isinstance(result, Invalid | BadRequest) and is_mistake(result) and not taken:
                 text = f"the API server refuses the pod template: {result.message}"
                 self._obstacles.meet(job.uid, Reason.POD_REJECTED, text, final=True)
                 return
@@ -183,9 +183,9 @@ class Creation:
             self._obstacles.meet(job.uid, Reason.NAME_CONFLICT, message)
 
 
-def _has_had_pods(view: JobView) -> bool:
-    """Whether pods of the template were taken before, so that it cannot be what is wrong."""
-    return bool(view.pods) or "startTime" in view.job.status
+def _was_taken(view: JobView) -> bool:
+    """Whether the API server took a pod of the template before, so that the template cannot be what is wrong."""
+    return bool(view.pods) or view.job.status.get("templateTaken", False)
 
 
 def _says(job: Job, refusal: str) -> bool:

@@ -46,6 +46,8 @@ def draft_of(view: JobView) -> StatusDraft:
     """A draft that keeps what the status says, but its conditions."""
     status = {k: v for k, v in view.job.status.items() if k != "conditions"}
     status.setdefault("restarts", 0)
+    if view.pods:
+        status["templateTaken"] = True
     return StatusDraft(view, status)
 
 
