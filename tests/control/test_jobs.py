@@ -12,7 +12,8 @@ from kubernetes.client import Configuration
 from supernode.api import names
 from supernode.api.conditions import ConditionType, Reason
 from supernode.cluster.credentials import Credentials
-from supernode.cluster.errors import ApiError, BadRequest, Conflict, Invalid, Unavailable
+from supernode.cluster.errors import ApiError, BadRequest, Conflict, Forbidden, Invalid, Unavailable
+from supernode.cluster.resources import CARDGROUPS
 from supernode.cluster.session import Session
 from supernode.cluster.writer import Writer
 from supernode.control import jobreader, launch, turns
@@ -31,9 +32,9 @@ JOB = ("ml", "j")
 OWNER = {"uid": "job", "controller": True, "kind": "TrainingJob", "name": "j"}
 
 
-def _put_group(cluster: Cluster, **metadata: Any) -> None:
+def _put_group(cluster: Cluster, members: int = 2, **metadata: Any) -> None:
     meta = {"finalizers": [names.FINALIZER_CARDS], "ownerReferences": [OWNER], **metadata}
-    spec = {"members": 2, "cardsPerMember": 4}
+    spec = {"members": members, "cardsPerMember": 4}
     cluster.caches.groups.put(cluster._object("j", "CardGroup", namespace="ml", metadata=meta, spec=spec))
 
 
@@ -51,7 +52,7 @@ def _put_pod(cluster: Cluster, rank: int, phase: str = "Running", *, name: str =
 
 
 class _Server:
-    """Takes pods, or answers as it is told to by their names, and has a newer version of every job."""
+    """Takes pods, or answers as it is told to by their names; takes no patch, as others wrote or forbid it."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, answers: dict[str, ApiError] | None = None) -> None:
         self.answers = answers or {}
@@ -68,10 +69,11 @@ class _Server:
             await asyncio.sleep(0.01)
             if name in self.answers:
                 raise self.answers[name]
-        return {**obj, "metadata": {**obj["metadata"], "uid": name, "resourceVersion": name}}
+        made = {"uid": name, "resourceVersion": "1", "creationTimestamp": "2026-01-01T00:00:00Z"}
+        return {**obj, "metadata": obj["metadata"] | made}
 
-    async def _patch(self, *_: Any, **__: Any) -> Json:
-        raise Conflict("it was written meanwhile")
+    async def _patch(self, resource: Any, *_: Any, **__: Any) -> Json:
+        raise Forbidden("priorities are bounded") if resource is CARDGROUPS else Conflict("it was written meanwhile")
 
 
 def _look(leader: Leader) -> JobView:
@@ -80,15 +82,17 @@ def _look(leader: Leader) -> JobView:
     return leader._jobs._reader.view(job)
 
 
-async def _allocated() -> tuple[Cluster, Leader]:
-    """A job whose group has its cards and whose pods are to be created, at a server that answers nothing."""
+async def _allocated(members: int = 2, *, at_once: int = 64) -> tuple[Cluster, Leader]:
+    """A job whose group has its cards and whose pods are to be created, at a server that answers nothing; so many
+    requests are under way at once."""
     cluster = Cluster()
     session = Session(Credentials(lambda: Configuration(host="http://127.0.0.1:1")), timeout=0.1)
-    leader = Leader(session, Writer(session), cluster.caches, Observer(), identity="me", term=1, patience=Patience())
+    writer = Writer(session, at_once)
+    leader = Leader(session, writer, cluster.caches, Observer(), identity="me", term=1, patience=Patience())
     cluster.caches.listener = leader
     _put_job(cluster)
-    _put_group(cluster)
-    cluster.write("sn-0", "ml/j CardGroup-j 0-1@sn-0-n[0-1]:0-3")
+    _put_group(cluster, members)
+    cluster.write("sn-0", f"ml/j CardGroup-j 0-{members - 1}@sn-0-n[0-{members - 1}]:0-3")
     await leader.state.refresh()
     return cluster, leader
 
@@ -356,9 +360,7 @@ async def test_what_others_run_with_the_labels_of_a_worker_is_not_waited_for(
     assert decide(_look(leader)).create_ranks == (), "it is another's turn"
 
 
-MISSPELT = BadRequest(
-    'Pod in version "v1" cannot be handled as a Pod: strict decoding error: unknown field "toleratons"'
-)
+MISSPELT = BadRequest('Pod in version "v1" cannot be handled as a Pod: unknown field "spec.toleratons"')
 NAMED = Invalid("Pod is invalid: spec.priority", details={"causes": [{"field": "spec.priority"}]})
 
 
@@ -391,3 +393,46 @@ async def test_what_refuses_pods_of_a_job_that_ran_before_does_not_end_it(monkey
     assert server.strict == {False}
     status = decide(_look(leader)).status or {}
     assert (status["phase"], find(status, ConditionType.STALLED)["reason"]) == ("Stalled", Reason.CREATION_FORBIDDEN)
+
+
+async def test_of_pods_that_are_forbidden_few_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster, leader = await _allocated(4, at_once=2)
+    quota = Forbidden("exceeded quota: team")
+    server = _Server(monkeypatch, {f"j-{rank}": quota for rank in range(1, 4)})
+    await leader._jobs.reconcile(JOB)
+    assert server.asked == ["j-0", "j-1"], "no more, once one was refused, than were under way with it"
+    for _ in range(2):
+        _put_job(cluster, decide(_look(leader)).status)
+        leader._jobs.forget("job")  # ten seconds later
+        server.asked.clear()
+        await leader._jobs.reconcile(JOB)
+        assert server.asked == ["j-1"]
+        assert find((decide(_look(leader)).status or {}), ConditionType.STALLED)["message"].startswith(quota.message)
+    server.answers.clear()
+    leader._jobs.forget("job")
+    await leader._jobs.reconcile(JOB)
+    assert server.asked == ["j-1", "j-1", "j-2", "j-3"], "all, once the first was taken"
+    assert decide(_look(leader)).create_ranks == ()
+
+
+@pytest.mark.parametrize(
+    ("refusal", "reason"), [(Forbidden("exceeded quota"), None), (NAMED, Reason.POD_REJECTED)], ids=["quota", "mistake"]
+)
+async def test_a_pod_whose_creation_got_no_answer_is_in_doubt_whatever_became_of_the_others(
+    refusal: ApiError, reason: Reason | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, leader = await _allocated()
+    _Server(monkeypatch, {"j-0": refusal, "j-1": Unavailable("no answer")})
+    with pytest.raises(Unavailable):
+        await leader._jobs.reconcile(JOB)
+    obstacle = _look(leader).obstacle
+    assert (obstacle.reason if obstacle else None) == reason
+
+
+async def test_a_priority_that_is_refused_keeps_no_pod_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster, leader = await _allocated()
+    _put_job(cluster, priority=7)
+    server = _Server(monkeypatch)
+    await leader._jobs.reconcile(JOB)
+    assert server.asked == ["j-0", "j-1"]
+    assert find((decide(_look(leader)).status or {}), ConditionType.STALLED)["reason"] == Reason.CREATION_FORBIDDEN
