@@ -38,6 +38,14 @@ def test_an_unreadable_spec_stalls() -> None:
     assert not step.create_group
 
 
+def test_an_ended_job_whose_spec_cannot_be_read_any_more_has_ended() -> None:
+    """One of before its definition became stricter."""
+    done = job(status_of(look(job(), group(MEMBERS), pod(0, "Succeeded"), pod(1, "Succeeded"))))
+    step = look(replace(done, model=None, error="spec.cards: must be positive"), group(MEMBERS), pod(0, "Succeeded"))
+    assert (step.status, step.notices, step.again_after) == (None, (), None)
+    assert step.delete_group
+
+
 def test_a_group_of_somebody_else_is_not_used() -> None:
     step = look(job(), group(MEMBERS, owner_uid=None))
     assert reason(step, ConditionType.STALLED) == Reason.NAME_CONFLICT
@@ -53,6 +61,25 @@ def test_the_group_of_an_earlier_job_of_the_same_name_is_waited_for(deleting: bo
     assert not step.removes
     assert not step.create_group
     assert not step.create_ranks
+
+
+@pytest.mark.parametrize("owner", ["earlier", None])
+def test_the_queue_deadline_counts_behind_a_group_of_another(owner: str | None) -> None:
+    another = group(MEMBERS, owner_uid=owner)
+    first = look(job(queueDeadlineSeconds=60), another)
+    assert first.again_after == 60
+    status = status_of(first)
+    assert "members" not in status, "they are another's"
+    later = look(job(status, queueDeadlineSeconds=60), another, now=NOW + timedelta(seconds=50))
+    assert later.again_after == 10
+    late = look(job(status_of(later), queueDeadlineSeconds=60), another, now=NOW + timedelta(seconds=60))
+    assert reason(late, ConditionType.SUCCEEDED) == Reason.QUEUE_DEADLINE_EXCEEDED
+    assert f"CardGroup j {'of an earlier job' if owner else 'exists'}" in late.notices[0].message
+    suspended = status_of(look(job({"phase": "Running"}, suspend=True)))
+    resumed = look(job(suspended, queueDeadlineSeconds=60), another, now=NOW + timedelta(hours=1))
+    assert resumed.again_after == 60, "it has waited for cards since then"
+    met = Obstacle(Reason.UNKNOWN_PROFILE, "there is no profile h200")
+    assert look(job(queueDeadlineSeconds=5), another, obstacle=met).again_after == 5, "whatever stands in the way"
 
 
 def test_pods_of_an_earlier_job_of_the_same_name_are_waited_for() -> None:
@@ -263,6 +290,10 @@ def test_suspending_takes_pods_and_group() -> None:
     assert step.delete_group
     assert step.delete_pods == (pod(0),)
     assert status_of(step)["phase"] == "Suspended"
+    assert is_true(status_of(step), ConditionType.RECONCILING)
+    another = look(job(suspend=True), group(owner_uid=None))
+    assert not is_true(status_of(another), ConditionType.RECONCILING)
+    assert not another.delete_group
 
 
 def test_a_group_on_its_way_out_takes_the_pods_along_and_is_not_asked_for_again_before() -> None:

@@ -42,6 +42,21 @@ def test_drains_do_not_use_up_the_restarts() -> None:
         status["phase"] = "Running"
 
 
+def test_nodes_that_shut_down_do_not_use_up_the_restarts() -> None:
+    """Their kubelets end all pods, which nobody deletes."""
+    status: dict[str, Any] = {"phase": "Running"}
+    for reboot in range(5):
+        now = NOW + reboot * timedelta(hours=6)
+        peer, ended = (pod(rank, uid=f"{reboot}-{rank}", created=now) for rank in range(2))
+        ended = replace(ended, phase="Failed", reason="Terminated")
+        step = look(job(status), group(MEMBERS), peer, ended, now=now)
+        assert step.delete_pods == (ended,)
+        peer = replace(peer, phase="Failed", reason="Error")
+        status = status_of(look(job(status_of(step)), group(MEMBERS), peer, now=now))
+        assert status["restarts"] == 0
+        status["phase"] = "Running"
+
+
 def test_a_member_that_is_gone_when_its_peers_are_found_to_have_failed_took_them_along() -> None:
     """As after a drain that nobody saw, since the operator was away."""
     running = {"phase": "Running", "restarts": 3, "startTime": timestamp(HOURS_AGO)}
@@ -324,12 +339,14 @@ def test_no_pod_is_made_for_a_node_that_is_gone() -> None:
     assert look(job(), group(MEMBERS), pod(0)).create_ranks == (1,), "it comes when the node is back"
 
 
-def test_a_pod_its_kubelet_refuses_comes_again_later_and_is_no_restart() -> None:
-    first = look(job(faultPolicy={"maxRestarts": 0}), group(MEMBERS), pod(0, **REFUSED), pod(1))
+@pytest.mark.parametrize("why", ["UnexpectedAdmissionError", "NodeShutdown", "OutOfcards"])
+def test_a_pod_its_kubelet_refuses_comes_again_later_and_is_no_restart(why: str) -> None:
+    refused = pod(0, **REFUSED | {"reason": why})
+    first = look(job(faultPolicy={"maxRestarts": 0}), group(MEMBERS), refused, pod(1))
     assert (status_of(first)["restarts"], status_of(first)["refusals"]) == (0, 1)
     assert [p.key[1] for p in first.delete_pods] == ["j-0"]
     assert "no healthy devices" in first.notices[0].message
-    again = look(job(status_of(first)), group(MEMBERS), pod(0, **REFUSED), pod(1))
+    again = look(job(status_of(first)), group(MEMBERS), refused, pod(1))
     assert status_of(again)["refusals"] == 1, "counted once"
     gone = look(job(status_of(again)), group(MEMBERS), pod(1))
     assert (gone.create_ranks, gone.again_after) == ((), 1.0)
@@ -511,6 +528,21 @@ def test_who_has_ended_well_is_not_made_again_whoever_removes_its_pod() -> None:
     assert reason(done, ConditionType.SUCCEEDED) == Reason.ALL_SUCCEEDED
     again = status_of(look(job(told), group(deleting=True), pod(1)))
     assert "succeededRanks" not in again, "on other cards all start anew"
+
+
+@pytest.mark.parametrize("runtime", ["plain", "mpi"])
+@pytest.mark.parametrize("replaced", [False, True], ids=["by others", "to be replaced"])
+def test_who_is_taken_away_and_exits_with_0_has_not_ended_well(runtime: str, *, replaced: bool) -> None:
+    """It saved its state when it was told to end."""
+    before = {"phase": "Running", "replacing": ["pod-0"] if replaced else []}
+    step = look(job(before, runtime=runtime), group(MEMBERS), pod(0, "Succeeded", deleting=True), pod(1))
+    status = status_of(step)
+    assert ("succeededRanks" in status, status["phase"]) == (False, "Starting")
+    assert find(status, ConditionType.READY)["message"].startswith("1 of 2 pods run")
+    after = look(job(status, runtime=runtime), group(MEMBERS), pod(1))
+    assert (after.create_ranks, status_of(after)["restarts"]) == ((0,), 0)
+    drained = [pod(rank, "Succeeded", deleting=True) for rank in range(2)]
+    assert status_of(look(job(before, runtime=runtime), group(MEMBERS), *drained))["phase"] == "Starting"
 
 
 def test_what_a_loss_leaves_to_remember_is_written_before_anything_is_made() -> None:

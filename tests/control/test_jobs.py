@@ -1,6 +1,7 @@
 """A job is looked at while the allocator, the other task of the loop, goes on."""
 
 import asyncio
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -11,10 +12,11 @@ from kubernetes.client import Configuration
 from supernode.api import names
 from supernode.api.conditions import ConditionType, Reason
 from supernode.cluster.credentials import Credentials
-from supernode.cluster.errors import Unavailable
+from supernode.cluster.errors import ApiError, BadRequest, Conflict, Forbidden, Invalid, Unavailable
+from supernode.cluster.resources import CARDGROUPS
 from supernode.cluster.session import Session
 from supernode.cluster.writer import Writer
-from supernode.control import jobreader, launch
+from supernode.control import jobreader, launch, turns
 from supernode.control.conditions import find
 from supernode.control.job import decide
 from supernode.control.jobview import JobView
@@ -22,6 +24,7 @@ from supernode.control.leader import Leader
 from supernode.control.observer import Observer
 from supernode.control.patience import Patience
 from supernode.control.running import LOST_SECONDS
+from supernode.control.turns import TURN_SECONDS
 
 Json = dict[str, Any]
 
@@ -29,9 +32,9 @@ JOB = ("ml", "j")
 OWNER = {"uid": "job", "controller": True, "kind": "TrainingJob", "name": "j"}
 
 
-def _put_group(cluster: Cluster, **metadata: Any) -> None:
+def _put_group(cluster: Cluster, members: int = 2, **metadata: Any) -> None:
     meta = {"finalizers": [names.FINALIZER_CARDS], "ownerReferences": [OWNER], **metadata}
-    spec = {"members": 2, "cardsPerMember": 4}
+    spec = {"members": members, "cardsPerMember": 4}
     cluster.caches.groups.put(cluster._object("j", "CardGroup", namespace="ml", metadata=meta, spec=spec))
 
 
@@ -42,9 +45,35 @@ def _put_job(cluster: Cluster, status: Json | None = None, **spec: Any) -> None:
     cluster.caches.jobs.put(cluster._object("j", "TrainingJob", namespace="ml", **parts))
 
 
-def _put_pod(cluster: Cluster, rank: int, phase: str = "Running") -> None:
-    """The pod of a rank in its place."""
-    cluster.pod(f"j-{rank}", f"sn-0-n{rank}", 4, named="0-3", group="j", phase=phase, rank=rank, job=OWNER)
+def _put_pod(cluster: Cluster, rank: int, phase: str = "Running", *, name: str = "", **more: Any) -> None:
+    """The pod of a rank in its place, or one that looks like it."""
+    more = {"job": OWNER, "phase": phase, **more}
+    cluster.pod(name or f"j-{rank}", f"sn-0-n{rank}", 4, named="0-3", group="j", rank=rank, **more)
+
+
+class _Server:
+    """Takes pods, or answers as it is told to by their names; takes no patch, as others wrote or forbid it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, answers: dict[str, ApiError] | None = None) -> None:
+        self.answers = answers or {}
+        self.asked: list[str] = []
+        self.strict: set[bool] = set()
+        monkeypatch.setattr(Session, "create", self._create)
+        monkeypatch.setattr(Session, "merge_patch", self._patch)
+
+    async def _create(self, _resource: Any, obj: Json, *, strict: bool = False) -> Json:
+        name = obj["metadata"]["name"]
+        if obj["kind"] == "Pod":
+            self.asked.append(name)
+            self.strict.add(strict)
+            await asyncio.sleep(0.01)
+            if name in self.answers:
+                raise self.answers[name]
+        made = {"uid": name, "resourceVersion": "1", "creationTimestamp": "2026-01-01T00:00:00Z"}
+        return {**obj, "metadata": obj["metadata"] | made}
+
+    async def _patch(self, resource: Any, *_: Any, **__: Any) -> Json:
+        raise Forbidden("priorities are bounded") if resource is CARDGROUPS else Conflict("it was written meanwhile")
 
 
 def _look(leader: Leader) -> JobView:
@@ -53,15 +82,17 @@ def _look(leader: Leader) -> JobView:
     return leader._jobs._reader.view(job)
 
 
-async def _allocated() -> tuple[Cluster, Leader]:
-    """A job whose group has its cards and whose pods are to be created, at a server that answers nothing."""
+async def _allocated(members: int = 2, *, at_once: int = 64) -> tuple[Cluster, Leader]:
+    """A job whose group has its cards and whose pods are to be created, at a server that answers nothing; so many
+    requests are under way at once."""
     cluster = Cluster()
     session = Session(Credentials(lambda: Configuration(host="http://127.0.0.1:1")), timeout=0.1)
-    leader = Leader(session, Writer(session), cluster.caches, Observer(), identity="me", term=1, patience=Patience())
+    writer = Writer(session, at_once)
+    leader = Leader(session, writer, cluster.caches, Observer(), identity="me", term=1, patience=Patience())
     cluster.caches.listener = leader
     _put_job(cluster)
-    _put_group(cluster)
-    cluster.write("sn-0", "ml/j CardGroup-j 0-1@sn-0-n[0-1]:0-3")
+    _put_group(cluster, members)
+    cluster.write("sn-0", f"ml/j CardGroup-j 0-{members - 1}@sn-0-n[0-{members - 1}]:0-3")
     await leader.state.refresh()
     return cluster, leader
 
@@ -97,7 +128,7 @@ async def test_of_two_jobs_looked_at_in_the_same_turn_one_creates_its_pod() -> N
     both = (leader._jobs.reconcile(("ml", name)) for name in "ab")
     asked, waits = await asyncio.gather(*both, return_exceptions=True)
     assert isinstance(asked, Unavailable)
-    assert waits == 0.0
+    assert waits == TURN_SECONDS
 
 
 def _mistake(*_: Any, **__: Any) -> Any:
@@ -293,3 +324,115 @@ async def test_pods_that_keep_the_group_of_an_earlier_job_are_named() -> None:
     message = find(decide(leader._jobs._reader.view(job)).status or {}, ConditionType.READY)["message"]
     assert "j-0 cannot end on sn-0-n0, not ready" in message
     assert "j-1, which nobody owns, keeps its cards: delete them" in message
+
+
+@pytest.mark.parametrize("phase", ["Pending", "Running", "Succeeded", "Failed"])
+@pytest.mark.parametrize("names", [["j-0", "debug"], ["debug", "j-0"]])
+async def test_a_copy_of_a_worker_goes_and_not_the_worker(names: list[str], phase: str) -> None:
+    """Made to debug it from all that the server says of it, labels, annotations and owner included."""
+    cluster, leader = await _allocated()
+    cluster.node("sn-0-n0", ready=False)
+    for name in names:
+        _put_pod(cluster, 0, "Running" if name == "j-0" else phase, name=name)
+    _put_pod(cluster, 1)
+    view = _look(leader)
+    step = decide(view)
+    assert [pod.key[1] for pod in step.delete_pods] == ["debug"]
+    assert step.status is not None
+    assert (step.status["pods"]["running"], step.status["restarts"]) == (2, 0)
+    assert "succeededRanks" not in step.status
+    assert view.unready == {"sn-0-n0"}, "its worker has not ended"
+
+
+@pytest.mark.parametrize("owned", [False, True], ids=["nobody's", "a Deployment's"])
+async def test_what_others_run_with_the_labels_of_a_worker_is_not_waited_for(
+    owned: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "UNBOUND_SECONDS", math.inf)
+    cluster, leader = await _allocated()
+    cluster.edit(pinning={"mode": "annotation", "key": CARD})
+    await leader.state.refresh()
+    _put_pod(cluster, 0)
+    _put_pod(cluster, 1, name="copy", job={**OWNER, "uid": "replicas"}, owned=owned)
+    view = _look(leader)
+    assert (view.former, decide(view).create_ranks) == ((), (1,))
+    cluster.pod("other", "sn-0-n1", 4, named="0-3", group="j", phase="Pending", pinned=True)
+    assert decide(_look(leader)).create_ranks == (), "it is another's turn"
+
+
+MISSPELT = BadRequest('Pod in version "v1" cannot be handled as a Pod: unknown field "spec.toleratons"')
+NAMED = Invalid("Pod is invalid: spec.priority", details={"causes": [{"field": "spec.priority"}]})
+
+
+async def test_a_template_of_which_no_pod_was_taken_is_checked_to_its_last_field_however_long_its_turn_took(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cluster, leader = await _allocated()
+    waits = decide(replace(_look(leader), later={0: None, 1: None}))
+    assert (waits.create_ranks, "startTime" in (waits.status or {})) == ((), True)
+    _put_job(cluster, waits.status)
+    server = _Server(monkeypatch, {"j-0": MISSPELT, "j-1": MISSPELT})
+    await leader._jobs.reconcile(JOB)
+    assert server.strict == {True}
+    status = decide(_look(leader)).status or {}
+    assert (status["phase"], find(status, ConditionType.STALLED)["reason"]) == ("Failed", Reason.POD_REJECTED)
+
+
+async def test_what_refuses_pods_of_a_job_that_ran_before_does_not_end_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a webhook that makes pods invalid for some minutes, while the job is resumed or placed again."""
+    cluster, leader = await _allocated()
+    for rank in (0, 1):
+        _put_pod(cluster, rank)
+    for suspend in (False, True):
+        _put_job(cluster, decide(_look(leader)).status, suspend=suspend)
+    for rank in (0, 1):
+        cluster.pod_goes(f"j-{rank}")
+    _put_job(cluster, decide(_look(leader)).status)
+    server = _Server(monkeypatch, {"j-0": NAMED, "j-1": NAMED})
+    await leader._jobs.reconcile(JOB)
+    assert server.strict == {False}
+    status = decide(_look(leader)).status or {}
+    assert (status["phase"], find(status, ConditionType.STALLED)["reason"]) == ("Stalled", Reason.CREATION_FORBIDDEN)
+
+
+async def test_of_pods_that_are_forbidden_few_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster, leader = await _allocated(4, at_once=2)
+    quota = Forbidden("exceeded quota: team")
+    server = _Server(monkeypatch, {f"j-{rank}": quota for rank in range(1, 4)})
+    await leader._jobs.reconcile(JOB)
+    assert server.asked == ["j-0", "j-1"], "no more, once one was refused, than were under way with it"
+    for _ in range(2):
+        _put_job(cluster, decide(_look(leader)).status)
+        leader._jobs.forget("job")  # ten seconds later
+        server.asked.clear()
+        await leader._jobs.reconcile(JOB)
+        assert server.asked == ["j-1"]
+        assert find((decide(_look(leader)).status or {}), ConditionType.STALLED)["message"].startswith(quota.message)
+    server.answers.clear()
+    leader._jobs.forget("job")
+    await leader._jobs.reconcile(JOB)
+    assert server.asked == ["j-1", "j-1", "j-2", "j-3"], "all, once the first was taken"
+    assert decide(_look(leader)).create_ranks == ()
+
+
+@pytest.mark.parametrize(
+    ("refusal", "reason"), [(Forbidden("exceeded quota"), None), (NAMED, Reason.POD_REJECTED)], ids=["quota", "mistake"]
+)
+async def test_a_pod_whose_creation_got_no_answer_is_in_doubt_whatever_became_of_the_others(
+    refusal: ApiError, reason: Reason | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, leader = await _allocated()
+    _Server(monkeypatch, {"j-0": refusal, "j-1": Unavailable("no answer")})
+    with pytest.raises(Unavailable):
+        await leader._jobs.reconcile(JOB)
+    obstacle = _look(leader).obstacle
+    assert (obstacle.reason if obstacle else None) == reason
+
+
+async def test_a_priority_that_is_refused_keeps_no_pod_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster, leader = await _allocated()
+    _put_job(cluster, priority=7)
+    server = _Server(monkeypatch)
+    await leader._jobs.reconcile(JOB)
+    assert server.asked == ["j-0", "j-1"]
+    assert find((decide(_look(leader)).status or {}), ConditionType.STALLED)["reason"] == Reason.CREATION_FORBIDDEN

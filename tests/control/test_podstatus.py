@@ -107,6 +107,23 @@ def test_why_a_pod_does_not_run(there: PodRecord, reason: str, message: str) -> 
 
 
 @pytest.mark.parametrize(
+    ("told", "labels", "phase", "reason"),
+    [
+        ("True", None, "Failed", "Terminated"),
+        ("False", None, "Succeeded", ""),
+        ("True", {}, "Succeeded", ""),
+    ],
+    ids=["told to end", "not any more", "a pod of others"],
+)
+def test_who_was_told_to_end_did_not_end_well(told: str, labels: Json | None, phase: str, reason: str) -> None:
+    """As a kubelet tells its pods when its node shuts down, and calls those succeeded that exit with 0."""
+    condition = {"type": "DisruptionTarget", "status": told, "reason": "TerminationByKubelet", "message": "shutdown"}
+    ended = container(terminated={"exitCode": 0, "reason": "Completed"})
+    there = pod(ended, phase="Succeeded", conditions=[condition], labels=labels)
+    assert (there.phase, there.reason, there.finished) == (phase, reason, True)
+
+
+@pytest.mark.parametrize(
     "state",
     [
         {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 40s restarting failed container"}, "last": OOM},

@@ -278,6 +278,11 @@ class TrainingJobStatus(StatusModel):
         description="Ranks that have ended well on the present cards while others run, such as 0,3-7: they are not "
         "made again, whoever removes their pods.",
     )
+    template_taken: bool | None = Field(
+        default=None,
+        description="Whether the API server has ever taken a pod of the template: what it refuses after that is tried "
+        "again.",
+    )
     refusals: int | None = Field(
         default=None,
         description="How often in a row nodes did not take pods of the job: kubelets refused them, or the scheduler "
@@ -288,8 +293,8 @@ class TrainingJobStatus(StatusModel):
     )
     start_time: str | None = Field(
         default=None,
-        description="When the job got its cards and its pods were first created; anew after it was suspended or placed "
-        "again.",
+        description="When the job got its cards, so that its pods may be created; anew after it was suspended or "
+        "placed again.",
         json_schema_extra={"format": "date-time"},
     )
     completion_time: str | None = Field(

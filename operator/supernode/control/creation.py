@@ -18,6 +18,7 @@ from supernode.cluster.errors import (
     Invalid,
     NamespaceTerminating,
     NotFound,
+    Unavailable,
 )
 from supernode.cluster.session import Session
 from supernode.cluster.writer import Writer, raise_first
@@ -74,9 +75,6 @@ class Creation:
         return self._obstacles.of(job.uid) is None
 
     async def _create_all(self, job: Job, view: JobView, step: Step) -> None:
-        if step.set_priority is not None:
-            body = {"spec": {"priority": step.set_priority}}
-            self._caches.groups.put(await self._session.merge_patch(resources.CARDGROUPS, job.key, body))
         if step.create_group:
             await self._create_group(job)
         work = []
@@ -87,6 +85,9 @@ class Creation:
         for outcome in await asyncio.gather(*work, return_exceptions=True):
             if isinstance(outcome, BaseException):
                 raise outcome
+        if step.set_priority is not None:  # last: it keeps no pod waiting where policies refuse it
+            body = {"spec": {"priority": step.set_priority}}
+            self._caches.groups.put(await self._session.merge_patch(resources.CARDGROUPS, job.key, body))
 
     async def _create_group(self, job: Job) -> None:
         assert job.model is not None
@@ -119,24 +120,41 @@ class Creation:
         return bool(ours)
 
     async def _create_pods(self, job: Job, view: JobView, group: GroupView, ranks: tuple[int, ...]) -> None:
+        """Make the pods of these ranks; where the last ones were forbidden, the others once the first was taken."""
+        first = 1 if _was_forbidden(job) else len(ranks)
+        for some in (ranks[:first], ranks[first:]):
+            if some and self._obstacles.of(job.uid) is None:
+                await self._create_some(job, view, group, some)
+
+    async def _create_some(self, job: Job, view: JobView, group: GroupView, ranks: tuple[int, ...]) -> None:
         render = await self._prepare(job, view, group, ranks)
         if render is None:
             return
 
-        had_pods = _has_had_pods(view)
+        taken, refused = _was_taken(view), False
 
         async def create(rank: int, session: Session) -> None:
-            self._caches.pods.put(await session.create(resources.PODS, render(rank), strict=not had_pods))
+            nonlocal refused
+            if refused:
+                return  # what refuses one pod of a job refuses them all, and may be asked thousands of times
+            try:
+                self._caches.pods.put(await session.create(resources.PODS, render(rank), strict=not taken))
+            except (Forbidden, Invalid, BadRequest):
+                refused = True
+                raise
 
         results = await self._writer.run(job.key, [partial(create, rank) for rank in ranks])
+        # Raised before any other, since it keeps the turn for pods that may have come.
+        unanswered = [result for result in results if isinstance(result, Unavailable)]
         for rank, result in zip(ranks, results, strict=True):
-            if isinstance(result, Invalid | BadRequest) and is_mistake(result) and not had_pods:
+            if isinstance(result, Invalid | BadRequest) and is_mistake(result) and not taken:
                 text = f"the API server refuses the pod template: {result.message}"
                 self._obstacles.meet(job.uid, Reason.POD_REJECTED, text, final=True)
+                raise_first(unanswered)
                 return
             if isinstance(result, AlreadyExists):
                 await self._adopt(job, pod_name(job.key[1], rank))
-        raise_first(results, AlreadyExists)
+        raise_first([*unanswered, *results], AlreadyExists)
 
     async def _prepare(self, job: Job, view: JobView, group: GroupView, ranks: tuple[int, ...]) -> Render | None:
         """What renders the pods of these ranks, whose files are there; ``None`` where something stands in the way."""
@@ -183,13 +201,17 @@ class Creation:
             self._obstacles.meet(job.uid, Reason.NAME_CONFLICT, message)
 
 
-def _has_had_pods(view: JobView) -> bool:
-    """Whether pods of the template were taken before, so that it cannot be what is wrong."""
-    return bool(view.pods) or "startTime" in view.job.status
+def _was_taken(view: JobView) -> bool:
+    """Whether the API server took a pod of the template before, so that the template cannot be what is wrong."""
+    return bool(view.pods) or view.job.status.get("templateTaken", False)
+
+
+def _was_forbidden(job: Job) -> bool:
+    """Whether what the job needs was forbidden the last time, by its status."""
+    return find(job.status, ConditionType.STALLED).get("reason") == Reason.CREATION_FORBIDDEN
 
 
 def _says(job: Job, refusal: str) -> bool:
     """Whether a job's status tells of this refusal, be it of another pod of it or with other counts."""
-    stalled = find(job.status, ConditionType.STALLED)
-    said = stalled.get("message", "") if stalled.get("reason") == Reason.CREATION_FORBIDDEN else ""
+    said = find(job.status, ConditionType.STALLED).get("message", "") if _was_forbidden(job) else ""
     return bool(said) and _NUMBER.sub("", refusal).startswith(_NUMBER.sub("", said))  # a condition cuts long ones

@@ -7,6 +7,7 @@ again after a crash.
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from supernode.api.conditions import ConditionType, Reason
@@ -37,11 +38,11 @@ def decide(view: JobView) -> Step:
     job = view.job
     if job.deleting:
         return Step()  # owner references take pods, Service and group along; the group's finalizer guards the cards
+    if finished(job.status):
+        return _after_the_end(view)
     if job.model is None:
         return stall(view, Reason.INVALID_SPEC, job.error or "the spec cannot be read")
     spec = job.model.spec
-    if finished(job.status):
-        return _after_the_end(view, spec)
     obstacle = view.obstacle
     if obstacle is not None and obstacle.final:
         return end(view, obstacle.reason, obstacle.message)
@@ -52,13 +53,8 @@ def decide(view: JobView) -> Step:
     group = view.group
     if group is None:
         return _ask_for_cards(view)
-    if group.owner_uid != job.uid and (group.deleting or group.owner_uid is not None):
-        text = f"CardGroup {job.key[1]} of an earlier job of this name has yet to go"
-        kept_by = orphans_text(view.orphans) + stranded_text(view.stranded)
-        return Step(status=pending(view, Reason.RELEASED, text + kept_by))
     if group.owner_uid != job.uid:
-        message = f"CardGroup {job.key[1]} exists and is not this job's; rename the job or delete the group"
-        return stall(view, Reason.NAME_CONFLICT, message)
+        return _behind_another(view, spec, group)
     if group.deleting:
         text = "its card group is being deleted; it asks again once the cards are free"
         return tear_down(view, Reason.RELEASED, text + stranded_text(view.stranded))
@@ -69,18 +65,41 @@ def decide(view: JobView) -> Step:
 
 def _obstructed(view: JobView, spec: TrainingJobSpec, obstacle: Obstacle) -> Step:
     """What stands in the way may go; without a group the job waits for cards meanwhile, from when this was told."""
-    told = find(view.job.status, ConditionType.STALLED)
+    step = replace(stall(view, obstacle.reason, obstacle.message), again_after=OBSTACLE_INTERVAL)
+    if view.own_group is not None:
+        return step
+    return _for_so_long(view, spec, step, _told_since(view, ConditionType.STALLED), obstacle.message)
+
+
+def _behind_another(view: JobView, spec: TrainingJobSpec, group: GroupView) -> Step:
+    """Another's CardGroup has the job's name: that of an earlier job goes by itself, one that nobody owns does not."""
+    name = view.job.key[1]
+    if group.owner_uid is None and not group.deleting:
+        text = f"CardGroup {name} exists and is not this job's; rename the job or delete the group"
+        stalled = stall(view, Reason.NAME_CONFLICT, text)
+        return _for_so_long(view, spec, stalled, _told_since(view, ConditionType.STALLED), text)
+    text = f"CardGroup {name} of an earlier job of this name has yet to go"
+    text += orphans_text(view.orphans) + stranded_text(view.stranded)
+    step = Step(status=pending(view, Reason.RELEASED, text))
+    return _for_so_long(view, spec, step, _told_since(view, ConditionType.RECONCILING), text)
+
+
+def _for_so_long(view: JobView, spec: TrainingJobSpec, step: Step, since: datetime, why: str) -> Step:
+    """This step of a job that has had no cards since then, or its end once queueDeadlineSeconds are over."""
+    remaining = remaining_of(since, spec.queue_deadline_seconds, view.now)
+    if remaining is None:
+        return step
+    if remaining <= 0:
+        text = f"got no cards within queueDeadlineSeconds={spec.queue_deadline_seconds}: {why}"
+        return end(view, Reason.QUEUE_DEADLINE_EXCEEDED, text)
+    return replace(step, again_after=min(remaining, step.again_after or remaining))
+
+
+def _told_since(view: JobView, kind: ConditionType) -> datetime:
+    """Since when the job's status has had this condition; now where it has not."""
+    told = find(view.job.status, kind)
     since = parse_time(told.get("lastTransitionTime")) if told.get("status") == "True" else None
-    limit = spec.queue_deadline_seconds if view.group is None else None
-    remaining = remaining_of(since or view.now, limit, view.now)
-    if remaining is not None and remaining <= 0:
-        return end(view, Reason.QUEUE_DEADLINE_EXCEEDED, _no_cards_in_time(spec, obstacle.message))
-    again = OBSTACLE_INTERVAL if remaining is None else min(remaining, OBSTACLE_INTERVAL)
-    return replace(stall(view, obstacle.reason, obstacle.message), again_after=again)
-
-
-def _no_cards_in_time(spec: TrainingJobSpec, why: str) -> str:
-    return f"got no cards within queueDeadlineSeconds={spec.queue_deadline_seconds}: {why}"
+    return since or view.now
 
 
 def _ask_for_cards(view: JobView) -> Step:
@@ -98,17 +117,14 @@ def _wait(view: JobView, spec: TrainingJobSpec, group: GroupView) -> Step:
         row = f"{refusals.count} in a row, last {timestamp(refusals.last)}"
         message += f"; nodes did not take its pods before ({row}): see its Events"
     waiting_since = parse_time(group.status.get("waitingSince")) or group.created
-    remaining = remaining_of(waiting_since, spec.queue_deadline_seconds, view.now)
-    if remaining is not None and remaining <= 0:
-        return end(view, Reason.QUEUE_DEADLINE_EXCEEDED, _no_cards_in_time(spec, message))
     stalled = is_true(group.status, ConditionType.STALLED)
     undecided = not condition and _said_pending(view)
-    return Step(
+    step = Step(
         status=None if undecided else pending(view, reason, message, stalled=stalled),
         set_priority=priority_change(spec, group),
         delete_pods=view.staying,
-        again_after=remaining,
     )
+    return _for_so_long(view, spec, step, waiting_since, message)
 
 
 def _said_pending(view: JobView) -> bool:
@@ -128,7 +144,7 @@ def _suspend(view: JobView) -> Step:
     draft = draft_of(view)
     draft.states = {
         ConditionType.READY: State(False, Reason.SUSPENDED, message),
-        ConditionType.RECONCILING: State(bool(view.pods or view.group), Reason.SUSPENDED, message),
+        ConditionType.RECONCILING: State(bool(view.pods or view.strays or view.own_group), Reason.SUSPENDED, message),
         ConditionType.STALLED: State(False, Reason.SUSPENDED),
         ConditionType.ALLOCATED: State(False, Reason.SUSPENDED, message),
         ConditionType.RUNNING: State(False, Reason.SUSPENDED),
@@ -138,12 +154,13 @@ def _suspend(view: JobView) -> Step:
     return replace(release(view), status=draft.finish("Suspended"))
 
 
-def _after_the_end(view: JobView, spec: TrainingJobSpec) -> Step:
+def _after_the_end(view: JobView) -> Step:
     """Running pods go, finished ones stay for their logs; the group goes; the job itself after its time to live."""
+    model = view.job.model
     going = tuple(p for p in view.staying if not p.finished)
     step = replace(release(view), delete_pods=going, status=_seen(view))
     ended = parse_time(view.job.status.get("completionTime")) or view.now
-    remaining = remaining_of(ended, spec.ttl_seconds_after_finished, view.now)
+    remaining = remaining_of(ended, model.spec.ttl_seconds_after_finished if model else None, view.now)
     if remaining is None:
         return step
     if remaining <= 0:

@@ -1,7 +1,7 @@
 """What the caches tell of one job: all that its decision reads."""
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from functools import partial
@@ -16,14 +16,14 @@ from supernode.control.fleet import FleetState
 from supernode.control.grouping import claim_for, group_for
 from supernode.control.job import finished
 from supernode.control.jobstatus import ended_well, first_decides
-from supernode.control.jobview import GroupView, JobView, Obstacle
+from supernode.control.jobview import GroupView, JobView, Obstacle, in_place
 from supernode.control.nodehealth import NodeHealth, stranded
 from supernode.control.obstacles import Obstacles, mistaken
 from supernode.control.records import Custom, Key, PodRecord
 from supernode.control.turns import Turns
 from supernode.topology.node import Member
 from supernode.topology.profile import Profile
-from supernode.workload import InvalidSpec
+from supernode.workload import InvalidSpec, pod_name
 
 Job = Custom[TrainingJob]
 
@@ -42,17 +42,22 @@ class JobReader:
 
     def view(self, job: Job) -> JobView:
         """A job as it is now."""
-        pods = self._caches.pods.store.by_index("job", job.key)
+        labelled = self._caches.pods.store.by_index("job", job.key)
+        pods = tuple(pod for pod in labelled if pod.owner_uid == job.uid and _has_name(pod))
+        former = tuple(pod for pod in labelled if pod.owner_uid not in (job.uid, None) and _has_name(pod))
         group = self.group(job.key)
-        members = self._yet_to_end(job, group, pods)
-        moved = self._moved(members, pods)
+        current = in_place(pods, group)
+        blocked = [pod for pod in current.values() if pod.blocked]
+        members = self._yet_to_end(job, group, current.values())
+        moved = self._moved(members, current)
         lost = moved | {m.node for m in members if ("", m.node) not in self._caches.nodes.store}
         return JobView(
             job=job,
             group=group,
-            pods=tuple(pod for pod in pods if pod.owner_uid == job.uid),
-            former=tuple(pod for pod in pods if pod.owner_uid not in (job.uid, None)),
-            orphans=tuple(pod for pod in pods if pod.owner_uid is None and pod.group_uid is not None),
+            pods=pods,
+            strays=tuple(pod for pod in labelled if pod.owner_uid == job.uid and not _has_name(pod)),
+            former=former,
+            orphans=tuple(pod for pod in labelled if pod.owner_uid is None and pod.group_uid is not None),
             has_service=job.key in self._caches.services.store,
             outdated=group is not None and group.members is None and self._outdated(job),
             lost=lost,
@@ -60,20 +65,20 @@ class JobReader:
             lost_for=self._lost_for(job, lost),
             obstacle=self._obstacles.of(job.uid) or (self._claim_obstacle(job) if group is None else None),
             now=datetime.now(UTC),
-            crowded=frozenset(p.pinned for p in pods if p.blocked and p.pinned and self._health.crowded(p.pinned)),
-            unfit=self._unfit(members, pods),
-            unready=self._unready(members, pods),
-            later=self._later(job, members, pods),
-            away=frozenset(p.pinned for p in pods if p.blocked and p.pinned and self._health.offers_none(p.pinned)),
-            stranded=stranded(pods, self._caches.nodes.store),
+            crowded=frozenset(p.pinned for p in blocked if p.pinned and self._health.crowded(p.pinned)),
+            unfit=self._unfit(members, current),
+            unready=self._unready(members, current),
+            later=self._later(job, members, {pod.rank for pod in (*pods, *former)}),
+            away=frozenset(p.pinned for p in blocked if p.pinned and self._health.offers_none(p.pinned)),
+            stranded=stranded(labelled, self._caches.nodes.store),
         )
 
     @staticmethod
-    def _yet_to_end(job: Job, group: GroupView | None, pods: Sequence[PodRecord]) -> Sequence[Member]:
+    def _yet_to_end(job: Job, group: GroupView | None, pods: Iterable[PodRecord]) -> Sequence[Member]:
         """The members that have not ended well: what becomes of the nodes of the others concerns nobody."""
         if group is None or group.members is None:
             return ()
-        ended = ended_well(job, (pod for pod in pods if pod.group_uid == group.uid))
+        ended = ended_well(job, pods)
         return [member for member in group.members if member.rank not in ended] if ended else group.members
 
     def _lost_for(self, job: Job, lost: frozenset[str]) -> float:
@@ -84,11 +89,12 @@ class JobReader:
         since = self._lost_since[job.uid] = {node: before.get(node, now) for node in lost}
         return now - min(since.values())
 
-    def _later(self, job: Job, members: Sequence[Member], pods: Sequence[PodRecord]) -> Mapping[int, PodRecord | None]:
+    def _later(
+        self, job: Job, members: Sequence[Member], there: Collection[int | None]
+    ) -> Mapping[int, PodRecord | None]:
         """Ranks without a pod that have to wait for pods on their way, where a device plugin could confuse the two."""
         if not self._by_turns(members):
             return {}
-        there = {pod.rank for pod in pods}
         missing = [member for member in members if member.rank not in there]
         if job.model is not None and first_decides(job.model.spec):
             missing.sort(key=lambda member: member.rank == 0)  # it waits for the others, so none may wait for it
@@ -111,28 +117,27 @@ class JobReader:
         profile = self.profile_of(members[0]) if members else None
         return profile is not None and profile.pinning.mode == "annotation"
 
-    def _moved(self, members: Sequence[Member], pods: Sequence[PodRecord]) -> frozenset[str]:
+    def _moved(self, members: Sequence[Member], pods: Mapping[int, PodRecord]) -> frozenset[str]:
         """Nodes that belong to other supernodes by now than their members', and to which a pod of these has yet to
         come. Pods that run are left alone: they know best whether they can go on."""
-        bound = {pod.rank for pod in pods if pod.node is not None and pod.phase != "Failed"}
+        bound = {rank for rank, pod in pods.items() if pod.node is not None and pod.phase != "Failed"}
         yet_to_come = (member for member in members if member.rank not in bound)
         homes = self._state.discovery.assigned
         return frozenset(m.node for m in yet_to_come if homes.get(m.node, m.supernode) != m.supernode)
 
-    def _unready(self, members: Sequence[Member], pods: Sequence[PodRecord]) -> frozenset[str]:
+    def _unready(self, members: Sequence[Member], pods: Mapping[int, PodRecord]) -> frozenset[str]:
         """Nodes that are not ready of members whose pods have not ended."""
-        ended = {pod.rank for pod in pods if pod.finished}
+        ended = {rank for rank, pod in pods.items() if pod.finished}
         return frozenset(m.node for m in members if m.rank not in ended and self._health.unready(m.node))
 
-    def _unfit(self, members: Sequence[Member], pods: Sequence[PodRecord]) -> dict[int, str]:
+    def _unfit(self, members: Sequence[Member], pods: Mapping[int, PodRecord]) -> dict[int, str]:
         """By rank, what is wrong with the cards of members whose pods wait for a scheduler that will never bind them,
         or would come to cards that do not work. Pods that run are left alone until one of them fails: a peer may hang
         on such a card, and the gang has to start anew in any case."""
-        there = {pod.rank: pod for pod in pods}
-        broken = any(pod.phase == "Failed" and not pod.deleting for pod in pods)
+        broken = any(pod.phase == "Failed" and not pod.deleting for pod in pods.values())
         unfit = {}
         for member in members:
-            pod = there.get(member.rank)
+            pod = pods.get(member.rank)
             stuck = pod is not None and pod.blocked
             left_alone = pod is not None and not stuck and pod.phase != "Failed" and not broken
             if left_alone:
@@ -198,3 +203,8 @@ class JobReader:
     def forget(self, uid: str) -> None:
         """A job is gone."""
         self._lost_since.pop(uid, None)
+
+
+def _has_name(pod: PodRecord) -> bool:
+    """Whether a pod has the name of the member that its labels make of it."""
+    return pod.job is not None and pod.rank is not None and pod.key[1] == pod_name(pod.job, pod.rank)

@@ -25,6 +25,7 @@ from supernode.control.obstacles import Obstacles
 from supernode.control.pauses import Pauses
 from supernode.control.records import Custom, Key
 from supernode.control.status import difference
+from supernode.control.turns import TURN_SECONDS
 
 Job = Custom[TrainingJob]
 
@@ -78,8 +79,10 @@ class JobController:
             self._state.node_refuses(step.avoid)
         if not step.create_ranks or view.group is None:
             return await self._take(job, view, step)
-        if not self._still(key, view.group) or not self._reader.is_turn_of(view.group, step.create_ranks):
+        if not self._still(key, view.group):
             return 0.0
+        if not self._reader.is_turn_of(view.group, step.create_ranks):
+            return TURN_SECONDS
         with self._allocator.arriving(key, view.group.uid), self._reader.turn_of(view.group, step.create_ranks):
             return await self._take(job, view, step)
 

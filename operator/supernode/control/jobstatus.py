@@ -46,6 +46,8 @@ def draft_of(view: JobView) -> StatusDraft:
     """A draft that keeps what the status says, but its conditions."""
     status = {k: v for k, v in view.job.status.items() if k != "conditions"}
     status.setdefault("restarts", 0)
+    if view.pods:
+        status["templateTaken"] = True
     return StatusDraft(view, status)
 
 
@@ -66,7 +68,7 @@ def stall(view: JobView, reason: Reason, message: str) -> Step:
 
 def _running(view: JobView, reason: Reason) -> State:
     """Whether all pods run, of a job that cannot go on."""
-    wanted = view.group.size if view.group else 0
+    wanted = view.own_group.size if view.own_group else 0
     alive = len(alive_ranks(view.pods, ended_well(view.job, view.pods)))
     return State(0 < wanted <= alive, reason, running_text(alive, wanted) if wanted else "")
 
@@ -84,7 +86,7 @@ def pending(view: JobView, reason: Reason, message: str, *, stalled: bool = Fals
     draft.forget_placement()
     draft.status.pop("profile", None)
     draft.status["pods"] = tally(view.pods)
-    draft.status |= size_of(view.group)
+    draft.status |= size_of(view.own_group)
     return draft.finish("Stalled" if stalled else "Pending")
 
 
@@ -95,9 +97,8 @@ def tear_down(view: JobView, reason: Reason, message: str) -> Step:
 
 def release(view: JobView) -> Step:
     """Pods first go, the group is asked to go; its finalizer keeps the cards booked until the pods are gone."""
-    group = view.group
-    ours = group is not None and group.owner_uid == view.job.uid and not group.deleting
-    return Step(delete_pods=view.staying, delete_group=ours)
+    group = view.own_group
+    return Step(delete_pods=view.staying, delete_group=group is not None and not group.deleting)
 
 
 def end(view: JobView, reason: Reason, message: str, *, succeeded: bool = False) -> Step:
@@ -153,11 +154,15 @@ def first_decides(spec: TrainingJobSpec) -> bool:
 
 def ended_well(job: Custom[TrainingJob], pods: Iterable[PodRecord]) -> frozenset[int]:
     """The ranks that have ended well: of these pods of the present placement, and of those that were there before. None
-    where the first one decides, which may need any of them again."""
+    where the first one decides, which may need any of them again.
+
+    One that is being deleted was told to end, and may have saved its state and exited with 0.
+    """
     if job.model is None or first_decides(job.model.spec):
         return frozenset()
     told = parse_ints(job.status.get("succeededRanks") or "")
-    return frozenset(told) | {p.rank for p in pods if p.phase == "Succeeded" and p.rank is not None}
+    stay = (p for p in pods if p.phase == "Succeeded" and not p.deleting)
+    return frozenset(told) | {p.rank for p in stay if p.rank is not None}
 
 
 def alive_ranks(pods: Iterable[PodRecord], ended: frozenset[int]) -> frozenset[int]:

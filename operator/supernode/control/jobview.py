@@ -1,6 +1,6 @@
 """What the decision about a training job reads, and what it says is to be done."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -49,8 +49,10 @@ class Obstacle:
 class JobView:
     """Everything the decision reads.
 
-    ``pods`` are all pods that carry the job's label and are controlled by it; ``lost`` are nodes of its members that do
-    not exist any more, or belong to another supernode by now and have yet to get the member's pod: these are ``moved``.
+    ``pods`` are the job's own, by their names: others may carry its labels, too, as a copy of a worker that somebody
+    debugs. Of these ``strays`` are controlled by the job, and go.
+    ``lost`` are nodes of its members that do not exist any more, or belong to another supernode by now and have yet to
+    get the member's pod: these are ``moved``.
     ``crowded`` are nodes that blocked pods wait for while pods of others use cards given away there. ``unfit`` says by
     rank what is wrong with cards that no pod can use, of pods that do not run or have a peer that failed.
     ``later`` are ranks whose pods have to wait until others have been admitted on their nodes, with those others as far
@@ -58,9 +60,10 @@ class JobView:
     somebody does something about the node. ``away`` are nodes, of those that blocked pods wait for, that offer no card
     at all because their device plugin is away.
     ``lost_for`` is for how many seconds one of ``lost`` has been known to be gone. ``former`` are pods that an earlier
-    job of the same name has left, and that go by themselves, ``orphans`` those of them that nobody owns. ``outdated``
-    says that no waiting can help the group, and that the job would ask for another one now. ``unready`` are nodes of
-    its members that are not ready, where the member's pod has not ended: it may be hung.
+    job of the same name has left, that go by themselves, and whose names this one's are to have; ``orphans`` those,
+    whatever their names, that nobody owns. ``outdated`` says that no waiting can help the group, and that the job would
+    ask for another one now. ``unready`` are nodes of its members that are not ready, where the member's pod has not
+    ended: it may be hung.
     """
 
     job: Custom[TrainingJob]
@@ -81,11 +84,30 @@ class JobView:
     unready: frozenset[str] = frozenset()
     moved: frozenset[str] = frozenset()
     orphans: tuple[PodRecord, ...] = ()
+    strays: tuple[PodRecord, ...] = ()
+
+    @property
+    def own_group(self) -> GroupView | None:
+        """The CardGroup of the job's name, where it is the job's own."""
+        return self.group if self.group is not None and self.group.owner_uid == self.job.uid else None
 
     @property
     def staying(self) -> tuple[PodRecord, ...]:
-        """The pods that are not being deleted."""
-        return tuple(pod for pod in self.pods if not pod.deleting)
+        """The pods and strays that are not being deleted."""
+        return tuple(pod for pod in (*self.pods, *self.strays) if not pod.deleting)
+
+
+def in_place(pods: Iterable[PodRecord], group: GroupView | None) -> dict[int, PodRecord]:
+    """By rank, the pods of a job that belong to its group's present allocation and use the cards the ledger has."""
+    if group is None or group.members is None:
+        return {}
+    seats = {member.rank: member for member in group.members}
+    ours = ((pod.rank, pod) for pod in pods if pod.rank is not None and pod.group_uid == group.uid)
+    return {rank: pod for rank, pod in ours if rank in seats and _uses(pod, seats[rank])}
+
+
+def _uses(pod: PodRecord, seat: Member) -> bool:
+    return pod.cards == seat.cards and pod.node in (None, seat.node)
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ class Obstacles:
 def is_mistake(problem: ApiError) -> bool:
     """Whether the server finds the object itself wrong, so that no waiting helps.
 
-    Policies and webhooks answer with the same codes, but name no field; what they deny they may let pass later.
+    Policies and most webhooks answer with the same codes, but name no field; what they deny they may let pass later.
     """
     if isinstance(problem, BadRequest):
         return "cannot be handled as a" in problem.message

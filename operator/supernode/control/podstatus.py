@@ -13,6 +13,9 @@ _PULLING = ("ErrImagePull", "RegistryUnavailable", "SignatureValidationFailed", 
 _LONGEST = 400
 """Characters of what a kubelet says."""
 
+SHUT_DOWN = "Terminated"
+"""The reason that a kubelet gives of a pod that it ended because its node shuts down."""
+
 
 def why(status: Json) -> tuple[str, str]:
     """Why a pod failed, does not start or cannot be scheduled, as (reason, message); empty where nothing is wrong.
@@ -56,8 +59,17 @@ def _failed(container: Json) -> tuple[str, str] | None:
 
 def not_scheduled(status: Json) -> Json:
     """The condition by which the scheduler says that it cannot bind the pod; empty where it does not."""
-    said = (c for c in status.get("conditions", ()) if c["type"] == "PodScheduled" and c["status"] == "False")
-    return next(said, {})
+    return _condition(status, "PodScheduled", "False")
+
+
+def told_to_end(status: Json) -> Json:
+    """The condition that says of a pod that it was not to run on, whatever its containers then exited with; empty
+    where none does. A kubelet calls one that exits with 0 when its node shuts down succeeded, and gives no reason."""
+    return _condition(status, "DisruptionTarget", "True")
+
+
+def _condition(status: Json, kind: str, value: str) -> Json:
+    return next((c for c in status.get("conditions", ()) if c["type"] == kind and c["status"] == value), {})
 
 
 def restarts(spec: Json, status: Json) -> int:

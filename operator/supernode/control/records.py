@@ -94,7 +94,8 @@ class PodRecord:
     pods that are not a member of a group. ``pinned`` is the one node a member's affinity allows.
     ``admitted`` says that a kubelet has taken it, and that it has got its cards. ``unbound_since`` is since when the
     scheduler has found that it cannot bind it. ``restarts`` is how often its containers were restarted in their place.
-    ``reason`` and ``message`` say why it does not run. Of pods of no group neither is read.
+    ``reason`` and ``message`` say why it does not run. Of pods of no group neither is read. The ``phase`` of a pod of a
+    group that was told to end and exited with 0 is Failed.
     """
 
     key: Key
@@ -184,13 +185,16 @@ def convert_pod(obj: Json) -> PodRecord:
     labels, annotations = meta.get("labels", {}), meta.get("annotations", {})
     rank = labels.get(names.LABEL_RANK, "")
     group, requests = labels.get(names.LABEL_GROUP), extended_requests(spec)
+    phase = status.get("phase", "Pending")
     reason, message = podstatus.why(status) if group else ("", "")
+    if group and phase == "Succeeded" and (told := podstatus.told_to_end(status)):
+        phase, reason, message = "Failed", podstatus.SHUT_DOWN, told.get("message", "")
     return PodRecord(
         key=(meta["namespace"], meta["name"]),
         uid=meta["uid"],
         owner_uid=controller_of(meta),
         node=spec.get("nodeName"),
-        phase=status.get("phase", "Pending"),
+        phase=phase,
         deleting="deletionTimestamp" in meta,
         group=group,
         group_uid=annotations.get(names.ANNOTATION_GROUP_UID),
@@ -202,7 +206,7 @@ def convert_pod(obj: Json) -> PodRecord:
         reason=reason,
         message=message,
         pinned=_pinned(spec) if group else None,
-        admitted=status.get("phase", "Pending") != "Pending" or "startTime" in status,
+        admitted=phase != "Pending" or "startTime" in status,
         created=parse_time(meta.get("creationTimestamp")),
         unbound_since=parse_time(podstatus.not_scheduled(status).get("lastTransitionTime")),
         devices=() if group else tuple(named_devices(annotations, requests).items()),

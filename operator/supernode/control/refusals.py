@@ -32,7 +32,7 @@ UNBOUND_SECONDS = 60.0
 LONGEST_UNBOUND = 3600.0
 """Seconds."""
 
-_REASONS = frozenset({"UnexpectedAdmissionError", "NodeAffinity", "TopologyAffinityError", "Taint"})
+_REASONS = frozenset({"UnexpectedAdmissionError", "NodeAffinity", "TopologyAffinityError", "Taint", "NodeShutdown"})
 """What kubelets give as a pod's reason when they do not admit it; and ``OutOf`` with the name of a resource."""
 
 

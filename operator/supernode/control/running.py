@@ -22,7 +22,7 @@ from supernode.control.jobstatus import (
     tally,
     tear_down,
 )
-from supernode.control.jobview import OBSTACLE_INTERVAL, GroupView, JobView, Notice, Step
+from supernode.control.jobview import OBSTACLE_INTERVAL, GroupView, JobView, Notice, Step, in_place
 from supernode.control.losses import Losses
 from supernode.control.records import PodRecord, parse_time
 from supernode.control.refusals import Refusals
@@ -42,8 +42,7 @@ SHOWN = 3
 
 def run(view: JobView, spec: TrainingJobSpec, group: GroupView, members: tuple[Member, ...]) -> Step:
     """The next step of a job whose group has its cards, on these members in rank order."""
-    seats = {member.rank: member for member in members}
-    current = {p.rank: p for p in view.pods if _in_place(p, group.uid, seats)}
+    current = in_place(view.pods, group)
     ended = ended_well(view.job, current.values())
     if (done := _succeeded(spec, current, ended, len(members))) is not None:
         return end(view, Reason.ALL_SUCCEEDED, done, succeeded=True)
@@ -70,7 +69,8 @@ def run(view: JobView, spec: TrainingJobSpec, group: GroupView, members: tuple[M
     wait = refusals.wait(view.now)
     draft.status |= {"succeededRanks": format_ints(ended)} if ended else {}
     due, later = _missing(view, [m for m in members if m.rank not in ended], wait, held=held)
-    stale = tuple(p for p in view.staying if current.get(p.rank) is not p)
+    kept = {p.uid for p in current.values()}
+    stale = tuple(p for p in view.staying if p.uid not in kept)
     going = stale if losses.halted else losses.failed + stale
     return Step(
         status=draft.finish(phase),
@@ -126,7 +126,7 @@ def _tell_losses(draft: StatusDraft, losses: Losses, refusals: Refusals, pods: I
     status |= refusals.fields()
 
 
-def _first_waits(view: JobView, spec: TrainingJobSpec, pods: Mapping[int | None, PodRecord], members: int) -> bool:
+def _first_waits(view: JobView, spec: TrainingJobSpec, pods: Mapping[int, PodRecord], members: int) -> bool:
     """Whether rank 0 is not to come yet: where it starts the others' work it fails while one of them does not run or
     has no name."""
     if not first_decides(spec) or members == 1 or 0 in pods:
@@ -186,22 +186,13 @@ def _soonest(*seconds: float | None) -> float | None:
     return min((given for given in seconds if given is not None), default=None)
 
 
-def _succeeded(
-    spec: TrainingJobSpec, pods: Mapping[int | None, PodRecord], ended: frozenset[int], members: int
-) -> str | None:
+def _succeeded(spec: TrainingJobSpec, pods: Mapping[int, PodRecord], ended: frozenset[int], members: int) -> str | None:
     """Why the job has succeeded, None if it has not."""
     if first_decides(spec):
         first = pods.get(0)
-        return "rank 0 succeeded" if first is not None and first.phase == "Succeeded" else None
+        done = first is not None and first.phase == "Succeeded" and not first.deleting
+        return "rank 0 succeeded" if done else None
     return f"all {members} pods succeeded" if len(ended) == members else None
-
-
-def _in_place(pod: PodRecord, group_uid: str, seats: Mapping[int, Member]) -> bool:
-    """Whether a pod belongs to this allocation and uses the cards the ledger has for its rank."""
-    seat = seats.get(pod.rank) if pod.rank is not None else None
-    if seat is None or pod.group_uid != group_uid or pod.cards != seat.cards:
-        return False
-    return pod.node in (None, seat.node)
 
 
 def _running_states(
