@@ -259,6 +259,19 @@ def test_the_running_deadline_counts_from_the_start() -> None:
     assert look(job(started, activeDeadlineSeconds=100), group(MEMBERS), pod(0), pod(1)).again_after == 10
 
 
+def test_the_running_deadline_counts_for_a_job_whose_pods_are_forbidden_from_the_start() -> None:
+    forbidden = Obstacle(Reason.CREATION_FORBIDDEN, "exceeded quota")
+    asks = status_of(look(job(activeDeadlineSeconds=60), group(), obstacle=forbidden))
+    assert "startTime" not in asks, "it has no cards yet"
+    told = status_of(look(job(asks, activeDeadlineSeconds=60), group(MEMBERS), obstacle=forbidden))
+    later = NOW + timedelta(seconds=30)
+    again = look(job(told, activeDeadlineSeconds=60), group(MEMBERS), obstacle=forbidden, now=later)
+    told = status_of(again) if again.status else told
+    assert told["startTime"] == timestamp(NOW)
+    step = look(job(told, activeDeadlineSeconds=60), group(MEMBERS), now=NOW + timedelta(seconds=60))
+    assert reason(step, ConditionType.SUCCEEDED) == Reason.DEADLINE_EXCEEDED
+
+
 def test_an_ended_job_releases_its_group_and_keeps_finished_pods() -> None:
     ended = job(status_of(look(job({"restarts": 3}), group(MEMBERS), pod(0, "Failed"), pod(1))))
     step = look(ended, group(MEMBERS), pod(0, "Failed"), pod(1))

@@ -64,9 +64,14 @@ def decide(view: JobView) -> Step:
 
 
 def _obstructed(view: JobView, spec: TrainingJobSpec, obstacle: Obstacle) -> Step:
-    """What stands in the way may go; without a group the job waits for cards meanwhile, from when this was told."""
+    """What stands in the way may go; without a group the job waits for cards meanwhile, from when this was told.
+
+    One that has cards holds them: its activeDeadlineSeconds begin, and are over when it is tried again.
+    """
     step = replace(stall(view, obstacle.reason, obstacle.message), again_after=OBSTACLE_INTERVAL)
-    if view.own_group is not None:
+    if (group := view.own_group) is not None:
+        if group.members is not None and step.status is not None:
+            step.status.setdefault("startTime", timestamp(view.now))
         return step
     return _for_so_long(view, spec, step, _told_since(view, ConditionType.STALLED), obstacle.message)
 
