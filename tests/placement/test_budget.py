@@ -2,12 +2,15 @@
 
 import time
 from dataclasses import replace
+from importlib import import_module
 from random import Random
 
 import pytest
 from hypothesis import given, settings
 
 from supernode.placement import Placement, Refusal, Request, Spares, fronts, plan, search, spares
+from supernode.placement.board import Board
+from supernode.placement.shape import Task
 from supernode.topology.fleet import Fleet, SuperNodeView
 from supernode.topology.node import Node
 from tests.placement import oracle
@@ -99,6 +102,32 @@ def test_a_refusal_over_budget_is_remembered_until_something_changes() -> None:
     again = plan(changed, request)
     assert again == refused
     assert again is not refused
+
+
+@pytest.mark.parametrize("reserve", [0, 1])
+def test_whether_a_group_could_ever_fit_is_remembered_whatever_others_ask(
+    monkeypatch: pytest.MonkeyPatch, reserve: int
+) -> None:
+    """A reserve is kept against groups of whole nodes only, so that the others ask of another fleet."""
+    monkeypatch.undo()
+    asked = []
+
+    def counted(board: Board, task: Task) -> bool:
+        asked.append(task.request)
+        return search.fits(board, task)
+
+    monkeypatch.setattr(import_module("supernode.placement.plan"), "fits", counted)
+    profile = profile_of("p", ("node", 2), ("rack", 2), ("supernode", 2))
+    nodes = [Node(f"n{i}", 2, 3, 3, path=("s", f"s/{i // 2}")) for i in range(4)]
+    fleet = Fleet([SuperNodeView("s", profile, nodes, reserve=reserve)])
+    whole, part = (Request("r", *size, max_span={"rack": 2}) for size in ((3, 2), (5, 1)))
+    for node in nodes[:3]:
+        fleet = fleet.replace(fleet.supernodes["s"].release({node.name: 1}))
+        for request in (whole, part):
+            outcome = plan(fleet, request)
+            assert isinstance(outcome, Refusal)
+            assert not outcome.stalled
+    assert asked == [whole, part]
 
 
 def test_two_bounds_in_a_large_fleet_are_decided_and_proven_soon(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -163,8 +163,9 @@ def _described(fleet: Fleet, request: Request, profile: Profile) -> str:
 def _ever_fits(fleet: Fleet, views: Sequence[SuperNodeView], task: Task, coding: Coding, *, lent: bool = False) -> bool:
     """Whether the group has a place with every card healthy and free; lent: and nothing reserved. True where a search
     would be too long to tell."""
-    members, what = task.request.members, "lent" if lent else "empty"
-    board = board_of(fleet.shared, emptied(views, task, lent=lent), task.shape, members, coding, what)
+    members, bare = task.request.members, emptied(views, task, lent=lent)
+    tag = "empty" if any(view.reserve for view in bare) else "lent"  # by what they are, which others may ask for too
+    board = board_of(fleet.shared, bare, task.shape, members, coding, tag)
     key = ("ever", members, task.spans, task.most_supernodes)
     ever: bool | None = board.notes.get(key)
     if ever is None:

@@ -68,7 +68,7 @@ class SuperNodeView:
         self.cordoned = cordoned
         self.reserve = reserve
         self._memo: dict[Hashable, Any] = {}
-        self._empty: dict[bool, SuperNodeView] = {}
+        self._empty: dict[int, SuperNodeView] = {}
 
     def __repr__(self) -> str:
         return f"SuperNodeView({self.name!r}, {self.profile.name!r}, {len(self.nodes)} nodes)"
@@ -180,7 +180,8 @@ class SuperNodeView:
 
     def emptied(self, *, keep_reserve: bool = True) -> SuperNodeView:
         """What the supernode would be with every card healthy and free, every node schedulable, and not cordoned."""
-        if keep_reserve not in self._empty:
+        reserve = self.reserve if keep_reserve else 0
+        if reserve not in self._empty:
             nodes = (
                 node
                 if node.wholly_free and not node.taken  # a ledger may book cards that a node has no longer
@@ -188,9 +189,9 @@ class SuperNodeView:
                 for node in self.nodes
             )
             view = self._copy(tuple(nodes), cordoned=False)
-            view.reserve = self.reserve if keep_reserve else 0
-            self._empty[keep_reserve] = view
-        return self._empty[keep_reserve]
+            view.reserve = reserve
+            self._empty[reserve] = view
+        return self._empty[reserve]
 
     def _copy(self, nodes: tuple[Node, ...], cordoned: bool) -> SuperNodeView:
         view = SuperNodeView.__new__(SuperNodeView)
