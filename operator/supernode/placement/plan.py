@@ -17,7 +17,7 @@ from supernode.placement.joined import joined
 from supernode.placement.refusal import emptied, over_budget, refusal
 from supernode.placement.request import Request
 from supernode.placement.result import Placement, Refusal
-from supernode.placement.search import fits, search
+from supernode.placement.search import ReserveBudgetError, fits, search
 from supernode.placement.seats import placement_of
 from supernode.placement.shape import Task, refuse, resolve
 from supernode.placement.shapes import Need
@@ -125,8 +125,9 @@ def _outcome(fleet: Fleet, request: Request, profile: Profile) -> Placement | Wh
         return partial(_known, known)
     try:
         solution = search(board, task)
-    except OverBudgetError:
-        return partial(_noted, board.notes, key, partial(over_budget, task))
+    except OverBudgetError as error:
+        why = partial(over_budget, task, reserves=isinstance(error, ReserveBudgetError))
+        return partial(_noted, board.notes, key, why)
     if solution is not None:
         return placement_of(solution, task)
     ever = partial(_ever_fits, fleet, views, task, coding) if task.spans or task.shape.spares else None

@@ -110,12 +110,14 @@ def cordoned(views: Sequence[SuperNodeView]) -> str:
     return f"; {count} of {len(views)} supernodes are cordoned{remedy}" if count else ""
 
 
-def over_budget(task: Task) -> Refusal:
-    """The search gave up before it found a placement; there may be one."""
-    text = (
-        f"needs {_units(task, task.request.members)}; the search budget ran out before a place was found: "
-        f"loosen maxSpan, name a required level or blocks, or ask for whole nodes"
+def over_budget(task: Task, *, reserves: bool = False) -> Refusal:
+    """The search gave up before it found a placement; there may be one. reserves: because of these, not of maxSpan."""
+    advice = (
+        "lower spec.reserve of the supernodes, or ask without spares, blocks or a required level"
+        if reserves
+        else "loosen maxSpan, name a required level or blocks, or ask for whole nodes"
     )
+    text = f"needs {_units(task, task.request.members)}; the search budget ran out before a place was found: {advice}"
     level = task.profile.levels[task.tightest].name
     return Refusal(Reason.NO_DOMAIN_FITS, text, level, task.request.members, proven=False)
 
