@@ -300,6 +300,11 @@ class Fleet:
             self._fixed[profile] = (sum(len(view.nodes) for view in views), *map(sum, above))
         return self._fixed[profile]
 
+    def known(self, members: Iterable[Member]) -> list[Member]:
+        """Those of these members whose nodes are there; a group may hold cards of nodes that are gone."""
+        views = self.supernodes
+        return [of for of in members if of.supernode in views and of.node in views[of.supernode].layout.index]
+
     def take(self, members: Iterable[Member]) -> Fleet:
         """The fleet after these members were placed."""
         return self.replace(
