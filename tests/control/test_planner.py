@@ -7,7 +7,7 @@ import pytest
 
 from supernode.control.observer import Observer
 from supernode.control.planner import Ask, Planner
-from supernode.placement import Placement, Request
+from supernode.placement import Placement, Request, Spares
 from supernode.topology.fleet import Fleet, SuperNodeView
 from supernode.topology.node import Node
 from supernode.topology.profile import Level, Profile
@@ -45,6 +45,26 @@ async def test_a_decision_with_bounds_that_may_come_to_bind_never_holds_up_the_l
     for _ in range(16):  # the first ones take long
         outcome, _ = await planner.decide(fleet, ask)
         assert isinstance(outcome, Placement)
+    assert (fleet.asked_in is threading.main_thread()) is at_once
+
+
+@pytest.mark.parametrize(
+    ("before", "request_", "at_once"),
+    [
+        (Request("r", 3, 1), Request("r", 4, 1), True),
+        (Request("r", 7, 1), Request("r", 4, 1), False),
+        (Request("r", 3, 2), Request("r", 3, 2, spares=Spares(1)), False),
+        (Request("r", 4, 2), Request("r", 4, 2, shape=(2, 4)), False),
+    ],
+)
+async def test_what_reads_other_tables_is_not_expected_to_be_as_short(
+    before: Request, request_: Request, at_once: bool
+) -> None:
+    planner, fleet = Planner(Observer()), WatchedFleet([SuperNodeView("sn", PROFILE, NODES)])
+    for _ in range(16):
+        await planner.decide(fleet, Ask(before))
+    assert fleet.asked_in is threading.main_thread()
+    await planner.decide(fleet, Ask(request_))
     assert (fleet.asked_in is threading.main_thread()) is at_once
 
 

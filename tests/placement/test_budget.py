@@ -2,12 +2,15 @@
 
 import time
 from dataclasses import replace
+from importlib import import_module
 from random import Random
 
 import pytest
 from hypothesis import given, settings
 
-from supernode.placement import Placement, Refusal, Request, Spares, fronts, plan, search, spares
+from supernode.placement import Block, Placement, Refusal, Request, Spares, fronts, plan, search, spares
+from supernode.placement.board import Board
+from supernode.placement.shape import Task
 from supernode.topology.fleet import Fleet, SuperNodeView
 from supernode.topology.node import Node
 from tests.placement import oracle
@@ -99,6 +102,48 @@ def test_a_refusal_over_budget_is_remembered_until_something_changes() -> None:
     again = plan(changed, request)
     assert again == refused
     assert again is not refused
+
+
+@pytest.mark.parametrize("reserve", [0, 1])
+def test_whether_a_group_could_ever_fit_is_remembered_whatever_others_ask(
+    monkeypatch: pytest.MonkeyPatch, reserve: int
+) -> None:
+    """A reserve is kept against groups of whole nodes only, so that the others ask of another fleet."""
+    monkeypatch.undo()
+    asked = []
+
+    def counted(board: Board, task: Task) -> bool:
+        asked.append(task.request)
+        return search.fits(board, task)
+
+    monkeypatch.setattr(import_module("supernode.placement.plan"), "fits", counted)
+    profile = profile_of("p", ("node", 2), ("rack", 2), ("supernode", 2))
+    nodes = [Node(f"n{i}", 2, 3, 3, path=("s", f"s/{i // 2}")) for i in range(4)]
+    fleet = Fleet([SuperNodeView("s", profile, nodes, reserve=reserve)])
+    whole, part = (Request("r", *size, max_span={"rack": 2}) for size in ((3, 2), (5, 1)))
+    for node in nodes[:3]:
+        fleet = fleet.replace(fleet.supernodes["s"].release({node.name: 1}))
+        for request in (whole, part):
+            outcome = plan(fleet, request)
+            assert isinstance(outcome, Refusal)
+            assert not outcome.stalled
+    assert asked == [whole, part]
+
+
+def test_a_group_that_a_reserve_makes_too_dear_is_told_of_the_reserve() -> None:
+    """Of four wholly free nodes two may be taken. Its blocks fit each, the spares beside them only the two larger."""
+    profile = profile_of("p", ("node", 4), ("rack", 4), ("supernode", 5))
+    nodes = [
+        Node(f"n{rack}", cards, (1 << cards) - 1, path=("s", f"s/{rack}")) for rack, cards in enumerate((3, 3, 4, 4))
+    ]
+    request = Request("r", 6, blocks=(Block("rack", 3),), spares=Spares(2, "supernode"))
+    outcome = plan(Fleet([SuperNodeView("s", profile, nodes, reserve=2)]), request)
+    assert isinstance(outcome, Refusal)
+    assert not outcome.proven
+    assert outcome.message == (
+        "needs 6 members of 1 card; the search budget ran out before a place was found: "
+        "lower spec.reserve of the supernodes, or ask without spares, blocks or a required level"
+    )
 
 
 def test_two_bounds_in_a_large_fleet_are_decided_and_proven_soon(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,7 +33,13 @@ def cases(draw: st.DrawFn) -> tuple[Fleet, Request]:
         more = {
             node.name: draw(st.sampled_from([0, node.all_cards, 1, node.all_cards & 0b1010])) for node in view.nodes
         }
-        views.append(view.take(more))
+        barred = {
+            node.name: replace(
+                node, held=draw(st.integers(0, 9)) == 9, unbindable=draw(st.sampled_from([0, 0, 0, 0, 1]))
+            )
+            for node in view.take(more).nodes
+        }
+        views.append(view.with_nodes(barred))
     return fleet.replace(*views), draw(requests(fleet.profiles["p"]))
 
 
@@ -58,7 +64,9 @@ def after(fleet: Fleet, cards: Cards) -> Fleet:
         nodes = []
         for node in view.nodes:
             free = (0 if view.cordoned else node.free) | cards.get((view.name, node.name), 0)
-            nodes.append(replace(node, healthy=node.all_cards, taken=node.all_cards & ~free, schedulable=True))
+            nodes.append(
+                Node(node.name, node.cards, node.all_cards, node.all_cards & ~free, path=node.path, at=node.at)
+            )
         views.append(
             SuperNodeView(
                 view.name, view.profile, nodes, cordoned=view.cordoned and not uncordoned, reserve=view.reserve
@@ -139,6 +147,31 @@ def test_cards_that_nobody_can_be_bound_to_are_not_called_closed() -> None:
     refusal = plan(Fleet([SuperNodeView("s", profile, nodes)]), Request("r", 1, 4))
     assert isinstance(refusal, Refusal)
     assert refusal.message.endswith("it takes 2 more cards, on node n0 in s: 1 in use, 1 unhealthy")
+
+
+def test_cards_held_for_groups_that_come_first_are_called_so_where_nothing_else_bars_them() -> None:
+    profile = profile_of("p", ("node", 4), ("supernode", 2))
+    nodes = [Node("n0", 4, 0b1110, 0b0010, path=("s",), held=True), Node("n1", 4, 15, 0, False, ("s",), held=True)]
+    refusal = plan(Fleet([SuperNodeView("s", profile, nodes)]), Request("r", 2, 4))
+    assert isinstance(refusal, Refusal)
+    assert refusal.message.endswith(
+        "it takes 8 more cards, on nodes n0, n1 in s: 1 in use, 1 unhealthy, 4 cordoned or not ready, "
+        "2 held for groups that come first"
+    )
+
+
+@pytest.mark.parametrize("request_", [Request("r", 3, 4, max_span={"rack": 2}), Request("r", 3, 4, spares=Spares(1))])
+@pytest.mark.parametrize("held", [False, True])
+def test_under_max_span_and_with_spares_cards_that_are_held_or_cannot_be_bound_to_are_part_of_a_change(
+    request_: Request, held: bool
+) -> None:
+    profile = profile_of("p", ("node", 4), ("rack", 2), ("supernode", 2))
+    barred = {"held": True} if held else {"unbindable": 0b1000}
+    nodes = [Node(f"n{i}", 4, 15, path=("s", f"s/{i // 2}")) for i in range(4)]
+    view = SuperNodeView("s", profile, [*nodes[:2], *(replace(node, **barred) for node in nodes[2:])])
+    refusal = plan(Fleet([view]), request_)
+    assert isinstance(refusal, Refusal)
+    assert [opening.nodes for opening in refusal.change] == [dict.fromkeys(("n2", "n3"), 15 if held else 0b1000)]
 
 
 TEAM = (Taint("gpu", "team-a"),)

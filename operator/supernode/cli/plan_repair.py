@@ -73,8 +73,8 @@ def plan_repairs(snapshot: Snapshot, wanted: Sequence[Wanted], say: Say, *, name
         result = _repaired(fleet, request, members, spares, ill, ills)
         results.append(replace(result, before=tuple(map(snapshot.located, members))))
         if isinstance(result.answer, Repair):
-            fleet = _freed(fleet, members, spares)
-            fleet = fleet.take(s for s in (*result.answer.members, *result.answer.spares) if _known(fleet, s))
+            fleet = fleet.release(fleet.known((*members, *spares)))
+            fleet = fleet.take(fleet.known((*result.answer.members, *result.answer.spares)))
     return results
 
 
@@ -86,17 +86,12 @@ def _repaired(
     seconds = time.perf_counter() - started
     if isinstance(answer, Refusal):
         return RepairResult(request.name, members, ills, answer, {}, None, seconds)
-    fresh = plan(_freed(fleet, members, spares), request)
+    fresh = plan(fleet.release(fleet.known((*members, *spares))), request)
     minimal = fresh.minimal if isinstance(fresh, Placement) else {}
     profile = fleet.supernodes[answer.members[0].supernode].profile.name
     return RepairResult(
         request.name, members, ills, answer, minimal, estimate_of(fleet, profile, answer.members), seconds
     )
-
-
-def _freed(fleet: Fleet, members: Seats, spares: Seats) -> Fleet:
-    """The fleet without what a group holds."""
-    return fleet.release(seat for seat in (*members, *spares) if _known(fleet, seat))
 
 
 def _mismatch(request: Request, members: Seats) -> Refusal | None:
@@ -126,11 +121,6 @@ def _seats(fleet: Fleet, entries: Sequence[tuple[str, LedgerEntry]]) -> tuple[Se
     members = [m for name, entry in entries for m in seated(views.get(name), name, entry.seats())]
     spares = [s for name, entry in entries for s in seated(views.get(name), name, entry.spare_seats())]
     return tuple(sorted(members, key=lambda member: member.rank)), tuple(spares)
-
-
-def _known(fleet: Fleet, seat: Member) -> bool:
-    view = fleet.supernodes.get(seat.supernode)
-    return view is not None and seat.node in view.layout.index
 
 
 def _bare(fleet: Fleet, name: str, members: Seats) -> Request:

@@ -49,9 +49,9 @@ class Ask:
 
     @property
     def kind(self) -> Hashable:
-        """Decisions of one kind take about equally long."""
+        """Decisions of one kind take about equally long: they read the same tables, which the first of them fills."""
         ask = self.request
-        size = ask.members.bit_length()
+        size = (ask.members - 1).bit_length()
         limits = tuple(sorted(ask.max_span))
         return (
             ask.profile,
@@ -61,6 +61,8 @@ class Ask:
             ask.cards_per_member,
             size,
             ask.blocks,
+            ask.spares,
+            ask.shape,
             limits,
             self.preferred,
         )

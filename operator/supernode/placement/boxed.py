@@ -75,7 +75,7 @@ def _stack(views: Iterable[SuperNodeView], task: Task, need: Need) -> _Stack:
     owners: list[tuple[SuperNodeView, int]] = []
     parts = [np.zeros((0, *need.rules.dims), np.bool_)]
     for view in views:
-        if not view.cordoned and view.wholly_free - view.reserve >= _nodes_needed(task):
+        if not view.cordoned and view.usable >= _nodes_needed(task):
             cells = free_cells(view, need.level)
             parts.append(cells)
             owners += [(view, torus) for torus in range(len(cells))]

@@ -27,7 +27,7 @@ Nodes = dict[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Cards that would give the group its place once they are free, healthy and schedulable.
+    """Cards that would give the group its place once they are free, healthy, schedulable and held for nobody else.
 
     opened: index of a view to its nodes, of all views that the group would then lie in. least: fewer cards never would.
     """
@@ -91,7 +91,13 @@ def opened(view: SuperNodeView, nodes: Nodes) -> SuperNodeView:
         if view.cordoned or at in nodes:
             free = (0 if view.cordoned else node.free) | nodes.get(at, 0)
             names[node.name] = replace(
-                node, healthy=node.all_cards, taken=node.all_cards & ~free, schedulable=True, taints=()
+                node,
+                healthy=node.all_cards,
+                taken=node.all_cards & ~free,
+                unbindable=0,
+                schedulable=True,
+                held=False,
+                taints=(),
             )
     return SuperNodeView(
         view.name, view.profile, [names.get(node.name, node) for node in view.nodes], reserve=view.reserve

@@ -17,7 +17,7 @@ from supernode.placement.joined import joined
 from supernode.placement.refusal import emptied, over_budget, refusal
 from supernode.placement.request import Request
 from supernode.placement.result import Placement, Refusal
-from supernode.placement.search import fits, search
+from supernode.placement.search import ReserveBudgetError, fits, search
 from supernode.placement.seats import placement_of
 from supernode.placement.shape import Task, refuse, resolve
 from supernode.placement.shapes import Need
@@ -125,8 +125,9 @@ def _outcome(fleet: Fleet, request: Request, profile: Profile) -> Placement | Wh
         return partial(_known, known)
     try:
         solution = search(board, task)
-    except OverBudgetError:
-        return partial(_noted, board.notes, key, partial(over_budget, task))
+    except OverBudgetError as error:
+        why = partial(over_budget, task, reserves=isinstance(error, ReserveBudgetError))
+        return partial(_noted, board.notes, key, why)
     if solution is not None:
         return placement_of(solution, task)
     ever = partial(_ever_fits, fleet, views, task, coding) if task.spans or task.shape.spares else None
@@ -163,8 +164,9 @@ def _described(fleet: Fleet, request: Request, profile: Profile) -> str:
 def _ever_fits(fleet: Fleet, views: Sequence[SuperNodeView], task: Task, coding: Coding, *, lent: bool = False) -> bool:
     """Whether the group has a place with every card healthy and free; lent: and nothing reserved. True where a search
     would be too long to tell."""
-    members, what = task.request.members, "lent" if lent else "empty"
-    board = board_of(fleet.shared, emptied(views, task, lent=lent), task.shape, members, coding, what)
+    members, bare = task.request.members, emptied(views, task, lent=lent)
+    tag = "empty" if any(view.reserve for view in bare) else "lent"  # by what they are, which others may ask for too
+    board = board_of(fleet.shared, bare, task.shape, members, coding, tag)
     key = ("ever", members, task.spans, task.most_supernodes)
     ever: bool | None = board.notes.get(key)
     if ever is None:

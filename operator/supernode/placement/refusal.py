@@ -110,12 +110,14 @@ def cordoned(views: Sequence[SuperNodeView]) -> str:
     return f"; {count} of {len(views)} supernodes are cordoned{remedy}" if count else ""
 
 
-def over_budget(task: Task) -> Refusal:
-    """The search gave up before it found a placement; there may be one."""
-    text = (
-        f"needs {_units(task, task.request.members)}; the search budget ran out before a place was found: "
-        f"loosen maxSpan, name a required level or blocks, or ask for whole nodes"
+def over_budget(task: Task, *, reserves: bool = False) -> Refusal:
+    """The search gave up before it found a placement; there may be one. reserves: because of these, not of maxSpan."""
+    advice = (
+        "lower spec.reserve of the supernodes, or ask without spares, blocks or a required level"
+        if reserves
+        else "loosen maxSpan, name a required level or blocks, or ask for whole nodes"
     )
+    text = f"needs {_units(task, task.request.members)}; the search budget ran out before a place was found: {advice}"
     level = task.profile.levels[task.tightest].name
     return Refusal(Reason.NO_DOMAIN_FITS, text, level, task.request.members, proven=False)
 
@@ -237,7 +239,8 @@ def _change_text(change: Change, openings: Sequence[Opening], who: _Who) -> str:
     if more := who.held.total() - sum(count for _, count in who.held.most_common(SHOWN)):
         why.append(f"{more} of {len(who.held) - SHOWN} more groups")
     others = [(who.unnamed, "in use"), (who.ill, "unhealthy"), (who.closed, "cordoned or not ready")]
-    why += [f"{count} {what}" for count, what in (*others, *described(who.tainted)) if count]
+    kept = (who.kept, "held for groups that come first")
+    why += [f"{count} {what}" for count, what in (*others, *described(who.tainted), kept) if count]
     cards = f"{change.cards} more card{'' if change.cards == 1 else 's'}"
     cards = f"it takes {cards}" if change.least else f"{cards} would do"
     return f"; {cards}, on {nodes} in {where}: {', '.join(why)}"
@@ -251,20 +254,21 @@ def _listed(names: Sequence[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Who:
-    """The cards of a change: by the group that holds them, taken by others, unhealthy, else cordoned or not ready; and
-    else tainted, by taints."""
+    """The cards of a change: by the group that holds them, taken by others, unhealthy, else cordoned or not ready; else
+    tainted, by taints; and kept for groups that come first."""
 
     held: Counter[str]
     unnamed: int
     ill: int
     closed: int
     tainted: Tainted
+    kept: int
 
 
 def _who(views: Sequence[SuperNodeView], change: Change) -> _Who:
     held: Counter[str] = Counter()
     tainted: Tainted = Counter()
-    taken = ill = closed = 0
+    taken = ill = closed = kept = 0
     for index, nodes in change.opened.items():
         view = views[index]
         if len(change.opened) <= ASKED:
@@ -278,6 +282,8 @@ def _who(views: Sequence[SuperNodeView], change: Change) -> _Who:
             shut = (mask & ~used & sound).bit_count()
             if node.taints and shut:
                 tainted[node.taints] += shut
-            else:
+            elif view.cordoned or not node.schedulable:
                 closed += shut
-    return _Who(held, taken - held.total(), ill, closed, tainted)
+            else:
+                kept += shut
+    return _Who(held, taken - held.total(), ill, closed, tainted, kept)

@@ -75,7 +75,7 @@ def repair(
 
 def _again(fleet: Fleet, request: Request, members: Sequence[Member], spares: Sequence[Member]) -> Repair | Refusal:
     """The whole group placed anew: without all its spares, then out of the reserve, if there is no other way."""
-    freed = fleet.release(seat for seat in (*members, *spares) if _known(fleet, seat))
+    freed = fleet.release(fleet.known((*members, *spares)))
     answer = plan(freed, request)
     if isinstance(answer, Placement):
         return Repair(RepairStep.GROUP, answer.members, answer.spares, 0, answer.proven)
@@ -90,11 +90,6 @@ def _again(fleet: Fleet, request: Request, members: Sequence[Member], spares: Se
             found, missing = _spares_beside(freed.take(placed.members), task, placed.members, ())
             return Repair(RepairStep.GROUP, placed.members, found, missing, placed.proven)
     return answer
-
-
-def _known(fleet: Fleet, member: Member) -> bool:
-    view = fleet.supernodes.get(member.supernode)
-    return view is not None and member.node in view.layout.index
 
 
 def _without_reserve(view: SuperNodeView) -> SuperNodeView:
@@ -114,7 +109,7 @@ def _spares_beside(
     homes = {member.domains.get(within) for member in members}
     for name, ranks in groupby(sorted(members, key=attrgetter("supernode")), key=attrgetter("supernode")):
         here = [spare for spare in present if spare.supernode == name and spare.domains.get(within) in homes]
-        known = [member for member in ranks if _known(fleet, member)]
+        known = fleet.known(ranks)
         more, short = choose_spares(fleet.supernodes[name], task.shape, known, here) if known else ([], 0)
         found += [*here, *more]
         missing += short
@@ -373,8 +368,8 @@ class _Site:
         for seat in assigned.values():
             used[seat.node] = used.get(seat.node, 0) | seat.cards
         kept = [seat for seat in self.spares if self.works(seat) and not seat.cards & used.get(seat.node, 0)]
-        freed = self.fleet.release(seat for seat in (*self.members, *self.spares) if _known(self.fleet, seat))
-        taken = freed.take(seat for seat in (*members, *kept) if _known(self.fleet, seat))
+        freed = self.fleet.release(self.fleet.known((*self.members, *self.spares)))
+        taken = freed.take(freed.known((*members, *kept)))
         spares, missing = _spares_beside(taken, self.task, members, kept)
         return Repair(step, members, spares, missing, self.proven)
 

@@ -32,6 +32,10 @@ Columns = tuple[Ints, Ints]
 """Nodes taken, numbered over all supernodes, ascending; and the members on each."""
 
 
+class ReserveBudgetError(OverBudgetError):
+    """A reserve could be followed only roughly, and so there may be a place that was not found."""
+
+
 @dataclass(frozen=True, slots=True)
 class Solution:
     """nodes, amounts: as `Columns`. counts: the least vector, node first, or the best known lower bound when not
@@ -117,7 +121,7 @@ def _cover(board: Board, task: Task) -> int | None:
     """The fewest supernodes that hold the group, or None when there are not enough, maxSpan on inner levels aside."""
     count = _fewest(board.room, task)
     if count is None and not board.exact and _fewest(board.bound, task):
-        raise OverBudgetError("a reserve was followed only roughly, and so no placement was found")
+        raise ReserveBudgetError("a reserve was followed only roughly, and so no placement was found")
     return count
 
 

@@ -291,10 +291,11 @@ def _check_nominal(
         level = profile.levels[index]
         cards, size = members * request.cards_per_member, level.cards
         if cards > size and cards > (size := max(size, largest(index))):
+            wider = "name a wider level" if level is not profile.outermost else "let the group take more than one"
             raise _BrokenRuleError(
                 Reason.NEVER_FITS,
                 f"needs {members} members of {request.cards_per_member} cards ({cards} cards) in one {level.name}, but "
-                f"a {level.name} of profile {profile.name} has {size} cards; ask for less or name a wider level",
+                f"a {level.name} of profile {profile.name} has {size} cards; ask for less or {wider}",
                 level.name,
             )
 

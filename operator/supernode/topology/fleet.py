@@ -68,7 +68,7 @@ class SuperNodeView:
         self.cordoned = cordoned
         self.reserve = reserve
         self._memo: dict[Hashable, Any] = {}
-        self._empty: dict[bool, SuperNodeView] = {}
+        self._empty: dict[int, SuperNodeView] = {}
 
     def __repr__(self) -> str:
         return f"SuperNodeView({self.name!r}, {self.profile.name!r}, {len(self.nodes)} nodes)"
@@ -92,6 +92,11 @@ class SuperNodeView:
     def wholly_free(self) -> int:
         """How many nodes are wholly free: what the reserve is counted in."""
         return sum(count for kind, count in self.census.counts() if kind.wholly_free)
+
+    @property
+    def usable(self) -> int:
+        """How many wholly free nodes may be taken: those beyond the reserve."""
+        return max(0, self.wholly_free - self.reserve)
 
     @cached_property
     def free_cards(self) -> int:
@@ -180,7 +185,8 @@ class SuperNodeView:
 
     def emptied(self, *, keep_reserve: bool = True) -> SuperNodeView:
         """What the supernode would be with every card healthy and free, every node schedulable, and not cordoned."""
-        if keep_reserve not in self._empty:
+        reserve = self.reserve if keep_reserve else 0
+        if reserve not in self._empty:
             nodes = (
                 node
                 if node.wholly_free and not node.taken  # a ledger may book cards that a node has no longer
@@ -188,9 +194,9 @@ class SuperNodeView:
                 for node in self.nodes
             )
             view = self._copy(tuple(nodes), cordoned=False)
-            view.reserve = self.reserve if keep_reserve else 0
-            self._empty[keep_reserve] = view
-        return self._empty[keep_reserve]
+            view.reserve = reserve
+            self._empty[reserve] = view
+        return self._empty[reserve]
 
     def _copy(self, nodes: tuple[Node, ...], cordoned: bool) -> SuperNodeView:
         view = SuperNodeView.__new__(SuperNodeView)
@@ -298,6 +304,11 @@ class Fleet:
             above = ((len(view.layout.names[i]) for view in views) for i in range(len(self.profiles[profile].above)))
             self._fixed[profile] = (sum(len(view.nodes) for view in views), *map(sum, above))
         return self._fixed[profile]
+
+    def known(self, members: Iterable[Member]) -> list[Member]:
+        """Those of these members whose nodes are there; a group may hold cards of nodes that are gone."""
+        views = self.supernodes
+        return [of for of in members if of.supernode in views and of.node in views[of.supernode].layout.index]
 
     def take(self, members: Iterable[Member]) -> Fleet:
         """The fleet after these members were placed."""
