@@ -211,7 +211,9 @@ def test_cards_that_a_device_plugin_reports_count_as_for_the_operator(on: Run, r
 
 
 def test_a_captured_fleet_gives_the_live_answer(on: Run, run: Run, live: Bed, tmp_path: Path) -> None:
-    captured = kubectl(live, "get", "nodes,supernodeprofiles,supernodes,cardgroups,pods", "-A", "-o", "yaml")
+    captured = kubectl(
+        live, "get", "nodes,supernodeprofiles,supernodes,cardgroups,trainingjobs,pods", "-A", "-o", "yaml"
+    )
     (tmp_path / "fleet.yaml").write_text(captured)
     request = small.text(small.job("next", cards=64, profile=PROFILE)).encode()
     replayed = run("plan", "-f", "-", "--fleet", tmp_path / "fleet.yaml", stdin=request)

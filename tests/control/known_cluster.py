@@ -278,11 +278,15 @@ class Cluster:
 
     def ask(self, name: str, members: int, *, age: float = 0.0, status: Json | None = None, **fields: Any) -> None:
         """A group of whole nodes asks for cards, made ``age`` seconds ago. fields: more of its spec, its metadata."""
-        created = (datetime.now(UTC) - timedelta(seconds=age)).strftime("%Y-%m-%dT%H:%M:%SZ")
-        meta = {"creationTimestamp": created, "finalizers": [FINALIZER_CARDS], **fields.pop("metadata", {})}
+        meta = {"creationTimestamp": _ago(age), "finalizers": [FINALIZER_CARDS], **fields.pop("metadata", {})}
         spec = {"members": members, "cardsPerMember": 4, **fields}
         parts = {"metadata": meta, "spec": spec, "status": status or {}}
         self.caches.groups.put(self._object(name, "CardGroup", namespace="ml", **parts))
+
+    def work(self, name: str, *, age: float) -> None:
+        """A job, made ``age`` seconds ago, of which only that is known."""
+        meta = {"creationTimestamp": _ago(age)}
+        self.caches.jobs.put(self._object(name, "TrainingJob", namespace="ml", metadata=meta, spec={}))
 
     def carry_out(self, draft: Draft) -> None:
         """Swap the ledgers as an allocator does."""
@@ -311,3 +315,7 @@ class Cluster:
             state.node_refuses(node)
         await state.refresh()
         return state
+
+
+def _ago(seconds: float) -> str:
+    return (datetime.now(UTC) - timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")

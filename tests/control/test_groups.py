@@ -146,6 +146,18 @@ async def test_who_is_given_a_higher_priority_is_decided_anew() -> None:
     assert await allocation.placed() == ["other"]
 
 
+@pytest.mark.parametrize(("owner", "first"), [("TrainingJob-old", "old"), ("TrainingJob-other", "young")])
+async def test_a_job_that_is_placed_again_keeps_its_turn(owner: str, first: str) -> None:
+    """Its group is new. What a group says of its owner counts only where that job is there."""
+    allocation = Allocation()
+    cluster = allocation.cluster
+    cluster.write("sn-1", cordoned=True)
+    for name, age, since, uid in (("old", 50, 1, owner), ("young", 20, 20, "TrainingJob-young")):
+        cluster.work(name, age=age)
+        cluster.ask(name, 3, age=since, metadata={"ownerReferences": [{"uid": uid, "controller": True}]})
+    assert await allocation.placed() == [first]
+
+
 SEATED = {
     "the late one names all": (("sn-0", "0-3@sn-0-n[0-3]"), ("sn-1", "0-3@sn-1-n[0-3]")),
     "the late one names some": (("sn-0", "0-3@sn-0-n[0-3]"), ("sn-1", "2-3@sn-1-n[2-3]")),

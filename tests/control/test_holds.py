@@ -42,12 +42,17 @@ class Queue:
         self._waiting = Waiting()
         self._holds = Holds(HOLD_AFTER, partial(next, count(0.0, seconds)))
         self._planner = Planner(Observer())
-        self._groups = groups
-        for one in groups:
-            self._waiting.put(one, NOW, 0.0)
+        self._turns: dict[Turn, Custom[Any]] = {}
+        self.due: float | None = None
+        self.join(*((one, turn_of(one, None)) for one in groups))
+
+    def join(self, *groups: tuple[Custom[Any], Turn]) -> None:
+        """These wait from now on, at these turns."""
+        for one, turn in groups:
+            self._turns[turn] = one
+            self._waiting.put(one, turn, NOW, 0.0)
         for _, line in self._waiting.queue():
             self._waiting.refused(line, REFUSED, fleet(), (1, 0))
-        self.due: float | None = None
 
     async def review(self, moment: float, *, ill: bool = True) -> list[str]:
         """The groups that nodes are held for, ``moment`` seconds after all were refused."""
@@ -56,8 +61,9 @@ class Queue:
     async def held(self, moment: float, seen: Fleet) -> dict[str, str]:
         """The same, and what their messages say is held for them."""
         now = NOW + timedelta(seconds=moment)
-        self.due = await self._holds.review(seen, self._waiting.heads(), self._planner, now, moment)
-        told = {one.key[1]: self._holds.explained(REFUSED, turn_of(one), seen).message for one in self._groups}
+        self.due = await self._holds.review(seen, self._waiting.heads(self._holds.turns), self._planner, now, moment)
+        turns = self._turns.items()
+        told = {one.key[1]: self._holds.explained(REFUSED, turn, seen).message for turn, one in turns}
         parts = {name: text.partition("; ")[2].partition(" held for it since") for name, text in told.items()}
         return {name: nodes for name, (nodes, found, _) in parts.items() if found}
 
@@ -84,7 +90,7 @@ async def test_what_different_turns_may_use_is_the_same_object_as_long_as_it_is_
     first, second = within("first", 1, age=900, priority=5), within("second", 1, age=900)
     queue, seen = Queue(first, second), Fleet([fleet(ill=False).supernodes["s0"]])
     assert set(await queue.held(0.0, seen)) == {"first", "second"}
-    turns = [turn_of(second), turn_of(within("third", 1, age=0))]
+    turns = [turn_of(second, None), turn_of(within("third", 1, age=0), None)]
     before = [queue.open_to(seen, turn).supernodes["s0"] for turn in turns]
     assert [sum(node.held for node in view.nodes) for view in before] == [1, 2]
     after = [queue.open_to(seen, turn).supernodes["s0"] for turn in turns]
@@ -97,6 +103,18 @@ async def test_one_of_each_priority_that_has_waited_long_enough() -> None:
     assert queue.due == HOLD_AFTER - 200.0
     assert await queue.review(100.0) == ["old", "urgent"]
     assert queue.due is None
+
+
+async def test_a_job_that_is_placed_again_takes_no_hold_from_those_behind_it() -> None:
+    """It comes before them, also in a line with them, and its new group has not waited for long."""
+    queue = Queue(within("behind", 3, age=600))
+    assert await queue.review(0.0) == ["behind"]
+    older = NOW - timedelta(seconds=900)
+    for again in (within("again", 3, age=0), within("other", 2, age=0)):
+        queue.join((again, (0, older, again.key)))
+    assert await queue.review(1.0) == ["behind"]
+    assert queue.due == HOLD_AFTER - 1.0
+    assert await queue.review(HOLD_AFTER) == ["again"], "it has waited for long, and comes first"
 
 
 async def test_many_who_fit_nowhere_are_looked_at_some_at_a_time() -> None:

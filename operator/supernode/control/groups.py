@@ -174,7 +174,7 @@ class Groups:
             holds = bool(parts) or is_true(group.status, ConditionType.ALLOCATED)
             self._owe(group, status.unreadable_group if holds else status.invalid_group)
         elif not self._settled(group, parts, draft):
-            self._waiting.put(group, now(), time.monotonic())
+            self._waiting.put(group, self._turn(group), now(), time.monotonic())
             return True
         return False
 
@@ -306,6 +306,9 @@ class Groups:
 
     # Placing.
 
+    def _turn(self, group: Group) -> Turn:
+        return turn_of(group, self._caches.jobs.store.get(group.key))
+
     async def place_waiting(self, draft: Draft) -> None:
         """Find places for groups that may fit by now, by priority and age, as many as one pass has time for."""
         self._follow_fleet()
@@ -340,7 +343,8 @@ class Groups:
         if moment < self._review_at:
             return
         self._review_at = moment + HOLD_REVIEW_PAUSE
-        start = await self._holds.review(draft.fleet, self._waiting.heads(), self._planner, wall, moment)
+        heads = self._waiting.heads(self._holds.turns)
+        start = await self._holds.review(draft.fleet, heads, self._planner, wall, moment)
         self._hold_time = None if start is None else moment + start
         if self._holds.released:
             self._holds.released = False
@@ -364,10 +368,9 @@ class Groups:
 
     async def _decide(self, line: Line, draft: Draft) -> float:
         """Place the head of a line, or refuse the whole line; the processor seconds it took."""
-        head, seconds = line.head, 0.0
-        if head is None:
+        head, turn, seconds = line.head, line.first, 0.0
+        if head is None or turn is None:
             return 0.0
-        turn = turn_of(head)
         answer = line.answer_for(turn, self._version)
         if answer is None:
             found, seconds = await self._planner.decide(self._holds.open_to(draft.fleet, turn), line.ask)
@@ -382,7 +385,7 @@ class Groups:
         return seconds
 
     def _tell(self, group: Group, answer: Refusal, draft: Draft) -> None:
-        told = self._holds.explained(answer, turn_of(group), draft.fleet)
+        told = self._holds.explained(answer, self._turn(group), draft.fleet)
         draft.confirmed.append((group, status.waiting_group(group, told, now())))
 
     async def _retell(self, draft: Draft) -> None:

@@ -58,6 +58,11 @@ class Holds:
         self.version = 0
         self.released = False
 
+    @property
+    def turns(self) -> list[Turn]:
+        """Of those for whom nodes are held."""
+        return [held.turn for held in self._held]
+
     def open_to(self, fleet: Fleet, turn: Turn) -> Fleet:
         """The fleet as a group of this turn may use it: without the nodes held for those before it."""
         nodes = _held_nodes(held for held in self._held if held.turn < turn)
@@ -86,8 +91,8 @@ class Holds:
     ) -> float | None:
         """Hold what the first of each priority and profile have waited long enough for; heads are given by turn.
 
-        One that fits nowhere keeps its place in turn, and those behind it are looked at meanwhile. Returns the seconds
-        until the next review can change anything by time alone.
+        One that fits nowhere, or has not waited for long itself, keeps its place in turn, and those behind it are
+        looked at meanwhile. Returns the seconds until the next review can change anything by time alone.
         """
         before = {held.turn: held for held in self._held}
         self._nowhere = {turn: until for turn, until in self._nowhere.items() if until > moment}
@@ -102,7 +107,6 @@ class Holds:
             since = waiting_since(head.group) + self._after
             if since > wall:
                 starts.append((since - wall).total_seconds())
-                served |= kinds
                 continue
             known = before.get(head.turn)
             if known is not None:
