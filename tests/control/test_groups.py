@@ -146,6 +146,20 @@ async def test_who_is_given_a_higher_priority_is_decided_anew() -> None:
     assert await allocation.placed() == ["other"]
 
 
+@pytest.mark.parametrize("ill", [(), ("sn-0-n3", "sn-1-n3")], ids=["first", "behind one who fits nowhere"])
+async def test_a_new_leader_holds_nodes_before_it_gives_them_to_those_behind(ill: Sequence[str]) -> None:
+    """Holds are not written down: it knows of none that were in force before."""
+    allocation = Allocation()
+    allocation.cluster.pod("foreign", "sn-0-n0", 4)
+    for node in ill:
+        allocation.cluster.node(node, ill="0")
+        allocation.cluster.ask("hopeless", 4, age=200, topology={"required": "supernode"})
+    allocation.cluster.ask("large", 8 - len(ill), age=100)
+    allocation.cluster.ask("small", 1, age=10)
+    allocation.cluster.ask("urgent", 1, age=10, priority=5)
+    assert await allocation.placed() == ["urgent"]
+
+
 @pytest.mark.parametrize(("owner", "first"), [("TrainingJob-old", "old"), ("TrainingJob-other", "young")])
 async def test_a_job_that_is_placed_again_keeps_its_turn(owner: str, first: str) -> None:
     """Its group is new. What a group says of its owner counts only where that job is there."""

@@ -90,6 +90,7 @@ class Groups:
         self._holds = Holds(patience.hold_after)
         self._hold_time: float | None = None
         self._review_at = 0.0
+        self._new = True
 
     def touch(self, key: Key) -> None:
         """Look at this group in the next pass."""
@@ -318,8 +319,10 @@ class Groups:
             [((-self._missed.get(line, 0), turn), line) for (_, turn), line in queue], draft
         )
         self._missed = {line: 1 - rank for (rank, _), line in queue}
+        self._new &= bool(queue)
         draft.unfinished |= bool(queue)
-        await self._review_holds(draft)
+        if time.monotonic() >= self._review_at:
+            await self._review_holds(draft)
         if not queue:
             await self._retell(draft)
         for group, answer in self._waiting.to_tell(TOLD_AT_ONCE, time.monotonic()):
@@ -328,7 +331,8 @@ class Groups:
 
     async def _decide_some(self, queue: list[_Place], draft: Draft) -> list[_Place]:
         """Decide lines in this order for half of the pass; what is left. A dear decision at the head, which any card
-        that comes free asks for again, must not keep those behind it from theirs."""
+        that comes free asks for again, must not keep those behind it from theirs. Until each line has had an answer
+        from this leader, which knows of no hold before, nodes are held before anyone behind is decided."""
         heapq.heapify(queue)
         ends = time.perf_counter() + PASS_SECONDS / 2
         while queue and time.perf_counter() <= ends:
@@ -336,12 +340,12 @@ class Groups:
             await self._decide(line, draft)
             if (turn := self._waiting.turn(line)) is not None:
                 heapq.heappush(queue, ((0, turn), line))
+            elif self._new and self._holds.lacks(line.heads(), now()):
+                await self._review_holds(draft)
         return queue
 
     async def _review_holds(self, draft: Draft) -> None:
         wall, moment = now(), time.monotonic()
-        if moment < self._review_at:
-            return
         self._review_at = moment + HOLD_REVIEW_PAUSE
         heads = self._waiting.heads(self._holds.turns)
         start = await self._holds.review(draft.fleet, heads, self._planner, wall, moment)

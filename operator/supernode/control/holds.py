@@ -26,6 +26,9 @@ REVIEW_SECONDS = 2.0
 """Once a review has taken so long it looks for no further hold: nobody gets cards meanwhile. It looks for one at least.
 Most take some hundredths of a second, the longest in a large fleet some seconds."""
 
+_Kind = tuple[int, str]
+"""Of groups that one hold is for at a time: priority (negative) and profile."""
+
 Footing = Mapping[str, tuple[int, Mapping[str, tuple[int, int]]]]
 """What decides whether a group fits a hold: by supernode, how many nodes its reserve lacks beside those held, and for
 each of these how many cards it has and which are healthy."""
@@ -55,6 +58,7 @@ class Holds:
         self._held: list[Held] = []
         self._views: dict[tuple[str, frozenset[str]], tuple[SuperNodeView, SuperNodeView]] = {}
         self._nowhere: dict[Turn, float] = {}
+        self._served: set[_Kind] = set()
         self.version = 0
         self.released = False
 
@@ -86,6 +90,15 @@ class Holds:
         if any(held.turn == turn for held in self._held):
             self._replace([held for held in self._held if held.turn != turn])
 
+    def lacks(self, heads: Iterable[Head], wall: datetime) -> bool:
+        """Whether any of these has waited long enough, and was not looked at since."""
+        return any(
+            waiting_since(head.group) + self._after <= wall
+            and head.turn not in self._nowhere
+            and not _kinds(head) <= self._served
+            for head in heads
+        )
+
     async def review(
         self, fleet: Fleet, heads: Iterable[Head], planner: Planner, wall: datetime, moment: float
     ) -> float | None:
@@ -97,11 +110,11 @@ class Holds:
         before = {held.turn: held for held in self._held}
         self._nowhere = {turn: until for turn, until in self._nowhere.items() if until > moment}
         kept: list[Held] = []
-        served: set[tuple[int, str]] = set()
+        served: set[_Kind] = set()
         starts: list[float] = []
         until, looked = self._clock() + REVIEW_SECONDS, False
         for head in heads:
-            kinds = {(head.turn[0], profile) for profile in head.profiles}
+            kinds = _kinds(head)
             if kinds <= served or head.turn in self._nowhere:
                 continue
             since = waiting_since(head.group) + self._after
@@ -122,7 +135,7 @@ class Holds:
                 served |= kinds
         if kept != self._held:
             self._replace(kept)
-        self._held = kept
+        self._held, self._served = kept, served
         return min(starts, default=None)
 
     async def _standing(
@@ -167,6 +180,10 @@ class Holds:
             if held.turn < turn and not answer.stalled:
                 return replace(answer, message=f"{answer.message}; {nodes} held for {held.group} since {since}")
         return answer
+
+
+def _kinds(head: Head) -> set[_Kind]:
+    return {(head.turn[0], profile) for profile in head.profiles}
 
 
 def _held_nodes(held: Iterable[Held]) -> dict[str, frozenset[str]]:

@@ -133,6 +133,10 @@ class Line:
             else:
                 del self._orders[priority]
 
+    def heads(self) -> list[Head]:
+        """The first of each priority, if cards held back could help."""
+        return [] if _helpless(self.answer) else [self.head_at(turn) for turn in self.turns()]
+
     def head_at(self, turn: Turn) -> Head:
         """One that stands here."""
         return Head(turn, self.groups[turn[2]], self.ask.request, self.profiles)
@@ -264,13 +268,12 @@ class Waiting:
     def heads(self, holders: Iterable[Turn] = ()) -> list[Head]:
         """The first of each priority of all lines that cards held back could help, by turn; with those for whom nodes
         are held by now, although a job that is placed again may have come before them in their line."""
-        lines = [line for line in self._lines.values() if not _helpless(line.answer)]
-        found = {turn: line for line in lines for turn in line.turns()}
+        found = {head.turn: head for line in self._lines.values() for head in line.heads()}
         for turn in holders:
             line = self._line_of.get(turn[2])
             if line is not None and not _helpless(line.answer) and line.turn_of(turn[2]) == turn:
-                found[turn] = line
-        return [line.head_at(turn) for turn, line in sorted(found.items(), key=itemgetter(0))]
+                found[turn] = line.head_at(turn)
+        return sorted(found.values(), key=itemgetter(0))
 
     # Telling.
 
