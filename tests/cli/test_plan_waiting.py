@@ -11,10 +11,11 @@ import small_fleet as small
 from cli_command import Run
 from small_fleet import Json
 
-from supernode.cli.ahead import HOLD_AFTER
+from supernode.cli.ahead import PATIENCE
 
 Answer = Callable[..., Any]
 
+HOLD_AFTER = PATIENCE.hold_after
 LONG = HOLD_AFTER + 60
 
 

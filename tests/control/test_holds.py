@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from test_waiting import NOW, PROFILE, REFUSED, group
 
-from supernode.control.holds import NOWHERE_SECONDS, REVIEW_SECONDS, Holds
+from supernode.control.holds import CLOSED_SECONDS, NOWHERE_SECONDS, REVIEW_SECONDS, Holds
 from supernode.control.observer import Observer
+from supernode.control.patience import Patience
 from supernode.control.planner import Planner
 from supernode.control.records import Custom
 from supernode.control.waiting import Turn, Waiting, turn_of
@@ -40,7 +41,7 @@ class Queue:
     def __init__(self, *groups: Custom[Any], seconds: float = 0.0) -> None:
         """seconds: what it takes to look for a hold."""
         self._waiting = Waiting()
-        self._holds = Holds(HOLD_AFTER, partial(next, count(0.0, seconds)))
+        self._holds = Holds(Patience(HOLD_AFTER), partial(next, count(0.0, seconds)))
         self._planner = Planner(Observer())
         self._turns: dict[Turn, Custom[Any]] = {}
         self.due: float | None = None
@@ -131,16 +132,22 @@ async def test_many_who_fit_nowhere_are_looked_at_some_at_a_time() -> None:
 EMPTY, BUSY = 0, 0b1111
 
 
-def used(s0: list[int], s1: list[int], *, reserve: int = 0, ill: tuple[str, ...] = ()) -> Fleet:
-    """Two supernodes whose nodes have these cards in use; the first two cards of ill ones have failed."""
+def used(
+    s0: list[int], s1: list[int], *, reserve: int = 0, ill: tuple[str, ...] = (), closed: tuple[str, ...] = ()
+) -> Fleet:
+    """Two supernodes whose nodes have these cards in use; the first two cards of ill ones have failed. closed: nodes or
+    supernodes that give nothing new."""
 
     def node(name: str, taken: int) -> Node:
-        return Node(name, 4, 0b1100 if name in ill else 0b1111, taken, path=(name[:2],))
+        healthy = 0b1100 if name in ill else 0b1111
+        return Node(name, 4, healthy, taken, schedulable=name not in closed, path=(name[:2],))
 
     views = {
         name: [node(f"{name}n{at}", taken) for at, taken in enumerate(of)] for name, of in (("s0", s0), ("s1", s1))
     }
-    return Fleet(SuperNodeView(name, PROFILE, nodes, reserve=reserve) for name, nodes in views.items())
+    return Fleet(
+        SuperNodeView(name, PROFILE, nodes, reserve=reserve, cordoned=name in closed) for name, nodes in views.items()
+    )
 
 
 @pytest.mark.parametrize(
@@ -167,6 +174,23 @@ async def test_a_hold_stays_until_its_group_does_not_fit_it(
     version = queue.version
     assert await queue.held(2.0, after) == {"large": then}
     assert queue.version == version
+
+
+@pytest.mark.parametrize("closed", ["s0n0", "s0n3", "s0"])
+async def test_a_hold_outlasts_that_nodes_of_it_are_closed_for_a_moment(closed: str) -> None:
+    """A device plugin or a kubelet starts anew, or the ledger could not be written; but one may stay cordoned."""
+    queue = Queue(within("large", 4, age=600))
+    cards = [EMPTY, EMPTY, BUSY, BUSY], [BUSY, BUSY, BUSY, EMPTY]
+    held, other = {"large": "4 nodes of s0"}, {"large": "4 nodes of s1"}
+    assert await queue.held(0.0, used(*cards)) == held
+    version = queue.version
+    for begun in (1.0, 2 * CLOSED_SECONDS):
+        for moment in (0.0, CLOSED_SECONDS - 1.0):
+            assert await queue.held(begun + moment, used(*cards, closed=(closed,))) == held
+        assert await queue.held(begun + CLOSED_SECONDS - 0.5, used(*cards)) == held
+    assert queue.version == version
+    for moment, where in ((1.0, held), (CLOSED_SECONDS + 1.0, other)):
+        assert await queue.held(4 * CLOSED_SECONDS + moment, used(*cards, closed=(closed,))) == where
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,8 @@ from supernode.control.waiting import Turn, Waiting, ask_of, turn_of, waiting_si
 from supernode.placement import Placement, Refusal
 from supernode.topology.fleet import Fleet
 
-HOLD_AFTER: Final = Patience().hold_after
-"""Seconds a group has waited before nodes are held for it: what the operator does unless it is told otherwise."""
+PATIENCE: Final = Patience()
+"""How long groups have waited before nodes are held for them: as the operator has it unless it is told otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ def who_is_ahead(snapshot: Snapshot, moment: datetime, asked: Collection[str] = 
 
     asked: names of groups that are asked for. Those of them that wait take no cards before they are.
     """
-    waiting, holds = Waiting(), Holds(HOLD_AFTER)
+    waiting, holds = Waiting(), Holds(PATIENCE)
     groups = {"/".join(group.key): (group, turn_of(group, snapshot.jobs.get(group.key))) for group in snapshot.waiting}
     for group, turn in groups.values():
         waiting.put(group, turn, moment, 0.0)

@@ -87,7 +87,7 @@ class Groups:
         self._missed: dict[Line, int] = {}
         self.arriving: set[str] = set()
         self._waiting = Waiting()
-        self._holds = Holds(patience.hold_after)
+        self._holds = Holds(patience)
         self._hold_time: float | None = None
         self._review_at = 0.0
         self._new = True

@@ -3,7 +3,7 @@
 Groups that come later in turn still start wherever they need none of the held nodes. The head itself starts wherever
 it fits first. A hold stays as it is while the head fits its nodes once they are free: then the head starts at the
 latest when those who run on them now have ended, whatever comes and goes elsewhere. Once too many of their cards have
-failed, another is looked for.
+failed, or nodes of them have been closed for long, another is looked for.
 """
 
 import time
@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 
 from supernode.control.conditions import timestamp
 from supernode.control.ledgers import group_text
+from supernode.control.patience import Patience
 from supernode.control.planner import Planner
 from supernode.control.waiting import Head, Turn, waiting_since
 from supernode.placement import Hold, Refusal, hold
@@ -21,6 +22,10 @@ from supernode.topology.ranges import natural_key
 
 NOWHERE_SECONDS = 60.0
 """A head that fits nowhere, whoever ends, is looked at again after so long: hardware may come back."""
+
+CLOSED_SECONDS = 60.0
+"""So long at least a hold outlasts that nodes of it are closed: mostly a device plugin or a kubelet starts anew, or a
+ledger cannot be written, and what was drained since would be lost. Closed nodes give nothing to anyone meanwhile."""
 
 REVIEW_SECONDS = 2.0
 """Once a review has taken so long it looks for no further hold: nobody gets cards meanwhile. It looks for one at least.
@@ -36,12 +41,14 @@ each of these how many cards it has and which are healthy."""
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A hold in force: for whom, since when it was due, and a footing on which the group fits it."""
+    """A hold in force: for whom, since when it was due, a footing on which the group fits it, and since when (monotonic
+    clock) nodes of it are closed."""
 
     turn: Turn
     since: datetime
     hold: Hold
     footing: Footing | None = field(compare=False)
+    closed_since: float | None = field(default=None, compare=False)
 
     @property
     def group(self) -> str:
@@ -52,8 +59,9 @@ class Holds:
     """The holds in force, by turn. ``version`` rises when they change, ``released`` says that nodes came free of one;
     who handles that resets it."""
 
-    def __init__(self, hold_after: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._after = timedelta(seconds=hold_after)
+    def __init__(self, patience: Patience, clock: Callable[[], float] = time.monotonic) -> None:
+        self._after = timedelta(seconds=patience.hold_after)
+        self._closed_for = max(CLOSED_SECONDS, patience.device_grace)
         self._clock = clock
         self._held: list[Held] = []
         self._views: dict[tuple[str, frozenset[str]], tuple[SuperNodeView, SuperNodeView]] = {}
@@ -123,7 +131,7 @@ class Holds:
                 continue
             known = before.get(head.turn)
             if known is not None:
-                known = await self._standing(known, head, fleet, kept, planner)
+                known = await self._standing(known, head, fleet, kept, planner, moment)
             if known is None:
                 if looked and self._clock() >= until:
                     starts.append(0.0)
@@ -139,17 +147,20 @@ class Holds:
         return min(starts, default=None)
 
     async def _standing(
-        self, known: Held, head: Head, fleet: Fleet, earlier: Iterable[Held], planner: Planner
+        self, known: Held, head: Head, fleet: Fleet, earlier: Iterable[Held], planner: Planner, moment: float
     ) -> Held | None:
-        """The hold, if its group can still be given its nodes."""
+        """The hold, if its group can still be given its nodes, or may be soon."""
         others = _held_nodes(earlier)
         footing = _footing(known.hold, fleet, others)
         if footing is None:
             return None
-        if footing == known.footing:
-            return known
-        fits = await planner.run(known.hold.fits, self._without(fleet, others), head.request)
-        return replace(known, footing=footing) if fits else None
+        if _closed(known.hold, fleet):
+            since = moment if known.closed_since is None else known.closed_since
+            return replace(known, closed_since=since) if moment < since + self._closed_for else None
+        fits = footing == known.footing or await planner.run(
+            known.hold.fits, self._without(fleet, others), head.request
+        )
+        return replace(known, footing=footing, closed_since=None) if fits else None
 
     async def _look_for(
         self, head: Head, since: datetime, fleet: Fleet, earlier: Iterable[Held], planner: Planner, moment: float
@@ -195,19 +206,25 @@ def _held_nodes(held: Iterable[Held]) -> dict[str, frozenset[str]]:
 
 
 def _footing(one: Hold, fleet: Fleet, others: Mapping[str, frozenset[str]]) -> Footing | None:
-    """None where not every node of the hold can be given to its group. others: nodes held for those before it."""
+    """None where not every node of the hold is there for its group. others: nodes held for those before it."""
     found = {}
     for name, nodes in one.nodes.items():
         view, taken = fleet.supernodes.get(name), others.get(name, frozenset())
-        if view is None or view.cordoned or nodes & taken or not nodes <= view.layout.index.keys():
+        if view is None or nodes & taken or not nodes <= view.layout.index.keys():
             return None
         seats = [view.node(node) for node in nodes]
-        if not all(node.schedulable for node in seats):
+        if any(node.gone for node in seats):
             return None
         used = (view.node(node).wholly_free for node in nodes | taken if node in view.layout.index)
         lacking = max(0, view.reserve - view.wholly_free + sum(used))
         found[name] = lacking, {node.name: (node.cards, node.healthy & node.all_cards) for node in seats}
     return found
+
+
+def _closed(one: Hold, fleet: Fleet) -> bool:
+    """Whether nodes of the hold, all of which are there, give nothing at the moment."""
+    views = ((fleet.supernodes[name], nodes) for name, nodes in one.nodes.items())
+    return any(view.cordoned or not all(view.node(node).schedulable for node in nodes) for view, nodes in views)
 
 
 def _missing(one: Hold, fleet: Fleet) -> int:
