@@ -150,6 +150,9 @@ class Cluster:
         self._profile |= spec
         self.caches.profiles.put(self._object("p", "SuperNodeProfile", spec=dict(self._profile)))
 
+    def profile_goes(self) -> None:
+        self._remove(self.caches.profiles, "SuperNodeProfile", "p")
+
     def report(self, node: str, failed: str = "", *, cut_off: str = "", text: str = "") -> None:
         """The device plugin of a node writes its ConfigMap: cards as `0,3`, or the text that is its report."""
         lists = {f"{CARD}-Unhealthy": failed, f"{CARD}-NetworkUnhealthy": cut_off}

@@ -483,6 +483,50 @@ async def test_a_lost_rank_is_booked_where_its_pod_is_and_a_late_one_given_back(
     assert [member.node for member in members] == [f"sn-1-n{rank}" for rank in range(4)]
 
 
+async def _supernode_goes(*, pods: bool, with_profile: bool) -> tuple[Allocation, Draft]:
+    """The nodes of sn-0 tell of none after it was deleted; what is decided then of the group that had all of it."""
+    allocation, key = Allocation(), {"row": "7"}
+    cluster = allocation.cluster
+    for number in range(4):
+        cluster.node(f"sn-0-n{number}", labels={**key, **({} if with_profile else {"supernode": ""})})
+    cluster.ask("g", 4, age=10, status=_allocated("sn-0"))
+    for rank in range(4 if pods else 0):
+        cluster.pod(f"g-{rank}", f"sn-0-n{rank}", 4, group="g", named="0-3", rank=rank)
+    cluster.write("sn-0", "ml/g CardGroup-g 0-3@sn-0-n[0-3]:0-3", nodeSelector=key)
+    await allocation.decide()
+    if with_profile:
+        cluster.profile_goes()
+        await allocation.decide()
+    cluster.supernode_goes("sn-0")
+    return allocation, await allocation.decide()
+
+
+@pytest.mark.parametrize("with_profile", [False, True])
+async def test_what_runs_is_left_alone_while_its_nodes_belong_to_no_supernode(with_profile: bool) -> None:
+    """A SuperNode written by hand is deleted, or one and before it its profile; both come again."""
+    allocation, draft = await _supernode_goes(pods=True, with_profile=with_profile)
+    cluster = allocation.cluster
+    [(_, told)] = draft.confirmed
+    assert _conditions(told)["Allocated"] == ("True", "Allocated"), "or its job would end its pods"
+    assert _conditions(told)["Ready"] == ("False", "SuperNodeMissing")
+    assert (told["placement"], draft.placed, draft.retry) == (_allocated("sn-0")["placement"], {}, False)
+
+    cluster.ask("g", 4, age=10, status=told)
+    cluster.write("sn-0", nodeSelector={"row": "7"})
+    cluster.edit()
+    draft = await allocation.decide()
+    assert [(repair.kind, repair.supernode) for repair in draft.repairs] == [("rebuilt", "sn-0")]
+    cluster.carry_out(draft)
+    [(_, told)] = (await allocation.decide()).confirmed
+    assert _conditions(told)["Ready"] == ("True", "Allocated")
+
+
+async def test_a_group_without_pods_whose_nodes_belong_to_no_supernode_is_placed_elsewhere() -> None:
+    _, draft = await _supernode_goes(pods=False, with_profile=False)
+    [(_, placed)] = draft.placed.values()
+    assert {member.supernode for member in placed.members} == {"sn-1"}
+
+
 STARTED: Json = {"phase": "Running"}
 GATED: Json = {"phase": "Pending", "pinned": True}
 

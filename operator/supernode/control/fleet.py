@@ -208,6 +208,10 @@ class FleetState:
         """The supernode that a node belongs to, as it was seen last."""
         return self._views.get(self.discovery.assigned.get(node, ""))
 
+    def exists(self, node: str) -> bool:
+        """Whether there is a Node of this name, whatever it belongs to."""
+        return ("", node) in self._caches.nodes.store
+
     def awaits_cards(self, node: str) -> bool:
         """Whether cards that this node has lost may come back, and count as there."""
         return self._distrust.waits_for(node)

@@ -27,7 +27,7 @@ from supernode.control.observer import Observer
 from supernode.control.patience import Patience
 from supernode.control.planner import Planner
 from supernode.control.records import Key, PodRecord
-from supernode.control.recovery import Verdict, denied, recover, told
+from supernode.control.recovery import Homeless, Verdict, denied, recover, told
 from supernode.control.seating import Seating
 from supernode.control.slices import sliced
 from supernode.control.waiting import Line, Turn, Version, Waiting, turn_of
@@ -219,9 +219,14 @@ class Groups:
         if not pods and not is_true(group.status, ConditionType.ALLOCATED):
             return False
         found = recover(group, parts, pods, self._state, draft.booked)
-        if found is Verdict.NOTHING_HELD:
+        unused = not pods and group.uid not in self.arriving
+        if found is Verdict.NOTHING_HELD or (isinstance(found, Homeless) and unused):
             return False
         self.touch(group.key)  # the next pass sees whether the swap succeeded, or the supernode is there
+        if isinstance(found, Homeless):
+            node = found.node
+            self._owe(group, lambda group, now: status.homeless_group(group, node, now))
+            return True
         if isinstance(found, Verdict):
             draft.retry = True
             return True
