@@ -253,6 +253,8 @@ class Groups:
             self._owe(group, lambda group, now: status.releasing_group(group, self._stranded(group.key), now))
             return
         draft.release(group.key, parts)
+        if parts.keys() & self._state.left_out.keys():
+            return  # its finalizer cannot go before these ledgers are written: owed for nothing, pass after pass
         if names.FINALIZER_CARDS in group.finalizers:
             self._owed[group.key] = lambda draft: draft.finalized.append(group)
 
