@@ -35,8 +35,8 @@ class Follower:
     def pod_changed(self, _key: Any, old: Any, new: Any) -> None:
         self.state.pod_changed(old, new)
 
-    def profile_changed(self, _key: Any, _old: Any, _new: Any) -> None:
-        self.state.profile_changed()
+    def profile_changed(self, _key: Any, old: Any, new: Any) -> None:
+        self.state.profile_changed(old, new)
 
     def supernode_changed(self, key: Any, _old: Any, _new: Any) -> None:
         self.state.supernode_changed(key[1])
