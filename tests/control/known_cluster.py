@@ -293,7 +293,7 @@ class Cluster:
 
     def carry_out(self, draft: Draft) -> None:
         """Swap the ledgers as an allocator does."""
-        for name in draft.touched:
+        for name in sorted(draft.changed):
             entries, added = self.state.ledgers[name].entries, draft.added.get(name, [])
             gone = {entry.uid for entry in (*draft.removed.get(name, ()), *added)}
             self.write(name, *(entry.text for entry in (*(e for e in entries if e.uid not in gone), *added)))

@@ -208,7 +208,7 @@ async def test_what_is_booked_beside_a_groups_own_cards_is_given_back(late: str,
     assert after.free_cards == 16, "what is written with the ledger says so"
     cluster.carry_out(draft)
     rest = await allocation.decide()
-    assert (groups.members_of(key, "CardGroup-g"), rest.repairs, rest.touched) == (before, [], [])
+    assert (groups.members_of(key, "CardGroup-g"), rest.repairs, sorted(rest.changed)) == (before, [], [])
     assert {name: len(ledger.entries) for name, ledger in cluster.state.ledgers.items()} == {home: 1, other: 0}
 
 
@@ -226,7 +226,7 @@ async def test_a_card_that_two_groups_have_is_nobody_elses_when_one_gives_it_bac
     cluster.write("sn-0", *ledger)
     cluster.ask("next", 2)
     draft = await allocation.decide()
-    assert (draft.touched, draft.placed) == ([], {}), "what runs keeps what it has"
+    assert (sorted(draft.changed), draft.placed) == ([], {}), "what runs keeps what it has"
     [told] = [new for group, new in draft.confirmed if group.key == ("ml", "two")]
     assert {c["type"]: c["status"] for c in told["conditions"]}["Allocated"] == "False", "so that its job ends its pods"
     assert groups.members_of(("ml", "two"), "CardGroup-two") is None, "and nothing is created for it"
@@ -274,7 +274,7 @@ async def test_what_is_given_back_is_given_anew_in_the_next_pass() -> None:
     cluster.write("sn-0", "ml/old CardGroup-old 0-3@sn-0-n[0-3]:0-3")
     cluster.ask("new", 4)
     cluster.carry_out(draft := await allocation.decide())
-    assert (list(draft.placed), draft.touched) == ([], ["sn-0"])
+    assert (list(draft.placed), sorted(draft.changed)) == ([], ["sn-0"])
     assert await allocation.placed() == ["new"], "the swap woke it"
 
 
@@ -295,7 +295,7 @@ async def test_a_group_whose_spec_cannot_be_read_any_more_keeps_its_cards() -> N
     cluster.ask("g", 4, age=10, status=_allocated("sn-0"), objective="one of tomorrow")
     draft = await allocation.decide()
     [(_, told)] = draft.confirmed
-    assert (draft.touched, groups.members_of(("ml", "g"), "CardGroup-g")) == ([], members)
+    assert (sorted(draft.changed), groups.members_of(("ml", "g"), "CardGroup-g")) == ([], members)
     assert told["placement"] == _allocated("sn-0")["placement"]
     conditions = _conditions(told)
     assert (conditions["Stalled"], conditions["Allocated"]) == (("True", "InvalidSpec"), ("True", "Allocated"))
@@ -457,7 +457,7 @@ async def test_what_is_booked_twice_and_used_by_nobody_is_taken_back_and_given_a
     await cluster.state.refresh()
     assert groups.members_of(("ml", "g"), "CardGroup-g") is None, "of four members it has two twice"
     groups.arriving.add("CardGroup-g")
-    assert (await allocation.decide()).touched == [], "its pods are on their way: they will tell"
+    assert (await allocation.decide()).changed == {}, "its pods are on their way: they will tell"
     groups.arriving.clear()
     draft = await allocation.decide()
     assert [(repair.kind, repair.supernode) for repair in draft.repairs] == [("incomplete", n) for n in SUPERNODES]
@@ -567,7 +567,7 @@ async def test_what_pods_say_books_only_what_they_surely_have(status: Json, pods
     for rank, node in enumerate(("sn-0-n0", "sn-1-n0")):
         cluster.pod(f"second-{rank}", node, group="second", rank=rank, **{"cards": 4, "named": "0-3", **pods})
     draft = await allocation.decide()
-    assert (draft.touched, draft.placed) == (["sn-0", "sn-1"] if booked else [], {})
+    assert (sorted(draft.changed), draft.placed) == (["sn-0", "sn-1"] if booked else [], {})
 
 
 async def test_claims_tell_what_a_pod_has_where_it_asks_for_no_resource() -> None:
@@ -578,14 +578,14 @@ async def test_claims_tell_what_a_pod_has_where_it_asks_for_no_resource() -> Non
     cluster.pod("g-0", "sn-1-n0", 0, group="g", named="0-3")
     cluster.claim("g-0", "sn-1-n0", 0, group="g")
     draft = await allocation.decide()
-    assert ([repair.kind for repair in draft.repairs], draft.touched) == ([], ["sn-0"]), "it has one of four"
+    assert ([repair.kind for repair in draft.repairs], sorted(draft.changed)) == ([], ["sn-0"]), "it has one of four"
     cluster.slice_goes("sn-1-n0")
     draft = await allocation.decide()
-    assert draft.touched == ["sn-1"], "nobody knows of any device: it may have them"
+    assert sorted(draft.changed) == ["sn-1"], "nobody knows of any device: it may have them"
     cluster.slice("sn-1-n0")
     cluster.claim("g-0", "sn-1-n0", *range(4), group="g")
     draft = await allocation.decide()
-    assert ([repair.kind for repair in draft.repairs], draft.touched) == (["rebuilt"], ["sn-1"])
+    assert ([repair.kind for repair in draft.repairs], sorted(draft.changed)) == (["rebuilt"], ["sn-1"])
 
 
 async def test_pods_on_their_way_tell_which_of_two_booked_places_is_meant() -> None:
@@ -625,7 +625,7 @@ def test_whatever_ledgers_pods_and_status_say_it_comes_to_rest_whole(
         for node, rank in _ranks(pods).items():
             cluster.pod(f"g-{rank}", f"sn-0-n{node}", 4, group="g", named="0-3", rank=rank)
         passes = 0
-        while (draft := await allocation.decide()).touched:
+        while (draft := await allocation.decide()).changed:
             cluster.carry_out(draft)
             passes += 1
             assert passes < 5
