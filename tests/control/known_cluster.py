@@ -286,6 +286,9 @@ class Cluster:
         parts = {"metadata": meta, "spec": spec, "status": status or {}}
         self.caches.groups.put(self._object(name, "CardGroup", namespace="ml", **parts))
 
+    def group_goes(self, name: str) -> None:
+        self._remove(self.caches.groups, "CardGroup", name, "ml")
+
     def work(self, name: str, *, age: float) -> None:
         """A job, made ``age`` seconds ago, of which only that is known."""
         meta = {"creationTimestamp": _ago(age)}

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from known_cluster import NODES, SUPERNODES, Cluster, Json
 
 from supernode.control import groups as control_groups
-from supernode.control import planner, slices
+from supernode.control import planner, seating, slices
 from supernode.control.draft import Draft
 from supernode.control.groups import TOLD_AT_ONCE, Groups
 from supernode.control.observer import Observer
@@ -276,6 +276,19 @@ async def test_what_is_given_back_is_given_anew_in_the_next_pass() -> None:
     cluster.carry_out(draft := await allocation.decide())
     assert (list(draft.placed), sorted(draft.changed)) == ([], ["sn-0"])
     assert await allocation.placed() == ["new"], "the swap woke it"
+
+
+async def test_of_a_large_group_that_is_gone_nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seating, "LARGE", 4)
+    allocation = Allocation()
+    allocation.cluster.ask("g", 4)
+    allocation.cluster.write("sn-0", "ml/g CardGroup-g 0-3@sn-0-n[0-3]:0-3")
+    await allocation.decide()
+    assert len(allocation.groups._seating._known) == 1
+    allocation.cluster.group_goes("g")
+    allocation.cluster.write("sn-0")
+    await allocation.decide()
+    assert len(allocation.groups._seating._known) == 0
 
 
 def _conditions(status: Json) -> dict[str, tuple[str, str]]:

@@ -179,6 +179,25 @@ async def test_jobs_are_woken_by_what_they_ask_for_once_the_fleet_knows_it() -> 
     assert len(queue) == 3
 
 
+async def test_of_what_is_gone_nothing_is_remembered() -> None:
+    """The next one of its name may be another."""
+    cluster = Cluster(claimed=True)
+    cluster.slice_goes("sn-0-n1")
+    await cluster.state.refresh()
+    cluster.node_goes("sn-0-n1")
+    await cluster.state.refresh()
+    assert "sn-0-n1" not in {node for node, _ in cluster.state.devices._known}
+
+    replica = Replica()
+    allocator, record = replica.leader.allocator, replica.cluster.caches.supernodes.store.get(("", "sn-0"))
+    for name in ("sn-0", "SuperNode-sn-0"):
+        allocator._outbox._pauses.failed(name)
+    allocator._swaps.failed("sn-0")
+    allocator._upkeep._due["sn-0"] = 1.0
+    replica.leader.supernode_changed(("", "sn-0"), record, None)
+    assert (allocator._outbox._pauses._rows, allocator._swaps._rows, allocator._upkeep._due) == ({}, {}, {})
+
+
 async def test_a_rule_about_one_pool_concerns_the_nodes_of_that_pool_only() -> None:
     cluster = Cluster(claimed=True)
     session = Session(Credentials(lambda: Configuration(host="http://127.0.0.1:1")))

@@ -115,6 +115,19 @@ def test_priority_comes_first_then_age() -> None:
     assert (line.head, len(groups)) == (None, 2)
 
 
+def test_who_left_a_line_leaves_no_turn_in_it() -> None:
+    """Its head may wait for days, while others come and give up."""
+    groups = waiting(group("first", age=9), group("urgent", priority=5))
+    [(_, line)] = groups.queue()
+    for number in range(100):
+        put(groups, group(f"g{number}", age=number / 100))
+        groups.forget(("d", f"g{number}"))
+    assert sum(map(len, line._orders.values())) <= 5
+    assert heads(groups) == ["urgent"]
+    groups.forget(("d", "urgent"))
+    assert heads(groups) == ["first"]
+
+
 def test_a_line_wakes_when_its_need_is_met_and_not_before() -> None:
     groups = waiting(group("two", members=2), group("three"))
     refuse_all(groups)

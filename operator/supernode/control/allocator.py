@@ -109,6 +109,14 @@ class Allocator:
         """Something happened to the fleet."""
         self._wakeup.set()
 
+    def supernode_gone(self, record: Custom[SuperNode]) -> None:
+        """A SuperNode was deleted: what was refused for it is not refused for the next one of its name."""
+        name = record.key[1]
+        self._swaps.succeeded(name)
+        self._upkeep.forget(name)
+        for write in (name, record.uid):
+            self._outbox.forget(write)
+
     def claims_changed(self) -> None:
         """Profiles or supernodes came, went or changed, and with them what jobs ask for, or whether they can."""
         self._claims_changed = True

@@ -81,6 +81,7 @@ class FleetState:
                 self._note(facts.name, whole=moved)
         if new is None and old is not None:
             self._distrust.forget(old.name)
+            self.devices.changed(old.name)
 
     def pod_changed(self, old: PodRecord | None, new: PodRecord | None) -> bool:
         """Note a pod's change; whether it matters, which pods on the cards of their groups do not."""

@@ -158,6 +158,8 @@ class Groups:
         """Whether the group waits for cards."""
         group = self._caches.groups.store.get(key)
         held = self._state.ledgers.by_group.get(group_text(key), {})
+        if not held:
+            self._seating.forget(group_text(key))
         for uid, parts in held.items():
             if (group is None or group.uid != uid) and not self._in_use(key, uid):
                 draft.release(key, parts)

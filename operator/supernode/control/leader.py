@@ -122,6 +122,8 @@ class Leader:
     def supernode_changed(self, key: Key, old: Custom[Any] | None, new: Custom[Any] | None) -> None:
         """A SuperNode came, went or was written."""
         self.state.supernode_changed(key[1])
+        if old is not None and new is None:
+            self.allocator.supernode_gone(old)
         if old is None or new is None:
             self.allocator.claims_changed()
         else:

@@ -79,6 +79,7 @@ class Line:
     profiles: frozenset[str] = frozenset()
     _turn_of: dict[Key, Turn] = field(default_factory=dict)
     _orders: dict[int, list[Turn]] = field(default_factory=dict)
+    _left: int = 0
 
     def add(self, group: Group, turn: Turn) -> None:
         """Join the line."""
@@ -97,10 +98,15 @@ class Line:
         return True
 
     def remove(self, key: Key) -> None:
-        """Leave the line."""
+        """Leave the line. Turns of those who left are dropped once they are first, or are more than the others."""
         self.groups.pop(key, None)
         self.untold.pop(key, None)
         self._turn_of.pop(key, None)
+        self._left += 1
+        if self._left > len(self.groups):
+            self._left, self._orders = 0, {}
+            for turn in sorted(self._turn_of.values()):
+                self._orders.setdefault(turn[0], []).append(turn)
 
     def turn_of(self, key: Key) -> Turn:
         """The turn of a group that stands here."""
