@@ -37,6 +37,7 @@ WAITS = small.group("waits", 4, topology={"preferred": {"level": "rack", "wait":
     }
 }
 WAITS["metadata"] |= {"namespace": "research", "uid": "w", "creationTimestamp": "2026-01-01T00:00:00Z"}
+WAITS["metadata"]["ownerReferences"] = [{"uid": "j", "controller": True}]
 MEMBER = small.pod("m", "a-n2", 1, **{"supernode.io/group": "x", "supernode.io/rank": "0"})
 MEMBER["metadata"] |= {
     "ownerReferences": [{"uid": "u", "controller": True}],
@@ -64,8 +65,11 @@ MEMBER["status"] = {
         }
     ],
 }
+STORED = small.job("waits", cards=4)
+STORED["metadata"] |= {"uid": "j", "creationTimestamp": "2025-01-01T00:00:00Z"}
 FLEET = [
     WAITS,
+    STORED,
     small.profile(allocation={"memberSizes": [1, 2, 4], "reserve": 1}),
     *small.nodes("a"),
     small.supernode("a", ledger=[small.held("research/x", "a-n0", "0-1", "2-3", ranks="0-1")], reserve=0),

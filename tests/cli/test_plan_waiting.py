@@ -11,10 +11,11 @@ import small_fleet as small
 from cli_command import Run
 from small_fleet import Json
 
-from supernode.cli.ahead import HOLD_AFTER
+from supernode.cli.ahead import PATIENCE
 
 Answer = Callable[..., Any]
 
+HOLD_AFTER = PATIENCE.hold_after
 LONG = HOLD_AFTER + 60
 
 
@@ -109,6 +110,16 @@ def test_a_group_that_waits_and_fits_is_placed_in_its_turn(
     me = waits("me", 3, seconds=10)
     assert answer(again(me), me)["feasible"]
     assert answer(again(me), me, waits(other, members, seconds=seconds, priority=priority))["feasible"] == fits
+
+
+@pytest.mark.parametrize(("owner", "fits"), [("uid-of-other", False), ("uid-of-another", True)])
+def test_a_group_of_a_job_is_placed_in_the_turn_of_the_job(answer: Answer, owner: str, fits: bool) -> None:
+    """A job that is placed again has a new group."""
+    me, other, job = waits("me", 3, seconds=10), waits("other", 2, seconds=1), small.job("other")
+    other["metadata"]["ownerReferences"] = [{"uid": owner, "controller": True}]
+    older = (datetime.now(UTC) - timedelta(seconds=20)).isoformat()
+    job["metadata"] |= {"uid": "uid-of-other", "creationTimestamp": older}
+    assert answer(again(me), me, other, job)["feasible"] == fits
 
 
 def test_who_comes_later_is_planned_after_those_who_wait_and_are_asked_for(answer: Answer) -> None:

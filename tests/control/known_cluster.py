@@ -35,8 +35,8 @@ class Follower:
     def pod_changed(self, _key: Any, old: Any, new: Any) -> None:
         self.state.pod_changed(old, new)
 
-    def profile_changed(self, _key: Any, _old: Any, _new: Any) -> None:
-        self.state.profile_changed()
+    def profile_changed(self, _key: Any, old: Any, new: Any) -> None:
+        self.state.profile_changed(old, new)
 
     def supernode_changed(self, key: Any, _old: Any, _new: Any) -> None:
         self.state.supernode_changed(key[1])
@@ -149,6 +149,9 @@ class Cluster:
         """The profile is written, with other fields."""
         self._profile |= spec
         self.caches.profiles.put(self._object("p", "SuperNodeProfile", spec=dict(self._profile)))
+
+    def profile_goes(self) -> None:
+        self._remove(self.caches.profiles, "SuperNodeProfile", "p")
 
     def report(self, node: str, failed: str = "", *, cut_off: str = "", text: str = "") -> None:
         """The device plugin of a node writes its ConfigMap: cards as `0,3`, or the text that is its report."""
@@ -278,15 +281,22 @@ class Cluster:
 
     def ask(self, name: str, members: int, *, age: float = 0.0, status: Json | None = None, **fields: Any) -> None:
         """A group of whole nodes asks for cards, made ``age`` seconds ago. fields: more of its spec, its metadata."""
-        created = (datetime.now(UTC) - timedelta(seconds=age)).strftime("%Y-%m-%dT%H:%M:%SZ")
-        meta = {"creationTimestamp": created, "finalizers": [FINALIZER_CARDS], **fields.pop("metadata", {})}
+        meta = {"creationTimestamp": _ago(age), "finalizers": [FINALIZER_CARDS], **fields.pop("metadata", {})}
         spec = {"members": members, "cardsPerMember": 4, **fields}
         parts = {"metadata": meta, "spec": spec, "status": status or {}}
         self.caches.groups.put(self._object(name, "CardGroup", namespace="ml", **parts))
 
+    def group_goes(self, name: str) -> None:
+        self._remove(self.caches.groups, "CardGroup", name, "ml")
+
+    def work(self, name: str, *, age: float) -> None:
+        """A job, made ``age`` seconds ago, of which only that is known."""
+        meta = {"creationTimestamp": _ago(age)}
+        self.caches.jobs.put(self._object(name, "TrainingJob", namespace="ml", metadata=meta, spec={}))
+
     def carry_out(self, draft: Draft) -> None:
         """Swap the ledgers as an allocator does."""
-        for name in draft.touched:
+        for name in sorted(draft.changed):
             entries, added = self.state.ledgers[name].entries, draft.added.get(name, [])
             gone = {entry.uid for entry in (*draft.removed.get(name, ()), *added)}
             self.write(name, *(entry.text for entry in (*(e for e in entries if e.uid not in gone), *added)))
@@ -311,3 +321,7 @@ class Cluster:
             state.node_refuses(node)
         await state.refresh()
         return state
+
+
+def _ago(seconds: float) -> str:
+    return (datetime.now(UTC) - timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")

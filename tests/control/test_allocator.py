@@ -20,7 +20,7 @@ from supernode.cluster.events import EventRecorder
 from supernode.cluster.resources import SUPERNODES
 from supernode.cluster.session import Session
 from supernode.cluster.writer import Writer
-from supernode.control import slices, status
+from supernode.control import groups, slices, status
 from supernode.control.allocator import Allocator, LedgersLost
 from supernode.control.draft import Group
 from supernode.control.groups import WRITTEN_AT_ONCE
@@ -195,6 +195,26 @@ async def test_what_cannot_be_taken_back_now_is_tried_now_and_then(session: Sess
     assert allocator.passes < 20, "each is due to a write that failed some time ago"
     assert allocator.writer.calls["ledger"] <= 8
     assert ("ml", "g") not in allocator.told, "nothing was repaired yet"
+
+
+async def test_many_groups_whose_cards_cannot_be_taken_back_now_are_tried_now_and_then(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More are deleted, in a supernode whose ledger cannot be written, than one pass lets go."""
+    monkeypatch.setattr(groups, "WRITTEN_AT_ONCE", 2)
+    cluster, lines = Cluster(), [f"ml/g{n} CardGroup-g{n} 0@sn-0-n{n // 4}:{n % 4}" for n in range(5)]
+    for number in range(len(lines)):
+        cluster.ask(f"g{number}", 1, metadata={"deletionTimestamp": "2026-01-01T00:00:01Z"}, cardsPerMember=1)
+    cluster.write("sn-0", *lines)
+    cluster.state.leave_out({"sn-0": "policy"})
+    allocator = Passing(cluster, session)
+    await allocator.make_passes(3.0)
+    assert allocator.passes < 20, "each is due to a write that failed some time ago"
+    assert allocator.writer.calls["groups"] == 0, "no finalizer goes before the ledger is written"
+    cluster.write("sn-0")
+    cluster.state.written("sn-0")
+    await allocator.make_passes(1.0)
+    assert allocator.writer.calls["groups"] >= len(lines)
 
 
 async def test_a_group_whose_status_is_refused_is_written_at_the_pace_of_its_pauses(session: Session) -> None:

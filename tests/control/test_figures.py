@@ -21,6 +21,7 @@ from supernode.control.engine import Engine
 from supernode.control.leader import Leader
 from supernode.control.patience import Patience
 from supernode.control.slices import Slices
+from supernode.control.waiting import turn_of
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -104,7 +105,7 @@ async def test_it_tells_how_long_the_first_of_those_who_wait_has_waited() -> Non
         replica.cluster.caches.groups.put(group)
         record = replica.cluster.caches.groups.store.get(("ml", name))
         assert record is not None
-        replica.leader.allocator._groups._waiting.put(record, since, 0.0)
+        replica.leader.allocator._groups._waiting.put(record, turn_of(record, None), since, 0.0)
     samples = await replica.scrape()
     assert samples[of("supernode_groups_waiting")] == 2
     assert samples[of("supernode_longest_wait_seconds")] == pytest.approx(90 * 60, abs=30)

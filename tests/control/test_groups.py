@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from known_cluster import NODES, SUPERNODES, Cluster, Json
 
 from supernode.control import groups as control_groups
-from supernode.control import planner, slices
+from supernode.control import planner, seating, slices
 from supernode.control.draft import Draft
 from supernode.control.groups import TOLD_AT_ONCE, Groups
 from supernode.control.observer import Observer
@@ -146,6 +146,32 @@ async def test_who_is_given_a_higher_priority_is_decided_anew() -> None:
     assert await allocation.placed() == ["other"]
 
 
+@pytest.mark.parametrize("ill", [(), ("sn-0-n3", "sn-1-n3")], ids=["first", "behind one who fits nowhere"])
+async def test_a_new_leader_holds_nodes_before_it_gives_them_to_those_behind(ill: Sequence[str]) -> None:
+    """Holds are not written down: it knows of none that were in force before."""
+    allocation = Allocation()
+    allocation.cluster.pod("foreign", "sn-0-n0", 4)
+    for node in ill:
+        allocation.cluster.node(node, ill="0")
+        allocation.cluster.ask("hopeless", 4, age=200, topology={"required": "supernode"})
+    allocation.cluster.ask("large", 8 - len(ill), age=100)
+    allocation.cluster.ask("small", 1, age=10)
+    allocation.cluster.ask("urgent", 1, age=10, priority=5)
+    assert await allocation.placed() == ["urgent"]
+
+
+@pytest.mark.parametrize(("owner", "first"), [("TrainingJob-old", "old"), ("TrainingJob-other", "young")])
+async def test_a_job_that_is_placed_again_keeps_its_turn(owner: str, first: str) -> None:
+    """Its group is new. What a group says of its owner counts only where that job is there."""
+    allocation = Allocation()
+    cluster = allocation.cluster
+    cluster.write("sn-1", cordoned=True)
+    for name, age, since, uid in (("old", 50, 1, owner), ("young", 20, 20, "TrainingJob-young")):
+        cluster.work(name, age=age)
+        cluster.ask(name, 3, age=since, metadata={"ownerReferences": [{"uid": uid, "controller": True}]})
+    assert await allocation.placed() == [first]
+
+
 SEATED = {
     "the late one names all": (("sn-0", "0-3@sn-0-n[0-3]"), ("sn-1", "0-3@sn-1-n[0-3]")),
     "the late one names some": (("sn-0", "0-3@sn-0-n[0-3]"), ("sn-1", "2-3@sn-1-n[2-3]")),
@@ -182,7 +208,7 @@ async def test_what_is_booked_beside_a_groups_own_cards_is_given_back(late: str,
     assert after.free_cards == 16, "what is written with the ledger says so"
     cluster.carry_out(draft)
     rest = await allocation.decide()
-    assert (groups.members_of(key, "CardGroup-g"), rest.repairs, rest.touched) == (before, [], [])
+    assert (groups.members_of(key, "CardGroup-g"), rest.repairs, sorted(rest.changed)) == (before, [], [])
     assert {name: len(ledger.entries) for name, ledger in cluster.state.ledgers.items()} == {home: 1, other: 0}
 
 
@@ -200,7 +226,7 @@ async def test_a_card_that_two_groups_have_is_nobody_elses_when_one_gives_it_bac
     cluster.write("sn-0", *ledger)
     cluster.ask("next", 2)
     draft = await allocation.decide()
-    assert (draft.touched, draft.placed) == ([], {}), "what runs keeps what it has"
+    assert (sorted(draft.changed), draft.placed) == ([], {}), "what runs keeps what it has"
     [told] = [new for group, new in draft.confirmed if group.key == ("ml", "two")]
     assert {c["type"]: c["status"] for c in told["conditions"]}["Allocated"] == "False", "so that its job ends its pods"
     assert groups.members_of(("ml", "two"), "CardGroup-two") is None, "and nothing is created for it"
@@ -248,8 +274,21 @@ async def test_what_is_given_back_is_given_anew_in_the_next_pass() -> None:
     cluster.write("sn-0", "ml/old CardGroup-old 0-3@sn-0-n[0-3]:0-3")
     cluster.ask("new", 4)
     cluster.carry_out(draft := await allocation.decide())
-    assert (list(draft.placed), draft.touched) == ([], ["sn-0"])
+    assert (list(draft.placed), sorted(draft.changed)) == ([], ["sn-0"])
     assert await allocation.placed() == ["new"], "the swap woke it"
+
+
+async def test_of_a_large_group_that_is_gone_nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seating, "LARGE", 4)
+    allocation = Allocation()
+    allocation.cluster.ask("g", 4)
+    allocation.cluster.write("sn-0", "ml/g CardGroup-g 0-3@sn-0-n[0-3]:0-3")
+    await allocation.decide()
+    assert len(allocation.groups._seating._known) == 1
+    allocation.cluster.group_goes("g")
+    allocation.cluster.write("sn-0")
+    await allocation.decide()
+    assert len(allocation.groups._seating._known) == 0
 
 
 def _conditions(status: Json) -> dict[str, tuple[str, str]]:
@@ -269,7 +308,7 @@ async def test_a_group_whose_spec_cannot_be_read_any_more_keeps_its_cards() -> N
     cluster.ask("g", 4, age=10, status=_allocated("sn-0"), objective="one of tomorrow")
     draft = await allocation.decide()
     [(_, told)] = draft.confirmed
-    assert (draft.touched, groups.members_of(("ml", "g"), "CardGroup-g")) == ([], members)
+    assert (sorted(draft.changed), groups.members_of(("ml", "g"), "CardGroup-g")) == ([], members)
     assert told["placement"] == _allocated("sn-0")["placement"]
     conditions = _conditions(told)
     assert (conditions["Stalled"], conditions["Allocated"]) == (("True", "InvalidSpec"), ("True", "Allocated"))
@@ -431,7 +470,7 @@ async def test_what_is_booked_twice_and_used_by_nobody_is_taken_back_and_given_a
     await cluster.state.refresh()
     assert groups.members_of(("ml", "g"), "CardGroup-g") is None, "of four members it has two twice"
     groups.arriving.add("CardGroup-g")
-    assert (await allocation.decide()).touched == [], "its pods are on their way: they will tell"
+    assert (await allocation.decide()).changed == {}, "its pods are on their way: they will tell"
     groups.arriving.clear()
     draft = await allocation.decide()
     assert [(repair.kind, repair.supernode) for repair in draft.repairs] == [("incomplete", n) for n in SUPERNODES]
@@ -455,6 +494,50 @@ async def test_a_lost_rank_is_booked_where_its_pod_is_and_a_late_one_given_back(
     members = groups.members_of(("ml", "g"), "CardGroup-g")
     assert members is not None
     assert [member.node for member in members] == [f"sn-1-n{rank}" for rank in range(4)]
+
+
+async def _supernode_goes(*, pods: bool, with_profile: bool) -> tuple[Allocation, Draft]:
+    """The nodes of sn-0 tell of none after it was deleted; what is decided then of the group that had all of it."""
+    allocation, key = Allocation(), {"row": "7"}
+    cluster = allocation.cluster
+    for number in range(4):
+        cluster.node(f"sn-0-n{number}", labels={**key, **({} if with_profile else {"supernode": ""})})
+    cluster.ask("g", 4, age=10, status=_allocated("sn-0"))
+    for rank in range(4 if pods else 0):
+        cluster.pod(f"g-{rank}", f"sn-0-n{rank}", 4, group="g", named="0-3", rank=rank)
+    cluster.write("sn-0", "ml/g CardGroup-g 0-3@sn-0-n[0-3]:0-3", nodeSelector=key)
+    await allocation.decide()
+    if with_profile:
+        cluster.profile_goes()
+        await allocation.decide()
+    cluster.supernode_goes("sn-0")
+    return allocation, await allocation.decide()
+
+
+@pytest.mark.parametrize("with_profile", [False, True])
+async def test_what_runs_is_left_alone_while_its_nodes_belong_to_no_supernode(with_profile: bool) -> None:
+    """A SuperNode written by hand is deleted, or one and before it its profile; both come again."""
+    allocation, draft = await _supernode_goes(pods=True, with_profile=with_profile)
+    cluster = allocation.cluster
+    [(_, told)] = draft.confirmed
+    assert _conditions(told)["Allocated"] == ("True", "Allocated"), "or its job would end its pods"
+    assert _conditions(told)["Ready"] == ("False", "SuperNodeMissing")
+    assert (told["placement"], draft.placed, draft.retry) == (_allocated("sn-0")["placement"], {}, False)
+
+    cluster.ask("g", 4, age=10, status=told)
+    cluster.write("sn-0", nodeSelector={"row": "7"})
+    cluster.edit()
+    draft = await allocation.decide()
+    assert [(repair.kind, repair.supernode) for repair in draft.repairs] == [("rebuilt", "sn-0")]
+    cluster.carry_out(draft)
+    [(_, told)] = (await allocation.decide()).confirmed
+    assert _conditions(told)["Ready"] == ("True", "Allocated")
+
+
+async def test_a_group_without_pods_whose_nodes_belong_to_no_supernode_is_placed_elsewhere() -> None:
+    _, draft = await _supernode_goes(pods=False, with_profile=False)
+    [(_, placed)] = draft.placed.values()
+    assert {member.supernode for member in placed.members} == {"sn-1"}
 
 
 STARTED: Json = {"phase": "Running"}
@@ -497,7 +580,7 @@ async def test_what_pods_say_books_only_what_they_surely_have(status: Json, pods
     for rank, node in enumerate(("sn-0-n0", "sn-1-n0")):
         cluster.pod(f"second-{rank}", node, group="second", rank=rank, **{"cards": 4, "named": "0-3", **pods})
     draft = await allocation.decide()
-    assert (draft.touched, draft.placed) == (["sn-0", "sn-1"] if booked else [], {})
+    assert (sorted(draft.changed), draft.placed) == (["sn-0", "sn-1"] if booked else [], {})
 
 
 async def test_claims_tell_what_a_pod_has_where_it_asks_for_no_resource() -> None:
@@ -508,14 +591,14 @@ async def test_claims_tell_what_a_pod_has_where_it_asks_for_no_resource() -> Non
     cluster.pod("g-0", "sn-1-n0", 0, group="g", named="0-3")
     cluster.claim("g-0", "sn-1-n0", 0, group="g")
     draft = await allocation.decide()
-    assert ([repair.kind for repair in draft.repairs], draft.touched) == ([], ["sn-0"]), "it has one of four"
+    assert ([repair.kind for repair in draft.repairs], sorted(draft.changed)) == ([], ["sn-0"]), "it has one of four"
     cluster.slice_goes("sn-1-n0")
     draft = await allocation.decide()
-    assert draft.touched == ["sn-1"], "nobody knows of any device: it may have them"
+    assert sorted(draft.changed) == ["sn-1"], "nobody knows of any device: it may have them"
     cluster.slice("sn-1-n0")
     cluster.claim("g-0", "sn-1-n0", *range(4), group="g")
     draft = await allocation.decide()
-    assert ([repair.kind for repair in draft.repairs], draft.touched) == (["rebuilt"], ["sn-1"])
+    assert ([repair.kind for repair in draft.repairs], sorted(draft.changed)) == (["rebuilt"], ["sn-1"])
 
 
 async def test_pods_on_their_way_tell_which_of_two_booked_places_is_meant() -> None:
@@ -555,7 +638,7 @@ def test_whatever_ledgers_pods_and_status_say_it_comes_to_rest_whole(
         for node, rank in _ranks(pods).items():
             cluster.pod(f"g-{rank}", f"sn-0-n{node}", 4, group="g", named="0-3", rank=rank)
         passes = 0
-        while (draft := await allocation.decide()).touched:
+        while (draft := await allocation.decide()).changed:
             cluster.carry_out(draft)
             passes += 1
             assert passes < 5

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from test_waiting import NOW, PROFILE, REFUSED, group
 
-from supernode.control.holds import NOWHERE_SECONDS, REVIEW_SECONDS, Holds
+from supernode.control.holds import CLOSED_SECONDS, NOWHERE_SECONDS, REVIEW_SECONDS, Holds
 from supernode.control.observer import Observer
+from supernode.control.patience import Patience
 from supernode.control.planner import Planner
 from supernode.control.records import Custom
 from supernode.control.waiting import Turn, Waiting, turn_of
@@ -40,14 +41,19 @@ class Queue:
     def __init__(self, *groups: Custom[Any], seconds: float = 0.0) -> None:
         """seconds: what it takes to look for a hold."""
         self._waiting = Waiting()
-        self._holds = Holds(HOLD_AFTER, partial(next, count(0.0, seconds)))
+        self._holds = Holds(Patience(HOLD_AFTER), partial(next, count(0.0, seconds)))
         self._planner = Planner(Observer())
-        self._groups = groups
-        for one in groups:
-            self._waiting.put(one, NOW, 0.0)
+        self._turns: dict[Turn, Custom[Any]] = {}
+        self.due: float | None = None
+        self.join(*((one, turn_of(one, None)) for one in groups))
+
+    def join(self, *groups: tuple[Custom[Any], Turn]) -> None:
+        """These wait from now on, at these turns."""
+        for one, turn in groups:
+            self._turns[turn] = one
+            self._waiting.put(one, turn, NOW, 0.0)
         for _, line in self._waiting.queue():
             self._waiting.refused(line, REFUSED, fleet(), (1, 0))
-        self.due: float | None = None
 
     async def review(self, moment: float, *, ill: bool = True) -> list[str]:
         """The groups that nodes are held for, ``moment`` seconds after all were refused."""
@@ -56,8 +62,9 @@ class Queue:
     async def held(self, moment: float, seen: Fleet) -> dict[str, str]:
         """The same, and what their messages say is held for them."""
         now = NOW + timedelta(seconds=moment)
-        self.due = await self._holds.review(seen, self._waiting.heads(), self._planner, now, moment)
-        told = {one.key[1]: self._holds.explained(REFUSED, turn_of(one), seen).message for one in self._groups}
+        self.due = await self._holds.review(seen, self._waiting.heads(self._holds.turns), self._planner, now, moment)
+        turns = self._turns.items()
+        told = {one.key[1]: self._holds.explained(REFUSED, turn, seen).message for turn, one in turns}
         parts = {name: text.partition("; ")[2].partition(" held for it since") for name, text in told.items()}
         return {name: nodes for name, (nodes, found, _) in parts.items() if found}
 
@@ -84,7 +91,7 @@ async def test_what_different_turns_may_use_is_the_same_object_as_long_as_it_is_
     first, second = within("first", 1, age=900, priority=5), within("second", 1, age=900)
     queue, seen = Queue(first, second), Fleet([fleet(ill=False).supernodes["s0"]])
     assert set(await queue.held(0.0, seen)) == {"first", "second"}
-    turns = [turn_of(second), turn_of(within("third", 1, age=0))]
+    turns = [turn_of(second, None), turn_of(within("third", 1, age=0), None)]
     before = [queue.open_to(seen, turn).supernodes["s0"] for turn in turns]
     assert [sum(node.held for node in view.nodes) for view in before] == [1, 2]
     after = [queue.open_to(seen, turn).supernodes["s0"] for turn in turns]
@@ -97,6 +104,18 @@ async def test_one_of_each_priority_that_has_waited_long_enough() -> None:
     assert queue.due == HOLD_AFTER - 200.0
     assert await queue.review(100.0) == ["old", "urgent"]
     assert queue.due is None
+
+
+async def test_a_job_that_is_placed_again_takes_no_hold_from_those_behind_it() -> None:
+    """It comes before them, also in a line with them, and its new group has not waited for long."""
+    queue = Queue(within("behind", 3, age=600))
+    assert await queue.review(0.0) == ["behind"]
+    older = NOW - timedelta(seconds=900)
+    for again in (within("again", 3, age=0), within("other", 2, age=0)):
+        queue.join((again, (0, older, again.key)))
+    assert await queue.review(1.0) == ["behind"]
+    assert queue.due == HOLD_AFTER - 1.0
+    assert await queue.review(HOLD_AFTER) == ["again"], "it has waited for long, and comes first"
 
 
 async def test_many_who_fit_nowhere_are_looked_at_some_at_a_time() -> None:
@@ -113,16 +132,22 @@ async def test_many_who_fit_nowhere_are_looked_at_some_at_a_time() -> None:
 EMPTY, BUSY = 0, 0b1111
 
 
-def used(s0: list[int], s1: list[int], *, reserve: int = 0, ill: tuple[str, ...] = ()) -> Fleet:
-    """Two supernodes whose nodes have these cards in use; the first two cards of ill ones have failed."""
+def used(
+    s0: list[int], s1: list[int], *, reserve: int = 0, ill: tuple[str, ...] = (), closed: tuple[str, ...] = ()
+) -> Fleet:
+    """Two supernodes whose nodes have these cards in use; the first two cards of ill ones have failed. closed: nodes or
+    supernodes that give nothing new."""
 
     def node(name: str, taken: int) -> Node:
-        return Node(name, 4, 0b1100 if name in ill else 0b1111, taken, path=(name[:2],))
+        healthy = 0b1100 if name in ill else 0b1111
+        return Node(name, 4, healthy, taken, schedulable=name not in closed, path=(name[:2],))
 
     views = {
         name: [node(f"{name}n{at}", taken) for at, taken in enumerate(of)] for name, of in (("s0", s0), ("s1", s1))
     }
-    return Fleet(SuperNodeView(name, PROFILE, nodes, reserve=reserve) for name, nodes in views.items())
+    return Fleet(
+        SuperNodeView(name, PROFILE, nodes, reserve=reserve, cordoned=name in closed) for name, nodes in views.items()
+    )
 
 
 @pytest.mark.parametrize(
@@ -149,6 +174,23 @@ async def test_a_hold_stays_until_its_group_does_not_fit_it(
     version = queue.version
     assert await queue.held(2.0, after) == {"large": then}
     assert queue.version == version
+
+
+@pytest.mark.parametrize("closed", ["s0n0", "s0n3", "s0"])
+async def test_a_hold_outlasts_that_nodes_of_it_are_closed_for_a_moment(closed: str) -> None:
+    """A device plugin or a kubelet starts anew, or the ledger could not be written; but one may stay cordoned."""
+    queue = Queue(within("large", 4, age=600))
+    cards = [EMPTY, EMPTY, BUSY, BUSY], [BUSY, BUSY, BUSY, EMPTY]
+    held, other = {"large": "4 nodes of s0"}, {"large": "4 nodes of s1"}
+    assert await queue.held(0.0, used(*cards)) == held
+    version = queue.version
+    for begun in (1.0, 2 * CLOSED_SECONDS):
+        for moment in (0.0, CLOSED_SECONDS - 1.0):
+            assert await queue.held(begun + moment, used(*cards, closed=(closed,))) == held
+        assert await queue.held(begun + CLOSED_SECONDS - 0.5, used(*cards)) == held
+    assert queue.version == version
+    for moment, where in ((1.0, held), (CLOSED_SECONDS + 1.0, other)):
+        assert await queue.held(4 * CLOSED_SECONDS + moment, used(*cards, closed=(closed,))) == where
 
 
 @pytest.mark.parametrize(

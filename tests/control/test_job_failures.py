@@ -9,7 +9,7 @@ from looks import MEMBERS, NOW, group, job, look, pod, reason, status_of
 
 from supernode.api.conditions import ConditionType, Reason
 from supernode.api.trainingjob import TrainingJob
-from supernode.control.conditions import find, timestamp
+from supernode.control.conditions import find, is_true, timestamp
 from supernode.control.jobview import OBSTACLE_INTERVAL, GroupView, Obstacle, Step
 from supernode.control.records import Custom, PodRecord
 from supernode.control.refusals import FORGIVEN, UNBOUND_SECONDS
@@ -514,6 +514,16 @@ def test_pods_stay_while_the_ledger_is_lost() -> None:
     told = {"conditions": [{"type": "Allocated", "status": "True"}]}
     assert look(job(), group(status=told), pod(0), pod(1)) == Step()
     assert look(job(), group(status={}), pod(0), pod(1)) == Step()
+
+
+def test_a_job_says_what_to_do_about_its_ledger_where_nobody_but_a_person_can_mend_it() -> None:
+    missing = {"type": "Ready", "status": "False", "reason": "SuperNodeMissing", "message": "node n0 belongs to none"}
+    told = {"conditions": [missing, {"type": "Allocated", "status": "True", "reason": "Allocated"}]}
+    step = look(job(), group(status=told), pod(0), pod(1))
+    assert reason(step, ConditionType.STALLED) == Reason.SUPER_NODE_MISSING
+    assert find(status_of(step), ConditionType.READY)["message"] == "node n0 belongs to none"
+    assert is_true(status_of(step), ConditionType.RUNNING)
+    assert not step.removes
     refused = {"conditions": [{"type": "Allocated", "status": "False", "reason": "NoDomainFits", "message": ""}]}
     assert len(look(job(), group(status=refused), pod(0), pod(1)).delete_pods) == 2
     assert len(look(job(), group(status={}), pod(0, group_uid="old")).delete_pods) == 1

@@ -1,7 +1,9 @@
 """What changes where nodes belong, and what profiles and supernodes that come or change bring with them."""
 
+import asyncio
 import contextlib
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -42,6 +44,45 @@ async def test_only_labels_that_something_selects_by_have_nodes_sorted_anew(labe
     cluster.node("sn-0-n1", labels={label: "new"})
     await cluster.state.refresh()
     assert (cluster.state.discovery is not before) == sorts
+
+
+@pytest.mark.parametrize("labelled", [True, False], ids=["by label", "by its cards"])
+@pytest.mark.parametrize("resource", [CARD, "rdma/hca"])
+async def test_what_a_node_has_sorts_it_only_where_a_profile_goes_by_that(labelled: bool, resource: str) -> None:
+    """Device plugins and kubelets that start anew say for a moment that there is none."""
+    cluster = Cluster(labelled=labelled)
+    await cluster.state.refresh()
+    before, facts = cluster.state.discovery, cluster.caches.nodes.store.get(("", "sn-0-n1"))
+    assert facts is not None
+    cluster.state.node_changed(
+        facts, replace(facts, capacity={**facts.capacity, resource: 2 if resource != CARD else 0})
+    )
+    await cluster.state.refresh()
+    assert (cluster.state.discovery is not before) == (not labelled and resource == CARD)
+
+
+async def test_a_node_whose_cards_are_away_for_a_moment_stays_where_it_is() -> None:
+    """Where a profile takes all nodes that have its cards, and a kubelet starts anew."""
+    cluster = Cluster(labelled=False, grace=0.1)
+    await cluster.state.refresh()
+    cluster.node("sn-0-n1", capacity=0)
+    await cluster.state.refresh()
+    assert cluster.state.discovery.assigned["sn-0-n1"] == "sn-0"
+    assert cluster.state.fleet.supernodes["sn-0"].free_cards == 12
+    await asyncio.sleep(0.2)
+    await cluster.state.refresh()
+    assert "sn-0-n1" not in cluster.state.discovery.assigned, "it has none any more"
+    assert cluster.state.next_time() is None
+
+
+async def test_a_write_of_a_profiles_status_sorts_no_node() -> None:
+    """The operator's own, most of the time; whoever wrote it, it is to be true again."""
+    cluster = await settled()
+    before, cluster.state.discovered = cluster.state.discovery, False
+    cluster.edit()
+    await cluster.state.refresh()
+    assert cluster.state.discovery is before
+    assert cluster.state.discovered
 
 
 async def test_a_label_that_a_new_supernode_selects_by_counts_from_then_on() -> None:
@@ -123,6 +164,9 @@ async def test_jobs_are_woken_by_what_they_ask_for_once_the_fleet_knows_it() -> 
         spec = {"workers": {"replicas": 1, "cardsPerWorker": 4, "template": TEMPLATE}}
         job = replica.cluster._object(f"j{number}", "TrainingJob", namespace="ml", spec=spec)
         replica.cluster.caches.jobs.put(job)
+    ended = {"conditions": [{"type": "Succeeded", "status": "True"}]}
+    job = replica.cluster._object("ended", "TrainingJob", namespace="ml", spec={}, status=ended)
+    replica.cluster.caches.jobs.put(job)
     queue, allocator = replica.leader._queue, replica.leader.allocator
     while len(queue):
         queue.done(await queue.get())
@@ -133,6 +177,25 @@ async def test_jobs_are_woken_by_what_they_ask_for_once_the_fleet_knows_it() -> 
     with contextlib.suppress(SupernodeError):  # no server takes what the pass would write
         await allocator._one_pass()
     assert len(queue) == 3
+
+
+async def test_of_what_is_gone_nothing_is_remembered() -> None:
+    """The next one of its name may be another."""
+    cluster = Cluster(claimed=True)
+    cluster.slice_goes("sn-0-n1")
+    await cluster.state.refresh()
+    cluster.node_goes("sn-0-n1")
+    await cluster.state.refresh()
+    assert "sn-0-n1" not in {node for node, _ in cluster.state.devices._known}
+
+    replica = Replica()
+    allocator, record = replica.leader.allocator, replica.cluster.caches.supernodes.store.get(("", "sn-0"))
+    for name in ("sn-0", "SuperNode-sn-0"):
+        allocator._outbox._pauses.failed(name)
+    allocator._swaps.failed("sn-0")
+    allocator._upkeep._due["sn-0"] = 1.0
+    replica.leader.supernode_changed(("", "sn-0"), record, None)
+    assert (allocator._outbox._pauses._rows, allocator._swaps._rows, allocator._upkeep._due) == ({}, {}, {})
 
 
 async def test_a_rule_about_one_pool_concerns_the_nodes_of_that_pool_only() -> None:

@@ -42,6 +42,8 @@ def test_a_large_group_is_made_once_and_anew_when_its_ledger_or_its_nodes_change
     first = seats.members({"a": held})
     assert seats.members({"a": held}) is first
     assert seats.members({"a": entry("a", 0)}) is not first
+    seats.forget("d/g")
+    assert seats.members({"a": held}) is not first
     state.fleet = Fleet([view("a", rack="other")], [PROFILE])
     assert seats.members({"a": held})[0].domains["rack"] == "a/other"
 

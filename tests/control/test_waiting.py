@@ -10,7 +10,7 @@ from supernode.api.cardgroup import CardGroup
 from supernode.api.conditions import Reason
 from supernode.api.reading import parse
 from supernode.control.records import Custom
-from supernode.control.waiting import RETELL_PAUSE, RETELL_SECONDS, Waiting
+from supernode.control.waiting import RETELL_PAUSE, RETELL_SECONDS, Waiting, turn_of
 from supernode.placement import Refusal
 from supernode.topology.fleet import Fleet, SuperNodeView
 from supernode.topology.node import Node
@@ -51,10 +51,15 @@ def group(name: str, members: int = 3, *, age: float = 0, told: bool = False, **
     )
 
 
+def put(groups: Waiting, one: Custom[CardGroup], *, moment: float = 0.0) -> None:
+    """A group of no job waits."""
+    groups.put(one, turn_of(one, None), NOW, moment)
+
+
 def waiting(*groups: Custom[CardGroup]) -> Waiting:
     found = Waiting()
     for one in groups:
-        found.put(one, NOW, 0.0)
+        put(found, one)
     return found
 
 
@@ -74,7 +79,7 @@ def test_those_who_ask_for_the_same_stand_in_one_line() -> None:
     assert heads(groups) == ["g4", "other"]
     assert sorted(refuse_all(groups)) == ["g0", "g1", "g2", "g3", "g4", "other"]
     assert heads(groups) == []
-    groups.put(group("late"), NOW, 0.0)
+    put(groups, group("late"))
     [(_, line)] = groups.queue()
     assert (line.answer, line.version) == (REFUSED, 1), "the answer of its line holds for a newcomer"
     assert refuse_all(groups) == ["late"]
@@ -110,6 +115,19 @@ def test_priority_comes_first_then_age() -> None:
     assert (line.head, len(groups)) == (None, 2)
 
 
+def test_who_left_a_line_leaves_no_turn_in_it() -> None:
+    """Its head may wait for days, while others come and give up."""
+    groups = waiting(group("first", age=9), group("urgent", priority=5))
+    [(_, line)] = groups.queue()
+    for number in range(100):
+        put(groups, group(f"g{number}", age=number / 100))
+        groups.forget(("d", f"g{number}"))
+    assert sum(map(len, line._orders.values())) <= 5
+    assert heads(groups) == ["urgent"]
+    groups.forget(("d", "urgent"))
+    assert heads(groups) == ["first"]
+
+
 def test_a_line_wakes_when_its_need_is_met_and_not_before() -> None:
     groups = waiting(group("two", members=2), group("three"))
     refuse_all(groups)
@@ -125,9 +143,9 @@ def test_a_line_wakes_when_its_need_is_met_and_not_before() -> None:
 def test_a_write_of_its_own_status_wakes_nobody() -> None:
     groups = waiting(group("g"))
     refuse_all(groups)
-    groups.put(replace(group("g", told=True), resource_version="2"), NOW, 0.0)
+    put(groups, replace(group("g", told=True), resource_version="2"))
     assert heads(groups) == []
-    groups.put(replace(group("g", priority=3), generation=2), NOW, 0.0)
+    put(groups, replace(group("g", priority=3), generation=2))
     assert heads(groups) == ["g"], "an edited spec is looked at"
 
 
@@ -135,10 +153,10 @@ def test_who_could_not_be_told_is_told_again() -> None:
     """The API server did not take the first status of a group."""
     groups = waiting(group("lost"), group("other"))
     assert sorted(refuse_all(groups)) == ["lost", "other"]
-    groups.put(group("lost"), NOW, 1.0)
-    groups.put(group("other", told=True), NOW, 1.0)
+    put(groups, group("lost"), moment=1.0)
+    put(groups, group("other", told=True), moment=1.0)
     assert refuse_all(groups) == ["lost"]
-    groups.put(group("lost", told=True), NOW, 2.0)
+    put(groups, group("lost", told=True), moment=2.0)
     assert refuse_all(groups) == []
 
 

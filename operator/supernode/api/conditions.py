@@ -188,6 +188,12 @@ class Reason(StrEnum):
         ReasonKind.STALLED,
         "The profile of the supernode, or of the one the job lies in, does not exist; create it.",
     )
+    SUPER_NODE_MISSING = (
+        "SuperNodeMissing",
+        ReasonKind.STALLED,
+        "The SuperNode in which the group has its cards was deleted, and no other has its nodes. Pods run on, and are "
+        "left alone; create it and its profile again, or correct the nodes' labels.",
+    )
     PROFILE_CHANGED_IN_USE = (
         "ProfileChangedInUse",
         ReasonKind.STALLED,

@@ -19,30 +19,32 @@ from supernode.control.waiting import Turn, Waiting, ask_of, turn_of, waiting_si
 from supernode.placement import Placement, Refusal
 from supernode.topology.fleet import Fleet
 
-HOLD_AFTER: Final = Patience().hold_after
-"""Seconds a group has waited before nodes are held for it: what the operator does unless it is told otherwise."""
+PATIENCE: Final = Patience()
+"""How long groups have waited before nodes are held for them: as the operator has it unless it is told otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ahead:
-    """What stands at one moment. fleet: as whoever is next finds it. groups: those who wait, by name. queue: who of
-    them fits and has not had its turn yet, in order; those asked for are not in it."""
+    """What stands at one moment. fleet: as whoever is next finds it. groups: those who wait, by name, with their turns.
+    queue: who of them fits and has not had its turn yet, in order; those asked for are not in it."""
 
     fleet: Fleet
     holds: Holds
     moment: datetime
-    groups: Mapping[str, Group]
+    groups: Mapping[str, tuple[Group, Turn]]
     queue: tuple[tuple[Turn, Ask], ...]
 
     def reach(self, name: str, spec: CardGroupSpec) -> tuple[Turn, Ask, Ahead]:
         """The turn of a group, what it asks for by then, and what those before it leave: all who wait, unless it waits
         itself."""
         namespace, _, last = name.partition("/")
-        group = self.groups.get(name)
-        created, since = (group.created, waiting_since(group)) if group else (self.moment, self.moment)
+        created, since = self.moment, self.moment
+        if (waits := self.groups.get(name)) is not None:
+            group, (_, created, _) = waits
+            since = waiting_since(group)
         turn = (-spec.priority, created, (namespace, last))
         ask, _ = ask_of(spec, since, self.moment)
-        return turn, ask, self._before(turn if group else None)
+        return turn, ask, self._before(turn if waits else None)
 
     def _before(self, turn: Turn | None) -> Ahead:
         """Once those have their cards whose turn comes before this one, where it is None all."""
@@ -71,18 +73,18 @@ def who_is_ahead(snapshot: Snapshot, moment: datetime, asked: Collection[str] = 
 
     asked: names of groups that are asked for. Those of them that wait take no cards before they are.
     """
-    waiting, holds = Waiting(), Holds(HOLD_AFTER)
-    for group in snapshot.waiting:
-        waiting.put(group, moment, 0.0)
+    waiting, holds = Waiting(), Holds(PATIENCE)
+    groups = {"/".join(group.key): (group, turn_of(group, snapshot.jobs.get(group.key))) for group in snapshot.waiting}
+    for group, turn in groups.values():
+        waiting.put(group, turn, moment, 0.0)
     for _, line in waiting.queue():
         answer = decide(snapshot.fleet, line.ask)
         if isinstance(answer, Refusal):
             waiting.refused(line, answer, snapshot.fleet, (0, 0))
     if snapshot.waiting:
         asyncio.run(_review(holds, snapshot.fleet, waiting, moment))
-    fitting = [(turn_of(group), line.ask) for _, line in waiting.queue() for group in line.groups.values()]
+    fitting = [(line.turn_of(key), line.ask) for _, line in waiting.queue() for key in line.groups]
     queue = sorted((entry for entry in fitting if "/".join(entry[0][2]) not in asked), key=lambda entry: entry[0])
-    groups = {"/".join(group.key): group for group in snapshot.waiting}
     return Ahead(snapshot.fleet, holds, moment, groups, tuple(queue))
 
 

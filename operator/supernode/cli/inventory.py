@@ -15,12 +15,14 @@ from supernode.api.errors import FieldProblem, InvalidObject, SupernodeError
 from supernode.api.profile import SuperNodeProfile
 from supernode.api.reading import M, parse, parse_stored
 from supernode.api.supernode import SuperNode
+from supernode.api.trainingjob import TrainingJob
 from supernode.cli.documents import Document, Json, specified
 from supernode.cli.errors import BadInput
 from supernode.cli.manifests import (
     checked_claim,
     checked_config_map,
     checked_group_status,
+    checked_job,
     checked_node,
     checked_pod,
     checked_slice,
@@ -33,6 +35,7 @@ from supernode.control.devices import DeviceState
 from supernode.control.foreign import Held, foreign_pods
 from supernode.control.records import (
     Custom,
+    Key,
     PodRecord,
     convert_node,
     convert_pod,
@@ -57,19 +60,23 @@ _LAST_YEAR: Final = 9000
 """Later times leave no room for what is added to them."""
 _supernode_record = custom_converter(partial(parse_stored, SuperNode))
 _group_record = custom_converter(partial(parse_stored, CardGroup))
+_job_record = custom_converter(partial(parse_stored, TrainingJob))
 
 
 def read(kind: type[M], body: Json) -> M:
     """The model of an object without its status: of one that an API server has stored as the operator reads it, of one
     that was written by hand with no field unknown. Raises InvalidObject."""
+    return parse_stored(kind, specified(body)) if _is_stored(body) else parse(kind, specified(body))
+
+
+def _is_stored(body: Json) -> bool:
     metadata = body.get("metadata")
-    stored = isinstance(metadata, dict) and metadata.get("creationTimestamp")
-    return parse_stored(kind, specified(body)) if stored else parse(kind, specified(body))
+    return isinstance(metadata, dict) and bool(metadata.get("creationTimestamp"))
 
 
 @dataclass(slots=True)
 class Inventory:
-    """Profiles, nodes, SuperNodes, pods and what groups claim, each by name. groups: those a cluster has or had."""
+    """Profiles, nodes, SuperNodes, pods and what groups claim, each by name. groups and jobs: those of a cluster."""
 
     profiles: dict[str, Profile] = field(default_factory=dict)
     nodes: dict[str, NodeFacts] = field(default_factory=dict)
@@ -77,6 +84,7 @@ class Inventory:
     pods: dict[tuple[str, str], PodRecord] = field(default_factory=dict)
     claims: dict[str, CardGroupSpec] = field(default_factory=dict)
     groups: list[Custom[CardGroup]] = field(default_factory=list)
+    jobs: dict[Key, Custom[TrainingJob]] = field(default_factory=dict)
     published: Published = field(default_factory=Published)
 
     def add_profile(self, body: Json) -> str:
@@ -92,6 +100,12 @@ class Inventory:
         self.claims[name := "/".join((model.metadata.namespace, model.metadata.name))] = model.spec
         self.groups.append(_group_record(body))
         return name
+
+    def add_job(self, body: Json) -> str:
+        """A TrainingJob as an API server gives it; its namespace and name. Its spec need not be readable."""
+        record = _job_record(body)
+        self.jobs[record.key] = record
+        return "/".join(record.key)
 
     def add_supernode(self, body: Json) -> Custom[SuperNode]:
         """A SuperNode as an API server gives it. Of one whose spec cannot be read the ledger counts all the same."""
@@ -141,7 +155,7 @@ class Inventory:
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """The fleet, and what discovery has to say about it. troubles: SuperNodes that must not give new cards. waiting:
-    groups of the cluster that have no cards."""
+    groups of the cluster that have no cards. jobs: those of the cluster, whose groups these may be."""
 
     fleet: Fleet
     profiles: Mapping[str, Profile]
@@ -151,6 +165,7 @@ class Snapshot:
     nodes: Mapping[str, NodeFacts]
     claims: Mapping[str, CardGroupSpec]
     waiting: Sequence[Custom[CardGroup]] = ()
+    jobs: Mapping[Key, Custom[TrainingJob]] = field(default_factory=dict)
 
     @property
     def conflicts(self) -> dict[str, str]:
@@ -193,7 +208,7 @@ def snapshot(inventory: Inventory) -> Snapshot:
         ],
     )
     waiting = _waiting(inventory.groups, ledgers.values())
-    return Snapshot(fleet, profiles, discovery, records, troubles, nodes, inventory.claims, waiting)
+    return Snapshot(fleet, profiles, discovery, records, troubles, nodes, inventory.claims, waiting, inventory.jobs)
 
 
 def _trouble(record: Custom[SuperNode], profiles: Mapping[str, Profile], ledger: Ledger) -> Trouble | None:
@@ -310,6 +325,8 @@ def _lacks_reports(inventory: Inventory) -> bool:
 def _belongs(document: Document) -> bool:
     if document.kind not in _ADDERS or document.group not in (None, _GROUPS.get(document.kind, "")):
         return False
+    if document.kind == "TrainingJob":
+        return _is_stored(document.body)
     return document.kind != "ConfigMap" or bool(reported_node(document.name))
 
 
@@ -327,6 +344,13 @@ def _add_group(inventory: Inventory, body: Json) -> str:
         return inventory.add_group({**_stored("CardGroup", body, meta), "status": status})
     inventory.claims[name := f"{meta['namespace']}/{meta['name']}"] = spec
     return name
+
+
+def _add_job(inventory: Inventory, body: Json) -> str:
+    """A TrainingJob of a cluster, since which its group waits in turn."""
+    job = checked_job(body)
+    meta = {**job["metadata"], "namespace": job["metadata"].get("namespace") or "default"}
+    return inventory.add_job(_stored("TrainingJob", job, meta))
 
 
 def _add_supernode(inventory: Inventory, body: Json) -> str:
@@ -393,6 +417,7 @@ _ADDERS: Final[Mapping[str, Callable[[Inventory, Json], str]]] = {
     "SuperNodeProfile": _add_profile,
     "SuperNode": _add_supernode,
     "CardGroup": _add_group,
+    "TrainingJob": _add_job,
     "Node": _add_node,
     "Pod": _add_pod,
     "ConfigMap": _add_report,
@@ -403,5 +428,5 @@ _ADDERS: Final[Mapping[str, Callable[[Inventory, Json], str]]] = {
 _SLICE_VERSIONS: Final = ("resource.k8s.io/v1", "resource.k8s.io/v1beta2")
 """Earlier ones have the attributes of a device elsewhere."""
 _GROUPS: Final[Mapping[str, str]] = dict.fromkeys(
-    ("SuperNodeProfile", "SuperNode", "CardGroup"), names.GROUP
+    ("SuperNodeProfile", "SuperNode", "CardGroup", "TrainingJob"), names.GROUP
 ) | dict.fromkeys(("ResourceSlice", "ResourceClaim", "DeviceTaintRule"), "resource.k8s.io")

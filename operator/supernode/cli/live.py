@@ -26,6 +26,7 @@ _WITHOUT: Final[Mapping[Resource, str]] = {
     resources.NODES: "domains are not told",
     resources.PODS: "cards that pods without a CardGroup hold count as free",
     resources.CARDGROUPS: "groups that wait are not known, nor what those with cards claim",
+    resources.TRAININGJOBS: "groups that wait are taken to be as old as they are, not as their jobs",
     resources.CONFIGMAPS: "cards that only reports of device plugins call failed count as healthy",
 }
 """What an answer lacks that is given without a kind that must not be read."""
@@ -62,6 +63,8 @@ class Reader:
         await self._if_allowed(resources.PODS, self._add(inventory.add_pod, resources.PODS, say, _HOLDING_CARDS), say)
         if groups:
             await self._if_allowed(resources.CARDGROUPS, self._add(inventory.add_group, resources.CARDGROUPS, say), say)
+            if inventory.groups:
+                await self._if_allowed(resources.TRAININGJOBS, self._add_jobs(inventory), say)
         if any(profile.pinning.devices for profile in inventory.profiles.values()):
             await self._add_devices(inventory, say)
         if any(profile.health.reports for profile in inventory.profiles.values()):
@@ -74,6 +77,10 @@ class Reader:
         await self._if_allowed(resources.SUPERNODES, self._add_supernodes(inventory, say), say)
         await self._if_allowed(resources.NODES, self._add(inventory.add_node, resources.NODES, say), say)
         return inventory
+
+    async def _add_jobs(self, inventory: Inventory) -> None:
+        async for body in self.every(resources.TRAININGJOBS):
+            inventory.add_job(body)
 
     async def _add_reports(self, inventory: Inventory) -> None:
         async for body in self.every(resources.CONFIGMAPS, NAMESPACE, label_selector=LABEL_SELECTOR):

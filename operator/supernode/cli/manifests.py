@@ -199,6 +199,10 @@ class _CardGroup(_Model):
     status: _GroupStatus | None = None
 
 
+class _TrainingJob(_Model):
+    metadata: _Metadata
+
+
 class _Value(_Model):
     number: int | None = Field(default=None, alias="int")
     string: str | None = None
@@ -314,6 +318,11 @@ def checked_pod(body: Json) -> Json:
     if first := pod.get("spec", {}).get("initContainers"):
         pod["spec"] = {**pod["spec"], "initContainers": [{"name": "", **container} for container in first]}
     return pod
+
+
+def checked_job(body: Json) -> Json:
+    """The body of a TrainingJob of a cluster, of which decisions read the metadata alone. Raises InvalidObject."""
+    return _checked(_TrainingJob, "TrainingJob", body)
 
 
 def checked_supernode_status(body: Json) -> Json:

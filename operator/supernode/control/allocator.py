@@ -32,6 +32,7 @@ from supernode.control.draft import Draft
 from supernode.control.fleet import FleetState
 from supernode.control.grouping import Group
 from supernode.control.groups import Groups, now
+from supernode.control.job import finished
 from supernode.control.ledgers import group_text
 from supernode.control.observer import Observer
 from supernode.control.outbox import Outbox, Write
@@ -107,6 +108,14 @@ class Allocator:
     def wake(self) -> None:
         """Something happened to the fleet."""
         self._wakeup.set()
+
+    def supernode_gone(self, record: Custom[SuperNode]) -> None:
+        """A SuperNode was deleted: what was refused for it is not refused for the next one of its name."""
+        name = record.key[1]
+        self._swaps.succeeded(name)
+        self._upkeep.forget(name)
+        for write in (name, record.uid):
+            self._outbox.forget(write)
 
     def claims_changed(self) -> None:
         """Profiles or supernodes came, went or changed, and with them what jobs ask for, or whether they can."""
@@ -194,10 +203,10 @@ class Allocator:
 
     async def _wake_unclaimed(self) -> None:
         """Jobs that could not ask for cards, or not for the right ones, look again: it may have been the profile."""
-        async for key in sliced(list(self._caches.jobs.store.keys())):
-            group = self._caches.groups.store.get(key)
-            if group is None or is_true(group.status, ConditionType.STALLED):
-                self._on_change(key)
+        async for job in sliced(list(self._caches.jobs.store.values())):
+            group = self._caches.groups.store.get(job.key)
+            if not finished(job.status) and (group is None or is_true(group.status, ConditionType.STALLED)):
+                self._on_change(job.key)
 
     def _pauses(self) -> list[float]:
         """Seconds until what was put off is to be written, and until ledgers that could not be written are tried."""

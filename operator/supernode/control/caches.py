@@ -70,7 +70,7 @@ OnChange = Callable[[Key, Any, Any], None]
 
 class Caches:
     """What the engine knows of the cluster. Pods are indexed by ``node``, by the node they are ``arriving`` at, by
-    ``group`` and by ``job``; jobs by ``phase``; slices by ``node`` and ``pool``, claims by ``pool`` and ``group``.
+    ``group`` and by ``job``; jobs by ``phase``; slices by ``node`` and ``pool``, claims by ``pool``.
 
     ``listener`` is told of changes from when it is set. What drivers for Dynamic Resource Allocation publish is read
     from when a profile pins by claims: a cluster may not serve it, and a large one has much of it. Reports of device
@@ -285,11 +285,6 @@ def _claimed_pools(claim: Claim) -> set[str]:
     return {pool for _, pool, _ in claim.devices}
 
 
-def _claiming_group(claim: Claim) -> Iterator[Key]:
-    if claim.group:
-        yield (claim.namespace, claim.group)
-
-
 _POD_INDICES = {"node": _by_node, "arriving": _arriving, "group": _by_group, "job": _by_job}
 _SLICE_INDICES = {"node": _slice_node, "pool": _slice_pool}
-_CLAIM_INDICES = {"pool": _claimed_pools, "group": _claiming_group}
+_CLAIM_INDICES = {"pool": _claimed_pools}

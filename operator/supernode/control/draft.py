@@ -52,11 +52,6 @@ class Draft:
     unfinished: bool = False
     retry: bool = False
 
-    @property
-    def touched(self) -> list[str]:
-        """Supernodes whose ledger changes, in the fixed order of their names."""
-        return sorted(self.changed)
-
     def release(self, key: Key, parts: Mapping[str, LedgerEntry]) -> None:
         """Take a group's entries out of the ledgers of these supernodes."""
         for name, entry in parts.items():

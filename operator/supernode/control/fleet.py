@@ -14,7 +14,7 @@ from supernode.control.dirty import Dirty
 from supernode.control.distrust import Distrust
 from supernode.control.foreign import foreign_pods
 from supernode.control.ledgers import Ledgers, group_text
-from supernode.control.records import PodRecord
+from supernode.control.records import Custom, PodRecord
 from supernode.control.slices import Slices
 from supernode.control.supernodes import Ledger, Trouble, conflicts_of, facts_of, trouble_of
 from supernode.topology.devices import Claim
@@ -25,6 +25,7 @@ from supernode.topology.discovery import (
     SuperNodeFacts,
     discover,
     selecting_labels,
+    selecting_resources,
 )
 from supernode.topology.fleet import Fleet, SuperNodeView
 from supernode.topology.profile import Profile
@@ -50,6 +51,7 @@ class FleetState:
         self.devices = DeviceState(caches)
         self._rediscover = True
         self._sorted_by: tuple[str, ...] = ()
+        self._counted: frozenset[str] = frozenset()
         self._specs: dict[str, SuperNodeFacts] = {}
         self._dirty = Dirty()
         self._views: dict[str, SuperNodeView] = {}
@@ -70,7 +72,7 @@ class FleetState:
     # What the caches report.
 
     def node_changed(self, old: NodeFacts | None, new: NodeFacts | None) -> None:
-        """Note a node's change; only one of labels, of its existence or of what it has any of asks for discovery."""
+        """Note a node's change; only one of its existence or of what it is sorted by asks for discovery."""
         moved = old is None or new is None or self._sorts(old) != self._sorts(new)
         self._rediscover |= moved
         for facts in (old, new):
@@ -78,6 +80,7 @@ class FleetState:
                 self._note(facts.name, whole=moved)
         if new is None and old is not None:
             self._distrust.forget(old.name)
+            self.devices.changed(old.name)
 
     def pod_changed(self, old: PodRecord | None, new: PodRecord | None) -> bool:
         """Note a pod's change; whether it matters, which pods on the cards of their groups do not."""
@@ -135,10 +138,9 @@ class FleetState:
         self._dirty.add_whole(*(name for name, view in self._views.items() if view.profile.pinning.devices))
 
     def _sorts(self, facts: NodeFacts) -> tuple[object, ...]:
-        """What a node is sorted into a supernode by: some of its labels, and what it has any of. A node whose device
-        plugin has yet to come says that it has 0."""
-        has = {name for name, count in facts.capacity.items() if count > 0}
-        return (*map(facts.labels.get, self._sorted_by), has)
+        """What a node is sorted into a supernode by: some of its labels, and where a profile takes all that have its
+        cards, whether it has any. A node whose device plugin has yet to come says that it has 0."""
+        return (*map(facts.labels.get, self._sorted_by), {n for n in self._counted if facts.capacity.get(n, 0) > 0})
 
     def _note(self, node: str, *, whole: bool = False) -> None:
         """Note that something changed on a node, or may have changed its supernode as a whole."""
@@ -152,9 +154,13 @@ class FleetState:
         """When (monotonic clock) a node is to be looked at again though no event tells of it."""
         return self._distrust.next_time()
 
-    def profile_changed(self) -> None:
-        """Note that a profile came, went or was edited."""
+    def profile_changed(self, old: Custom[SuperNodeProfile] | None, new: Custom[SuperNodeProfile] | None) -> bool:
+        """Note that a profile came, went or was written; whether it matters, which a write of its status does not."""
+        self.discovered = True  # the status is to say what is true, whoever wrote it
+        if old is not None and new is not None and (old.model, old.error) == (new.model, new.error):
+            return False
         self._rediscover = True
+        return True
 
     def supernode_changed(self, name: str) -> None:
         """Note that a SuperNode came, went or was written, its ledger included."""
@@ -207,6 +213,10 @@ class FleetState:
         """The supernode that a node belongs to, as it was seen last."""
         return self._views.get(self.discovery.assigned.get(node, ""))
 
+    def exists(self, node: str) -> bool:
+        """Whether there is a Node of this name, whatever it belongs to."""
+        return ("", node) in self._caches.nodes.store
+
     def awaits_cards(self, node: str) -> bool:
         """Whether cards that this node has lost may come back, and count as there."""
         return self._distrust.waits_for(node)
@@ -225,11 +235,12 @@ class FleetState:
 
     async def refresh(self) -> None:
         """Bring the snapshot up to the caches, all of it at once. Only one task may do so."""
+        for node in self._distrust.over(time.monotonic()):
+            self._note(node)
+            self._rediscover |= bool(self._counted)
         if self._rediscover:
             self._rediscover = False
             await self._discover()
-        for node in self._distrust.over(time.monotonic()):
-            self._note(node)
         dirty, self._dirty = self._dirty, Dirty()
         if not dirty:
             return
@@ -266,9 +277,14 @@ class FleetState:
         self.devices.follow(profiles.values())
         unread = await self._read_specs()
         self._sorted_by = selecting_labels(profiles.values(), self._specs.values())
+        self._counted = selecting_resources(profiles.values())
         nodes, slices = [], Slices()
         for facts in list(self._caches.nodes.store.values()):
-            nodes.append(self.devices.facts(facts))
+            profile = self._profile_on(facts.name)
+            if profile is None or profile.node_selector:
+                nodes.append(self.devices.facts(facts))
+            else:  # it goes by cards, and those that are away for a moment count as there
+                nodes += self._facts([facts.name], profile)
             await slices.turn()
         before, conflicts = self.discovery, self.conflicts
         self.discovery, stale = await asyncio.to_thread(_sorted_anew, before, profiles, nodes, dict(self._specs))

@@ -27,7 +27,7 @@ from supernode.control.observer import Observer
 from supernode.control.patience import Patience
 from supernode.control.planner import Planner
 from supernode.control.records import Key, PodRecord
-from supernode.control.recovery import Verdict, denied, recover, told
+from supernode.control.recovery import Homeless, Verdict, denied, recover, told
 from supernode.control.seating import Seating
 from supernode.control.slices import sliced
 from supernode.control.waiting import Line, Turn, Version, Waiting, turn_of
@@ -87,9 +87,10 @@ class Groups:
         self._missed: dict[Line, int] = {}
         self.arriving: set[str] = set()
         self._waiting = Waiting()
-        self._holds = Holds(patience.hold_after)
+        self._holds = Holds(patience)
         self._hold_time: float | None = None
         self._review_at = 0.0
+        self._new = True
 
     def touch(self, key: Key) -> None:
         """Look at this group in the next pass."""
@@ -157,6 +158,8 @@ class Groups:
         """Whether the group waits for cards."""
         group = self._caches.groups.store.get(key)
         held = self._state.ledgers.by_group.get(group_text(key), {})
+        if not held:
+            self._seating.forget(group_text(key))
         for uid, parts in held.items():
             if (group is None or group.uid != uid) and not self._in_use(key, uid):
                 draft.release(key, parts)
@@ -174,7 +177,7 @@ class Groups:
             holds = bool(parts) or is_true(group.status, ConditionType.ALLOCATED)
             self._owe(group, status.unreadable_group if holds else status.invalid_group)
         elif not self._settled(group, parts, draft):
-            self._waiting.put(group, now(), time.monotonic())
+            self._waiting.put(group, self._turn(group), now(), time.monotonic())
             return True
         return False
 
@@ -218,9 +221,14 @@ class Groups:
         if not pods and not is_true(group.status, ConditionType.ALLOCATED):
             return False
         found = recover(group, parts, pods, self._state, draft.booked)
-        if found is Verdict.NOTHING_HELD:
+        unused = not pods and group.uid not in self.arriving
+        if found is Verdict.NOTHING_HELD or (isinstance(found, Homeless) and unused):
             return False
         self.touch(group.key)  # the next pass sees whether the swap succeeded, or the supernode is there
+        if isinstance(found, Homeless):
+            node = found.node
+            self._owe(group, lambda group, now: status.homeless_group(group, node, now))
+            return True
         if isinstance(found, Verdict):
             draft.retry = True
             return True
@@ -247,6 +255,8 @@ class Groups:
             self._owe(group, lambda group, now: status.releasing_group(group, self._stranded(group.key), now))
             return
         draft.release(group.key, parts)
+        if parts.keys() & self._state.left_out.keys():
+            return  # its finalizer cannot go before these ledgers are written: owed for nothing, pass after pass
         if names.FINALIZER_CARDS in group.finalizers:
             self._owed[group.key] = lambda draft: draft.finalized.append(group)
 
@@ -306,6 +316,9 @@ class Groups:
 
     # Placing.
 
+    def _turn(self, group: Group) -> Turn:
+        return turn_of(group, self._caches.jobs.store.get(group.key))
+
     async def place_waiting(self, draft: Draft) -> None:
         """Find places for groups that may fit by now, by priority and age, as many as one pass has time for."""
         self._follow_fleet()
@@ -315,8 +328,10 @@ class Groups:
             [((-self._missed.get(line, 0), turn), line) for (_, turn), line in queue], draft
         )
         self._missed = {line: 1 - rank for (rank, _), line in queue}
+        self._new &= bool(queue)
         draft.unfinished |= bool(queue)
-        await self._review_holds(draft)
+        if time.monotonic() >= self._review_at:
+            await self._review_holds(draft)
         if not queue:
             await self._retell(draft)
         for group, answer in self._waiting.to_tell(TOLD_AT_ONCE, time.monotonic()):
@@ -325,7 +340,8 @@ class Groups:
 
     async def _decide_some(self, queue: list[_Place], draft: Draft) -> list[_Place]:
         """Decide lines in this order for half of the pass; what is left. A dear decision at the head, which any card
-        that comes free asks for again, must not keep those behind it from theirs."""
+        that comes free asks for again, must not keep those behind it from theirs. Until each line has had an answer
+        from this leader, which knows of no hold before, nodes are held before anyone behind is decided."""
         heapq.heapify(queue)
         ends = time.perf_counter() + PASS_SECONDS / 2
         while queue and time.perf_counter() <= ends:
@@ -333,14 +349,15 @@ class Groups:
             await self._decide(line, draft)
             if (turn := self._waiting.turn(line)) is not None:
                 heapq.heappush(queue, ((0, turn), line))
+            elif self._new and self._holds.lacks(line.heads(), now()):
+                await self._review_holds(draft)
         return queue
 
     async def _review_holds(self, draft: Draft) -> None:
         wall, moment = now(), time.monotonic()
-        if moment < self._review_at:
-            return
         self._review_at = moment + HOLD_REVIEW_PAUSE
-        start = await self._holds.review(draft.fleet, self._waiting.heads(), self._planner, wall, moment)
+        heads = self._waiting.heads(self._holds.turns)
+        start = await self._holds.review(draft.fleet, heads, self._planner, wall, moment)
         self._hold_time = None if start is None else moment + start
         if self._holds.released:
             self._holds.released = False
@@ -364,10 +381,9 @@ class Groups:
 
     async def _decide(self, line: Line, draft: Draft) -> float:
         """Place the head of a line, or refuse the whole line; the processor seconds it took."""
-        head, seconds = line.head, 0.0
-        if head is None:
+        head, turn, seconds = line.head, line.first, 0.0
+        if head is None or turn is None:
             return 0.0
-        turn = turn_of(head)
         answer = line.answer_for(turn, self._version)
         if answer is None:
             found, seconds = await self._planner.decide(self._holds.open_to(draft.fleet, turn), line.ask)
@@ -382,7 +398,7 @@ class Groups:
         return seconds
 
     def _tell(self, group: Group, answer: Refusal, draft: Draft) -> None:
-        told = self._holds.explained(answer, turn_of(group), draft.fleet)
+        told = self._holds.explained(answer, self._turn(group), draft.fleet)
         draft.confirmed.append((group, status.waiting_group(group, told, now())))
 
     async def _retell(self, draft: Draft) -> None:

@@ -59,7 +59,7 @@ def decide(view: JobView) -> Step:
         text = "its card group is being deleted; it asks again once the cards are free"
         return tear_down(view, Reason.RELEASED, text + stranded_text(view.stranded))
     if group.members is None:
-        return Step() if _ledger_lost(view, group) else _wait(view, spec, group)
+        return _left_alone(view, group) if _ledger_lost(view, group) else _wait(view, spec, group)
     return run(view, spec, group, group.members)
 
 
@@ -142,6 +142,13 @@ def _ledger_lost(view: JobView, group: GroupView) -> bool:
     the group's status says that it waits for cards again."""
     told = find(group.status, ConditionType.ALLOCATED).get("status")
     return told == "True" or (told != "False" and any(pod.group_uid == group.uid for pod in view.pods))
+
+
+def _left_alone(view: JobView, group: GroupView) -> Step:
+    """Mostly the ledger is mended soon; the job says what somebody has to do where it is not."""
+    told = find(group.status, ConditionType.READY)
+    missing = told.get("reason") == Reason.SUPER_NODE_MISSING
+    return stall(view, Reason.SUPER_NODE_MISSING, told["message"]) if missing else Step()
 
 
 def _suspend(view: JobView) -> Step:

@@ -112,14 +112,18 @@ class Leader:
         """A job's Service came or went."""
         self._queue.add(key)
 
-    def profile_changed(self, _key: Key, _old: Custom[Any] | None, _new: Custom[Any] | None) -> None:
-        """A profile came, went or was edited."""
-        self.state.profile_changed()
-        self.allocator.claims_changed()
+    def profile_changed(self, _key: Key, old: Custom[Any] | None, new: Custom[Any] | None) -> None:
+        """A profile came, went or was written."""
+        if self.state.profile_changed(old, new):
+            self.allocator.claims_changed()
+        else:
+            self.allocator.wake()
 
     def supernode_changed(self, key: Key, old: Custom[Any] | None, new: Custom[Any] | None) -> None:
         """A SuperNode came, went or was written."""
         self.state.supernode_changed(key[1])
+        if old is not None and new is None:
+            self.allocator.supernode_gone(old)
         if old is None or new is None:
             self.allocator.claims_changed()
         else:

@@ -12,6 +12,8 @@ while its pods run and no ledger has it, the cards are nobody else's as long as 
 
 Ledgers may also name more than the group holds: a swap that was given up for lost lands after the group was placed
 elsewhere. Of two places of a rank the one counts where its pod is, or its status says; nobody ever used the other.
+
+With a SuperNode its ledger is gone. Where discovery makes it again, or somebody does, the cards are booked in that one.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -42,6 +44,13 @@ class Verdict(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Homeless:
+    """It held its cards, but a node of it belongs to no supernode now, until somebody makes one or labels the node."""
+
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
 class Recovered:
     """What the group holds, in the supernodes that its nodes belong to now."""
 
@@ -58,11 +67,13 @@ class _Cards:
     own: Mapping[str, int]
     taken: dict[str, int]
 
-    def claim(self, rank: int, place: Place) -> Member | Verdict:
+    def claim(self, rank: int, place: Place) -> Member | Verdict | Homeless:
         recorded, node, cards = place
         home = recorded if recorded in self.parts else self.state.discovery.assigned.get(node, recorded)
         if home not in self.state.ledgers:
-            return Verdict.NOT_YET if node in self.state.discovery.profile_of else Verdict.NOTHING_HELD
+            if node in self.state.discovery.assigned:
+                return Verdict.NOT_YET
+            return Homeless(node) if self.state.exists(node) else Verdict.NOTHING_HELD
         others = self.state.booked_on(node) & ~self.own.get(node, 0)
         if (others | self.taken.get(node, 0)) & cards:
             return Verdict.NOTHING_HELD
@@ -76,7 +87,7 @@ def recover(
     pods: Iterable[PodRecord],
     state: FleetState,
     booked: Mapping[str, int],
-) -> Recovered | Verdict:
+) -> Recovered | Verdict | Homeless:
     """Everything the group holds, if all its members are found.
 
     ``parts`` is what ledgers still have of it, ``booked`` the cards given away since the snapshot (bitmask by node).
@@ -98,7 +109,7 @@ def recover(
     members = []
     for rank, place in sorted(seats.items()):
         found = cards.claim(rank, place)
-        if isinstance(found, Verdict):
+        if not isinstance(found, Member):
             return found
         members.append(found)
     used = {member.supernode for member in members}

@@ -30,18 +30,22 @@ class Seating:
         """The members of one group in rank order. parts: its entry in each ledger, by supernode."""
         views = self._state.fleet.supernodes
         sources = tuple((name, entry, views[name].layout if name in views else None) for name, entry in parts.items())
-        uid = next(iter(parts.values())).uid
-        known = self._known.get(uid)
+        group = next(iter(parts.values())).group
+        known = self._known.get(group)
         if known is not None and _same(known[0], sources):
-            self._known.move_to_end(uid)
+            self._known.move_to_end(group)
             return known[1]
         found = (self._located(name, entry.seats()) for name, entry in parts.items())
         members = tuple(sorted(chain.from_iterable(found), key=lambda member: member.rank))
         if len(members) >= LARGE:
-            self._known[uid] = (sources, members)
+            self._known[group] = (sources, members)
             if len(self._known) > KEPT:
                 self._known.popitem(last=False)
         return members
+
+    def forget(self, group: str) -> None:
+        """No ledger names this group ("namespace/name") any more."""
+        self._known.pop(group, None)
 
     def spares(self, parts: Mapping[str, LedgerEntry]) -> tuple[Member, ...]:
         """What one group holds for repairs, numbered from 0."""

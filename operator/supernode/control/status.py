@@ -145,6 +145,22 @@ def unreadable_group(group: Group, now: datetime) -> Json:
     return {**group.status, **_group(group, "Stalled", states, now)}
 
 
+def homeless_group(group: Group, node: str, now: datetime) -> Json:
+    """The status of a group whose ledger went with its SuperNode, as to which supernode this node of it belongs; what
+    it holds stays as it was told."""
+    message = (
+        f"node {node} belongs to no supernode any more, so nothing says what the group has. Its pods run on; none is "
+        "made again and no end of one counts meanwhile. Create its SuperNode and SuperNodeProfile again, or correct "
+        "the node's labels; to place the job elsewhere, suspend and resume it"
+    )
+    states = {
+        ConditionType.READY: State(False, Reason.SUPER_NODE_MISSING, message),
+        ConditionType.RECONCILING: State(False, Reason.SUPER_NODE_MISSING),
+        ConditionType.STALLED: State(True, Reason.SUPER_NODE_MISSING, message),
+    }
+    return {**group.status, **_group(group, "Stalled", states, now)}
+
+
 def _invalid(group: Group) -> str:
     return group.error or "the spec cannot be read"
 

@@ -116,6 +116,10 @@ class Upkeep:
         results = await self._outbox.write("profiles", writes, self._caches.profiles)
         return sum(not isinstance(result, ApiError) for result in results) == len(differing)
 
+    def forget(self, name: str) -> None:
+        """A SuperNode is gone."""
+        self._due.pop(name, None)
+
     async def write_counts(self) -> float | None:
         """Write the counts of supernodes whose view changed; seconds until the next write that had to wait."""
         await self._state.refresh()

@@ -6,18 +6,18 @@ sleeps until supernodes offer what it needs. No clock here: times are given in s
 
 import heapq
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from operator import itemgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from supernode.api.cardgroup import CardGroupSpec
 from supernode.api.conditions import ConditionType, Reason
 from supernode.control.conditions import find
 from supernode.control.grouping import Group, request_for
 from supernode.control.planner import Ask
-from supernode.control.records import Key, parse_time
+from supernode.control.records import Custom, Key, parse_time
 from supernode.control.sleepers import Sleepers
 from supernode.placement import Refusal, Request, needs
 from supernode.topology.fleet import Fleet
@@ -34,10 +34,12 @@ RETELL_SHARE = 0.01
 """The share of a core that keeping messages up to date may take."""
 
 
-def turn_of(group: Group) -> Turn:
-    """Priority first, then age."""
+def turn_of(group: Group, job: Custom[Any] | None) -> Turn:
+    """Priority first, then age: that of the job which owns the group, as a job that is placed again has a new group, or
+    else the group's own. job: the one of the group's name, if there is any."""
     priority = group.model.spec.priority if group.model else 0
-    return (-priority, group.created, group.key)
+    created = job.created if job is not None and job.uid == group.owner_uid else group.created
+    return (-priority, created, group.key)
 
 
 def waiting_since(group: Group) -> datetime:
@@ -75,11 +77,13 @@ class Line:
     version: Version = _NONE
     turn: Turn | None = None
     profiles: frozenset[str] = frozenset()
+    _turn_of: dict[Key, Turn] = field(default_factory=dict)
     _orders: dict[int, list[Turn]] = field(default_factory=dict)
+    _left: int = 0
 
-    def add(self, group: Group) -> None:
+    def add(self, group: Group, turn: Turn) -> None:
         """Join the line."""
-        turn = turn_of(group)
+        self._turn_of[group.key] = turn
         heapq.heappush(self._orders.setdefault(turn[0], []), turn)
         self.renew(group)
 
@@ -94,9 +98,19 @@ class Line:
         return True
 
     def remove(self, key: Key) -> None:
-        """Leave the line."""
+        """Leave the line. Turns of those who left are dropped once they are first, or are more than the others."""
         self.groups.pop(key, None)
         self.untold.pop(key, None)
+        self._turn_of.pop(key, None)
+        self._left += 1
+        if self._left > len(self.groups):
+            self._left, self._orders = 0, {}
+            for turn in sorted(self._turn_of.values()):
+                self._orders.setdefault(turn[0], []).append(turn)
+
+    def turn_of(self, key: Key) -> Turn:
+        """The turn of a group that stands here."""
+        return self._turn_of[key]
 
     def answer_for(self, turn: Turn, version: Version) -> Refusal | None:
         """The last refusal if it holds now: whoever comes later in turn has no more to choose from, others may have."""
@@ -104,21 +118,34 @@ class Line:
         return self.answer if known else None
 
     @property
+    def first(self) -> Turn | None:
+        """The turn of its head, ``None`` when nobody stands here."""
+        return next(self.turns(), None)
+
+    @property
     def head(self) -> Group | None:
         """The group whose turn it is, ``None`` when nobody stands here."""
-        turn = next(self.turns(), None)
+        turn = self.first
         return None if turn is None else self.groups[turn[2]]
 
     def turns(self) -> Iterator[Turn]:
         """Those of the first of each priority, in order."""
         for priority in sorted(self._orders):
             order = self._orders[priority]
-            while order and ((group := self.groups.get(order[0][2])) is None or turn_of(group) != order[0]):
+            while order and self._turn_of.get(order[0][2]) != order[0]:
                 heapq.heappop(order)
             if order:
                 yield order[0]
             else:
                 del self._orders[priority]
+
+    def heads(self) -> list[Head]:
+        """The first of each priority, if cards held back could help."""
+        return [] if _helpless(self.answer) else [self.head_at(turn) for turn in self.turns()]
+
+    def head_at(self, turn: Turn) -> Head:
+        """One that stands here."""
+        return Head(turn, self.groups[turn[2]], self.ask.request, self.profiles)
 
 
 class Waiting:
@@ -146,19 +173,20 @@ class Waiting:
 
     # Coming and going.
 
-    def put(self, group: Group, wall: datetime, moment: float) -> None:
+    def put(self, group: Group, turn: Turn, wall: datetime, moment: float) -> None:
         """The group waits. One that waited before and asks for the same keeps its place and wakes nobody, but for one
         whose status could not be written: it has still to be told."""
         line = self._line_of.get(group.key)
-        before = line.groups[group.key] if line is not None else None
-        if line is not None and before is not None and (before.uid, before.generation) == (group.uid, group.generation):
-            if line.renew(group):
-                self._wake(line)
-            return
+        if line is not None and line.turn_of(group.key) == turn:
+            before = line.groups[group.key]
+            if (before.uid, before.generation) == (group.uid, group.generation):
+                if line.renew(group):
+                    self._wake(line)
+                return
         self.drop(group.key)
-        self._join(group, wall, moment)
+        self._join(group, turn, wall, moment)
 
-    def _join(self, group: Group, wall: datetime, moment: float) -> None:
+    def _join(self, group: Group, turn: Turn, wall: datetime, moment: float) -> None:
         assert group.model is not None
         ask, rest = ask_of(group.model.spec, waiting_since(group), wall)
         if rest is not None:
@@ -166,7 +194,7 @@ class Waiting:
         line = self._lines.get(ask)
         if line is None:
             line = self._lines[ask] = Line(ask)
-        line.add(group)
+        line.add(group, turn)
         self._line_of[group.key] = line
         self._wake(line)
 
@@ -208,9 +236,10 @@ class Waiting:
     def time_passed(self, wall: datetime, moment: float) -> None:
         """Wake the groups that prefer a level no longer."""
         for key in [key for key, until in self._until.items() if until <= moment]:
-            group = self._line_of[key].groups[key]
+            line = self._line_of[key]
+            group, turn = line.groups[key], line.turn_of(key)
             self.drop(key)
-            self._join(group, wall, moment)
+            self._join(group, turn, wall, moment)
 
     def next_time(self) -> float | None:
         """When the answer to some group changes by time alone, or the next message is to be brought up to date."""
@@ -223,18 +252,17 @@ class Waiting:
 
     def queue(self) -> list[tuple[Turn, Line]]:
         """The lines to be decided, by the turn of their heads."""
-        heads = ((line.head, line) for line in self._awake.values())
-        return sorted(((turn_of(head), line) for head, line in heads if head is not None), key=lambda pair: pair[0])
+        firsts = ((line.first, line) for line in self._awake.values())
+        return sorted(((turn, line) for turn, line in firsts if turn is not None), key=itemgetter(0))
 
     def turn(self, line: Line) -> Turn | None:
         """The turn of a line that is still to be decided, ``None`` for one that is not."""
-        head = line.head if line.ask in self._awake else None
-        return turn_of(head) if head is not None else None
+        return line.first if line.ask in self._awake else None
 
     def refused(self, line: Line, answer: Refusal, fleet: Fleet, version: Version) -> None:
         """All of the line sleep with this answer; who has not been told any yet is to be told this one."""
         line.answer, line.version = answer, version
-        line.turn = turn_of(line.head) if line.head is not None else None
+        line.turn = line.first
         self._awake.pop(line.ask, None)
         request = line.ask.narrow if answer.reason == Reason.PREFERRED_LEVEL_WAIT else line.ask.request
         needed = needs(fleet, request)
@@ -243,11 +271,15 @@ class Waiting:
         if line.untold:
             self._mute[line.ask] = line
 
-    def heads(self) -> list[Head]:
-        """The first of each priority of all lines that cards held back could help, by turn."""
-        lines = (line for line in self._lines.values() if not _helpless(line.answer))
-        first = sorted(((turn, line) for line in lines for turn in line.turns()), key=itemgetter(0))
-        return [Head(turn, line.groups[turn[2]], line.ask.request, line.profiles) for turn, line in first]
+    def heads(self, holders: Iterable[Turn] = ()) -> list[Head]:
+        """The first of each priority of all lines that cards held back could help, by turn; with those for whom nodes
+        are held by now, although a job that is placed again may have come before them in their line."""
+        found = {head.turn: head for line in self._lines.values() for head in line.heads()}
+        for turn in holders:
+            line = self._line_of.get(turn[2])
+            if line is not None and not _helpless(line.answer) and line.turn_of(turn[2]) == turn:
+                found[turn] = line.head_at(turn)
+        return sorted(found.values(), key=itemgetter(0))
 
     # Telling.
 
@@ -274,9 +306,7 @@ class Waiting:
         """A new snapshot: all messages are to be looked at, one after the other, once the last round has ended."""
         if not self._round and self._round_version != version:
             self._round_version = version
-            self._round.extend(
-                key for _, _, key in sorted(turn_of(line.groups[k]) for k, line in self._line_of.items())
-            )
+            self._round.extend(key for _, _, key in sorted(line.turn_of(k) for k, line in self._line_of.items()))
 
     def _due(self, key: Key) -> float:
         return self._told.get(key, 0.0) + RETELL_SECONDS

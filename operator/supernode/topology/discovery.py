@@ -174,6 +174,11 @@ def selecting_labels(profiles: Iterable[Profile], supernodes: Iterable[SuperNode
     return tuple(sorted(keys))
 
 
+def selecting_resources(profiles: Iterable[Profile]) -> frozenset[str]:
+    """The resources of nodes that :func:`discover` looks at: whoever has any belongs to a profile without selector."""
+    return frozenset(profile.counted for profile in profiles if not profile.node_selector)
+
+
 def _match_profiles(known: Mapping[str, Profile], facts: list[NodeFacts], problems: list[Problem]) -> dict[str, str]:
     """Node to profile; a node that matches several goes to the most specific selector, and that is reported.
 
@@ -182,7 +187,7 @@ def _match_profiles(known: Mapping[str, Profile], facts: list[NodeFacts], proble
     profile_of: dict[str, str] = {}
     overlaps: dict[tuple[str, ...], list[str]] = {}
     keys = tuple({key for profile in known.values() for key in profile.node_selector})
-    counted = tuple({profile.counted for profile in known.values() if not profile.node_selector})
+    counted = tuple(selecting_resources(known.values()))
     answers: dict[tuple[object, ...], tuple[str, ...]] = {}
     for node in facts:
         kind = (*map(node.labels.get, keys), *(node.capacity.get(name, 0) > 0 for name in counted))
