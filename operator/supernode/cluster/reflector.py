@@ -161,8 +161,11 @@ class Reflector(Generic[T]):
         self._backoff.reset()
 
     async def _check(self) -> None:
-        """See whether a watch fell silent because the server's history is behind what we wait for; then list again."""
-        page = await self._session.list(self.resource, self._namespace, limit=1)
+        """See whether a watch fell silent because the server's history is behind what we wait for; then list again.
+
+        It asks for no other objects than the watch: a Role may grant one name only.
+        """
+        page = await self._session.list(self.resource, self._namespace, **self._selectors, limit=1)
         self.last_activity = time.monotonic()
         self._listed = version_of(page) >= self.store.revision
         self._doubtful = False
