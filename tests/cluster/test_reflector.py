@@ -382,6 +382,19 @@ async def test_a_server_without_marked_bookmarks(proxy: Proxy, proxied: Session,
         assert any(call.verb == "list" for call in proxy.calls)
 
 
+async def test_first_objects_that_the_server_never_completes_come_in_pages(
+    proxy: Proxy, proxied: Session, namespace: str
+) -> None:
+    """As its watch cache does in a storm: the answer ends properly, before the bookmark."""
+    await create(proxied, namespace, *"abc")
+    proxy.inject("watch", "leases", CutWatch(after_events=2, cleanly=True), times=None, when=is_watch_list)
+    async with reflected(proxied, namespace) as (reflector, _):
+        await asyncio.wait_for(reflector.synced.wait(), 10)
+        assert len(reflector.store) == 3
+        assert reflector.errors == 1
+        assert sum(map(is_watch_list, proxy.calls)) == 1
+
+
 @pytest.mark.usefixtures("initial")
 async def test_a_restored_server_is_taken_over(
     proxied: Session, namespace: str, caplog: pytest.LogCaptureFixture
