@@ -60,6 +60,16 @@ async def test_an_event_says_who_what_and_why(session: Session, namespace: str) 
     assert recorder.dropped == 0
 
 
+@pytest.mark.parametrize("cut_behind", ["-", "."])
+async def test_what_happens_to_an_object_of_a_long_name_is_told(
+    session: Session, namespace: str, cut_behind: str
+) -> None:
+    job = await new_job(session, namespace, "a" * 229 + cut_behind + "b" * 9)
+    async with recording(session) as recorder:
+        recorder.record(job, "Allocated", "768 cards", action="Placing")
+        await events_of(session, job.uid, 1, namespace)
+
+
 async def test_repeats_are_one_event_with_a_count(session: Session, namespace: str) -> None:
     job = await new_job(session, namespace)
     async with recording(session, repeat_every=0.3) as recorder:

@@ -166,7 +166,8 @@ class EventRecorder:
         series.posted = True
 
     def _event(self, regarding: Reference, reason: str, note: str, action: str, warning: bool) -> JsonObject:
-        name = f"{regarding.name[:_NAME_CHARACTERS]}.{uuid.uuid4().hex[:16]}"
+        whose = regarding.name[:_NAME_CHARACTERS].rstrip("-.")  # what is cut behind these is no name
+        name = f"{whose}.{uuid.uuid4().hex[:16]}"
         return {
             "metadata": {"name": name, "namespace": regarding.namespace or "default"},
             "eventTime": _micro_time(),
