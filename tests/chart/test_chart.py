@@ -151,6 +151,11 @@ def test_a_lease_that_the_operator_may_not_write_is_refused(render, name):
     render(values | {"rbac": {"create": False}})
 
 
+def test_a_port_of_which_the_operator_would_not_hear_is_refused(render):
+    with pytest.raises(helm.HelmRenderError, match="extraEnv: SUPERNODE_PORT cannot be set"):
+        render({"extraEnv": [{"name": "SUPERNODE_PORT", "value": "9090"}]})
+
+
 @pytest.mark.parametrize(
     "times",
     [

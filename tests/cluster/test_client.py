@@ -415,6 +415,19 @@ def test_a_proxy_of_another_kind_is_refused_with_what_can_be_done(
     assert "secret" not in str(caught.value)
 
 
+async def test_a_watch_does_not_wait_for_a_proxy_that_takes_the_connection_and_says_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_proxies(monkeypatch, {})
+    monkeypatch.setattr(transport, "CONNECT_SECONDS", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        kubeconfig = proxy_kubeconfig(tmp_path / "kubeconfig", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        async with asyncio.timeout(5), Session.connect(kubeconfig) as session:
+            with pytest.raises(Unavailable, match="the watch of nodes broke"):
+                async with session.stream(NODES, params={}):
+                    pass
+
+
 def set_proxies(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> None:
     """The proxies of the environment, and no others."""
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:

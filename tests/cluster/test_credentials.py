@@ -1,13 +1,24 @@
 """Which cluster is meant, by the rules of kubectl: contexts of kubeconfigs, and the pod's service account."""
 
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from aiohttp import web
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from kubernetes.client import Configuration
 
 from supernode.cluster import credentials
-from supernode.cluster.errors import NoCluster
+from supernode.cluster.errors import NoCluster, Unavailable
+from supernode.cluster.session import Session
 
 CONTEXTS = {
     "one": {"cluster": "one", "user": "u", "namespace": "research"},
@@ -80,3 +91,60 @@ def test_in_a_pod_nobody_needs_a_home(home: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.chdir(home)
     with pytest.raises(NoCluster, match="service account"):
         credentials.find()
+
+
+async def test_a_new_authority_is_trusted_once_its_certificate_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when a cluster rotates its own: in a pod the file has both for a while, then the new one."""
+    tls, trusted = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), tmp_path / "ca.crt"
+
+    def rotate(name: str) -> None:
+        tls.load_cert_chain(self_signed(tmp_path / name))
+        trusted.write_bytes((tmp_path / name).read_bytes())
+
+    rotate("first")
+    async with served(tls) as url:
+        configuration = Configuration(host=url)
+        configuration.ssl_ca_cert = str(trusted)
+        async with Session(credentials.Credentials(lambda: configuration), timeout=0.5) as session:
+            await session.request("GET", "/version")
+            rotate("second")
+            with pytest.raises(Unavailable, match="CERTIFICATE_VERIFY_FAILED"):
+                await session.request("GET", "/version")
+            monkeypatch.setattr(credentials, "REFRESH_SECONDS", 0.0)
+            await session.request("GET", "/version")
+
+
+@asynccontextmanager
+async def served(tls: ssl.SSLContext) -> AsyncIterator[str]:
+    """A server with these certificates that answers {} and then closes the connection; its URL."""
+
+    async def answer(_: web.BaseRequest) -> web.Response:
+        response = web.json_response({})
+        response.force_close()
+        return response
+
+    runner = web.ServerRunner(web.Server(answer))
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
+        yield f"https://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+def self_signed(path: Path) -> Path:
+    """A certificate of 127.0.0.1, its own authority, and its key."""
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, path.name)])
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem, kind, plain = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    path.write_bytes(certificate.public_bytes(pem) + key.private_bytes(pem, kind, plain))
+    return path

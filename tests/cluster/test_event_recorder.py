@@ -29,6 +29,12 @@ async def recording(session: Session, **options: Any) -> AsyncIterator[EventReco
         await asyncio.wait([running])
 
 
+async def new_job(session: Session, namespace: str, name: str = "job") -> Reference:
+    """An object for events to be about."""
+    created = await session.create(LEASES, lease(namespace, name))
+    return Reference(LEASES, namespace, name, created["metadata"]["uid"])
+
+
 async def events_of(session: Session, uid: str, count: int, namespace: str) -> list[JsonObject]:
     async with asyncio.timeout(10):
         while True:
@@ -40,7 +46,7 @@ async def events_of(session: Session, uid: str, count: int, namespace: str) -> l
 
 
 async def test_an_event_says_who_what_and_why(session: Session, namespace: str) -> None:
-    job = Reference.of(LEASES, await session.create(LEASES, lease(namespace, "job")))
+    job = await new_job(session, namespace)
     async with recording(session, instance="me") as recorder:
         recorder.record(job, "Allocated", "768 cards: " + "é" * 1000, action="Placing")
         recorder.record(job, "PodFailed", "job-3 failed", action="Watching", warning=True)
@@ -54,8 +60,18 @@ async def test_an_event_says_who_what_and_why(session: Session, namespace: str) 
     assert recorder.dropped == 0
 
 
+@pytest.mark.parametrize("cut_behind", ["-", "."])
+async def test_what_happens_to_an_object_of_a_long_name_is_told(
+    session: Session, namespace: str, cut_behind: str
+) -> None:
+    job = await new_job(session, namespace, "a" * 229 + cut_behind + "b" * 9)
+    async with recording(session) as recorder:
+        recorder.record(job, "Allocated", "768 cards", action="Placing")
+        await events_of(session, job.uid, 1, namespace)
+
+
 async def test_repeats_are_one_event_with_a_count(session: Session, namespace: str) -> None:
-    job = Reference.of(LEASES, await session.create(LEASES, lease(namespace, "job")))
+    job = await new_job(session, namespace)
     async with recording(session, repeat_every=0.3) as recorder:
         recorder.record(job, "Waiting", "for 16 cards", action="Placing")
         await events_of(session, job.uid, 1, namespace)
@@ -74,7 +90,8 @@ async def test_repeats_are_one_event_with_a_count(session: Session, namespace: s
 
 
 async def test_events_of_cluster_scoped_objects_lie_in_default(session: Session, namespace: str) -> None:
-    about = Reference.of(NAMESPACES, await session.get(NAMESPACES, ("", namespace)))
+    found = await session.get(NAMESPACES, ("", namespace))
+    about = Reference(NAMESPACES, "", namespace, found["metadata"]["uid"])
     async with recording(session) as recorder:
         recorder.record(about, "Seen", "it is there", action="Looking")
         [event] = await events_of(session, about.uid, 1, "default")
@@ -83,7 +100,7 @@ async def test_events_of_cluster_scoped_objects_lie_in_default(session: Session,
 
 async def test_what_cannot_be_posted_is_dropped(proxy: Proxy, proxied: Session, namespace: str) -> None:
     nowhere = Reference(LEASES, "no-such-namespace", "job", "uid")
-    job = Reference.of(LEASES, await proxied.create(LEASES, lease(namespace, "job")))
+    job = await new_job(proxied, namespace)
     proxy.inject("create", "events", DropReply())
     async with recording(proxied) as recorder:
         recorder.record(job, "Lost", "its answer is lost", action="Testing")
@@ -94,7 +111,7 @@ async def test_what_cannot_be_posted_is_dropped(proxy: Proxy, proxied: Session, 
 
 
 async def test_a_flood_is_cut(session: Session, namespace: str) -> None:
-    job = Reference.of(LEASES, await session.create(LEASES, lease(namespace, "job")))
+    job = await new_job(session, namespace)
     async with recording(session, rate=5, burst=10) as recorder:
         for number in range(2000):
             recorder.record(job, "Flood", f"number {number}", action="Testing")
@@ -104,7 +121,7 @@ async def test_a_flood_is_cut(session: Session, namespace: str) -> None:
 
 
 async def test_of_a_flood_late_warnings_are_posted_and_late_good_news_are_not(session: Session, namespace: str) -> None:
-    job = Reference.of(LEASES, await session.create(LEASES, lease(namespace, "job")))
+    job = await new_job(session, namespace)
     async with recording(session, rate=20, burst=1) as recorder:
         for number in range(200):
             recorder.record(job, "Fine", f"number {number}", action="Testing")

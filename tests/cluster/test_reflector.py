@@ -382,6 +382,19 @@ async def test_a_server_without_marked_bookmarks(proxy: Proxy, proxied: Session,
         assert any(call.verb == "list" for call in proxy.calls)
 
 
+async def test_first_objects_that_the_server_never_completes_come_in_pages(
+    proxy: Proxy, proxied: Session, namespace: str
+) -> None:
+    """As its watch cache does in a storm: the answer ends properly, before the bookmark."""
+    await create(proxied, namespace, *"abc")
+    proxy.inject("watch", "leases", CutWatch(after_events=2, cleanly=True), times=None, when=is_watch_list)
+    async with reflected(proxied, namespace) as (reflector, _):
+        await asyncio.wait_for(reflector.synced.wait(), 10)
+        assert len(reflector.store) == 3
+        assert reflector.errors == 1
+        assert sum(map(is_watch_list, proxy.calls)) == 1
+
+
 @pytest.mark.usefixtures("initial")
 async def test_a_restored_server_is_taken_over(
     proxied: Session, namespace: str, caplog: pytest.LogCaptureFixture
@@ -487,27 +500,55 @@ async def test_a_resource_that_is_not_installed_yet(session: Session, caplog: py
         await until(lambda: len(reflector.store) == 0)
 
 
-async def test_missing_rights_are_named_and_waited_for(
-    session: Session, bed: Any, namespace: str, caplog: pytest.LogCaptureFixture, tmp_path: Path
-) -> None:
+@pytest.fixture
+async def reader(session: Session, bed: Any, namespace: str, tmp_path: Path) -> AsyncIterator[tuple[Proxy, Session]]:
+    """A session of a service account that may do nothing yet, and the proxy it goes through."""
     await session.create(SERVICE_ACCOUNTS, {"metadata": {"namespace": namespace, "name": "reader"}})
     path = SERVICE_ACCOUNTS.path(namespace, "reader", "token")
     body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
     token = (await session.request("POST", path, body=body))["status"]["token"]
     async with (
-        Proxy(bed.url, token) as as_reader,
-        Session.connect(as_reader.kubeconfig(tmp_path / "reader")) as reader,
-        reflected(reader, namespace) as (reflector, _),
+        Proxy(bed.url, token) as proxy,
+        Session.connect(proxy.kubeconfig(tmp_path / "reader")) as reader,
     ):
+        yield proxy, reader
+
+
+async def grant_leases(session: Session, namespace: str, *names: str) -> None:
+    """Let the reader list and watch the leases of these names; without names all of them."""
+    rule = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["list", "watch"]}
+    metadata = {"namespace": namespace, "name": "reader"}
+    await session.create(ROLES, {"metadata": metadata, "rules": [{**rule, "resourceNames": names}]})
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "reader"}
+    subject = {"kind": "ServiceAccount", **metadata}
+    await session.create(ROLE_BINDINGS, {"metadata": metadata, "roleRef": role, "subjects": [subject]})
+
+
+async def test_missing_rights_are_named_and_waited_for(
+    session: Session, reader: tuple[Proxy, Session], namespace: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with reflected(reader[1], namespace) as (reflector, _):
         await until(lambda: reflector.errors >= 1)
         assert "grant the verbs list and watch on leases.coordination.k8s.io" in caplog.text
-        rules = [{"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["list", "watch"]}]
-        metadata = {"namespace": namespace, "name": "reader"}
-        await session.create(ROLES, {"metadata": metadata, "rules": rules})
-        role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "reader"}
-        subject = {"kind": "ServiceAccount", **metadata}
-        await session.create(ROLE_BINDINGS, {"metadata": metadata, "roleRef": role, "subjects": [subject]})
+        await grant_leases(session, namespace)
         await asyncio.wait_for(reflector.synced.wait(), 20)
+
+
+async def test_a_silent_watch_of_one_name_is_opened_anew_by_who_may_see_no_other(
+    session: Session, reader: tuple[Proxy, Session], namespace: str
+) -> None:
+    """As the Lease, of which the chart's Role grants the name."""
+    proxy, reading = reader
+    await create(session, namespace, *"ab")
+    await grant_leases(session, namespace, "a")
+    async with reflected(reading, namespace, field_selector="metadata.name=a", idle_timeout=1.0) as (reflector, mirror):
+        await asyncio.wait_for(reflector.synced.wait(), 20)
+        refused = len(proxy.forbidden)  # until the server has heard of the Role
+        proxy.inject("watch", "leases", HoldEvents())
+        proxy.sever()
+        await hold(session, namespace, "a", "me")
+        await until(lambda: mirror.records[namespace, "a"][0] == "me")
+        assert len(proxy.forbidden) == refused
 
 
 async def test_an_unreadable_object_holds_up_no_other(session: Session, namespace: str) -> None:

@@ -1,8 +1,10 @@
 """A job is looked at while the allocator, the other task of the loop, goes on."""
 
 import asyncio
+import contextlib
 import math
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -71,6 +73,9 @@ class _Server:
                 raise self.answers[name]
         made = {"uid": name, "resourceVersion": "1", "creationTimestamp": "2026-01-01T00:00:00Z"}
         return {**obj, "metadata": obj["metadata"] | made}
+
+    async def no_answer(self, *_: Any, **__: Any) -> Json:
+        raise NO_ANSWER
 
     async def _patch(self, resource: Any, *_: Any, **__: Any) -> Json:
         raise Forbidden("priorities are bounded") if resource is CARDGROUPS else Conflict("it was written meanwhile")
@@ -415,18 +420,40 @@ async def test_of_pods_that_are_forbidden_few_are_tried(monkeypatch: pytest.Monk
     assert decide(_look(leader)).create_ranks == ()
 
 
+NO_ANSWER = Unavailable("no answer")
+
+
 @pytest.mark.parametrize(
-    ("refusal", "reason"), [(Forbidden("exceeded quota"), None), (NAMED, Reason.POD_REJECTED)], ids=["quota", "mistake"]
+    ("answers", "doubtful"),
+    [
+        ({0: NO_ANSWER, 1: NO_ANSWER}, {0, 1}),
+        ({0: Forbidden("exceeded quota"), 1: NO_ANSWER}, {1}),
+        ({0: NO_ANSWER, 1: Forbidden("exceeded quota")}, {0}),
+        ({0: NAMED, 1: NO_ANSWER}, {1}),
+        ({0: NO_ANSWER}, {0}),
+        ({0: Unavailable("refused connection", maybe_applied=False)}, set()),
+        ({}, set()),
+    ],
+    ids=["all", "beside a quota", "before a quota", "beside a mistake", "beside one taken", "never sent", "none"],
 )
-async def test_a_pod_whose_creation_got_no_answer_is_in_doubt_whatever_became_of_the_others(
-    refusal: ApiError, reason: Reason | None, monkeypatch: pytest.MonkeyPatch
+async def test_pods_whose_creation_got_no_answer_are_in_doubt_and_no_others(
+    answers: dict[int, ApiError], doubtful: set[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, leader = await _allocated()
-    _Server(monkeypatch, {"j-0": refusal, "j-1": Unavailable("no answer")})
-    with pytest.raises(Unavailable):
+    """Whatever became of the others, and of the status after them."""
+    cluster, leader = await _allocated()
+    cluster.edit(pinning={"mode": "annotation", "key": CARD})
+    await leader.state.refresh()
+    group = _look(leader).group
+    assert group is not None
+    assert group.members is not None
+    server = _Server(monkeypatch, {f"j-{rank}": answer for rank, answer in answers.items()})
+    monkeypatch.setattr(Session, "merge_patch", server.no_answer)
+    with contextlib.suppress(ApiError):
         await leader._jobs.reconcile(JOB)
-    obstacle = _look(leader).obstacle
-    assert (obstacle.reason if obstacle else None) == reason
+    assert server.asked == ["j-0", "j-1"]
+    others = [member._replace(cards=member.cards << 4) for member in group.members]
+    later = leader._jobs._reader._turns.later(others, datetime.now(UTC))
+    assert {rank for rank, awaited in later.items() if awaited is None} == doubtful, "caches know of those taken"
 
 
 async def test_a_priority_that_is_refused_keeps_no_pod_waiting(monkeypatch: pytest.MonkeyPatch) -> None:

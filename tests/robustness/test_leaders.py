@@ -14,7 +14,7 @@ from scenario import JOB, PODS, life, lose
 from world import World
 
 from supernode.control import engine
-from testbed.faults import Pause, Refuse
+from testbed.faults import Delay, Pause, Refuse
 
 pytestmark = pytest.mark.cluster
 
@@ -216,4 +216,20 @@ async def test_a_term_that_cannot_begin_is_told_by_the_probe(world: World, monke
     replica.proxy.heal()
     await replica.ready()
     assert replica.engine.health() is None
+    await world.settled()
+
+
+async def test_a_take_over_that_goes_on_lives(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands of ledgers at a slow server take long, and who ended it would only begin anew."""
+    monkeypatch.setattr(engine, "STALE_AFTER", 5.0)
+    replica = await world.replica()
+    for seconds in (3.0, 6.0):
+        replica.proxy.inject("patch", "supernodes/status", Delay(seconds))
+    replica.start(elect=once)
+    said = set()
+    async with asyncio.timeout(30):
+        while replica.engine.leader is None and replica.failure is None:
+            said.add(replica.engine.health())
+            await asyncio.sleep(0.05)
+    assert said == {None}
     await world.settled()

@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import os
+import signal
 import sys
 
 from supernode.api.errors import SupernodeError
@@ -10,6 +12,9 @@ from supernode.app.settings import Settings, parse_settings
 
 def main() -> None:
     """Run the operator with the settings of the command line; exit status 1 when it could not start or failed."""
+    # The first process of a container gets no signal that it does not handle. Nothing has to be cleaned up until kopf
+    # handles this one.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     settings = parse_settings()
     _set_up_logging(settings)
     from supernode.app.shell import Shell  # after the arguments: --help answers without loading kopf

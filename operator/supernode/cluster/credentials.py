@@ -94,8 +94,12 @@ class Credentials:
 
     def _refresh(self) -> None:
         self._header = self._configuration.get_api_key_with_prefix("BearerToken")
+        if not isinstance(self.ssl, ssl.SSLContext):
+            return
+        if self._configuration.ssl_ca_cert:  # authorities are rotated too; those trusted so far stay so
+            self.ssl.load_verify_locations(self._configuration.ssl_ca_cert)
         certificate = (self._configuration.cert_file, self._configuration.key_file)
-        if certificate != self._certificate and isinstance(self.ssl, ssl.SSLContext):
+        if certificate != self._certificate:
             self.ssl.load_cert_chain(*certificate)
             self._certificate = certificate
 

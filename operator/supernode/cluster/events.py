@@ -10,7 +10,7 @@ import uuid
 from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Never, Self
+from typing import Never
 
 from supernode.cluster.errors import AlreadyExists, ApiError, NotFound
 from supernode.cluster.resources import EVENTS, JsonObject, Resource
@@ -35,12 +35,6 @@ class Reference:
     namespace: str
     name: str
     uid: str
-
-    @classmethod
-    def of(cls, resource: Resource, obj: JsonObject) -> Self:
-        """The reference of `obj` as the API server returned it."""
-        metadata = obj["metadata"]
-        return cls(resource, metadata.get("namespace", ""), metadata["name"], metadata["uid"])
 
     def to_json(self) -> JsonObject:
         """As an ObjectReference."""
@@ -172,7 +166,8 @@ class EventRecorder:
         series.posted = True
 
     def _event(self, regarding: Reference, reason: str, note: str, action: str, warning: bool) -> JsonObject:
-        name = f"{regarding.name[:_NAME_CHARACTERS]}.{uuid.uuid4().hex[:16]}"
+        whose = regarding.name[:_NAME_CHARACTERS].rstrip("-.")  # what is cut behind these is no name
+        name = f"{whose}.{uuid.uuid4().hex[:16]}"
         return {
             "metadata": {"name": name, "namespace": regarding.namespace or "default"},
             "eventTime": _micro_time(),

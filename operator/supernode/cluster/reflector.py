@@ -4,8 +4,9 @@
       ▲               │ 410, or the server's history is another one
       └───────────────┘
 
-The list is a WatchList where the server has it (beta since Kubernetes 1.32), else pages. It replaces: what it does not
-hold is deleted from the store, so deletions that no watch has told are noticed too. No answer ends the reflector.
+The list is a WatchList where the server has it (beta since Kubernetes 1.32), else pages, as after one that the server
+ended half-way. It replaces: what it does not hold is deleted from the store, so deletions that no watch has told are
+noticed too. No answer ends the reflector.
 """
 
 from __future__ import annotations
@@ -104,6 +105,7 @@ class Reflector(Generic[T]):
         self._listed = False
         self._doubtful = False
         self._watch_list = True
+        self._cut_short = False
         self._pages_expired = False
         self._log_again: dict[type[ApiError], float] = {}
         self._backoff = Backoff(0.5, 30.0, rng)
@@ -144,7 +146,7 @@ class Reflector(Generic[T]):
         """List if need be, then watch until the server ends the watch, as it does every few minutes."""
         if self._doubtful:
             await self._check()
-        if not self._listed and not self._watch_list:
+        if not self._listed and (self._cut_short or not self._watch_list):
             await self._list()
             return
         began, events = time.monotonic(), self.events
@@ -161,8 +163,11 @@ class Reflector(Generic[T]):
         self._backoff.reset()
 
     async def _check(self) -> None:
-        """See whether a watch fell silent because the server's history is behind what we wait for; then list again."""
-        page = await self._session.list(self.resource, self._namespace, limit=1)
+        """See whether a watch fell silent because the server's history is behind what we wait for; then list again.
+
+        It asks for no other objects than the watch: a Role may grant one name only.
+        """
+        page = await self._session.list(self.resource, self._namespace, **self._selectors, limit=1)
         self.last_activity = time.monotonic()
         self._listed = version_of(page) >= self.store.revision
         self._doubtful = False
@@ -203,6 +208,9 @@ class Reflector(Generic[T]):
                     self._observe(kind, obj)
                 else:
                     self._include(kind, obj, initial)
+        if not initial.ended:  # as the server does to who is slower than the news; the next one may fare no better
+            self._cut_short = True
+            raise Unavailable(f"the watch of {self.resource} ended before its first objects were complete")
 
     async def _watch(self) -> None:
         """Watch from where the store is."""
@@ -265,6 +273,7 @@ class Reflector(Generic[T]):
     def _finish_list(self, seen: Collection[Key], revision: int) -> None:
         self.store.finish_list(seen, revision)
         self._listed = True
+        self._cut_short = False
         self.synced.set()
         self.settled.set()
         self.relists += 1

@@ -131,7 +131,6 @@ class Session:
         field_selector: str | None = None,
         limit: int | None = None,
         continue_: str | None = None,
-        resource_version: str | None = None,
     ) -> JsonObject:
         """Read one page of a collection; raises Gone when the `continue_` token has expired."""
         params = {
@@ -139,7 +138,6 @@ class Session:
             "fieldSelector": field_selector,
             "limit": str(limit) if limit else None,
             "continue": continue_,
-            "resourceVersion": resource_version,
         }
         return await self._send("list", resource, Request("GET", resource.path(namespace), _given(params)))
 

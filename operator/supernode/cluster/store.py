@@ -77,10 +77,6 @@ class Store(Generic[T]):
         """How many records index `index` files under `value`; raises KeyError for an index that was not declared."""
         return len(self._indexed[index].get(value, ()))
 
-    def resource_version(self, key: Key) -> int:
-        """The version of the cached object; 0 when there is none."""
-        return self._versions.get(key, 0) if key in self._records else 0
-
     def put(self, obj: JsonObject) -> bool:
         """Take in the answer to a write of ours at once. False when it is not newer than what is known already."""
         key, version = key_of(obj), version_of(obj)

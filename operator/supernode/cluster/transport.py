@@ -157,8 +157,10 @@ class Transport:
         left = _left(deadline)
         if request.guard is not None:
             left = min(left, request.guard())
+        endless = left == math.inf
         limits = aiohttp.ClientTimeout(
-            total=left if left < math.inf else None,
+            total=None if endless else left,
+            connect=CONNECT_SECONDS if endless else None,  # a proxy may take the connection and say no more
             sock_connect=min(left, CONNECT_SECONDS),
             sock_read=idle,
             ceil_threshold=math.inf,  # else limits over 5 s end with a full second, after the Lease may have passed on

@@ -144,17 +144,16 @@ class Creation:
                 raise
 
         results = await self._writer.run(job.key, [partial(create, rank) for rank in ranks])
-        # Raised before any other, since it keeps the turn for pods that may have come.
-        unanswered = [result for result in results if isinstance(result, Unavailable)]
+        if doubtful := [rank for rank, result in zip(ranks, results, strict=True) if _may_have_come(result)]:
+            self._reader.doubt(group, doubtful)
         for rank, result in zip(ranks, results, strict=True):
             if isinstance(result, Invalid | BadRequest) and is_mistake(result) and not taken:
                 text = f"the API server refuses the pod template: {result.message}"
                 self._obstacles.meet(job.uid, Reason.POD_REJECTED, text, final=True)
-                raise_first(unanswered)
                 return
             if isinstance(result, AlreadyExists):
                 await self._adopt(job, pod_name(job.key[1], rank))
-        raise_first([*unanswered, *results], AlreadyExists)
+        raise_first(results, AlreadyExists)
 
     async def _prepare(self, job: Job, view: JobView, group: GroupView, ranks: tuple[int, ...]) -> Render | None:
         """What renders the pods of these ranks, whose files are there; ``None`` where something stands in the way."""
@@ -204,6 +203,11 @@ class Creation:
 def _was_taken(view: JobView) -> bool:
     """Whether the API server took a pod of the template before, so that the template cannot be what is wrong."""
     return bool(view.pods) or view.job.status.get("templateTaken", False)
+
+
+def _may_have_come(result: object) -> bool:
+    """Whether a pod may be there although its creation seems to have failed."""
+    return isinstance(result, Unavailable) and result.maybe_applied
 
 
 def _was_forbidden(job: Job) -> bool:

@@ -38,7 +38,7 @@ class Engine:
     ) -> None:
         self.caches = Caches(session)
         self.leader: Leader | None = None
-        self._elected: float | None = None
+        self._taking_over: float | None = None
         self._session = session
         self._observer = observer
         self._identity = identity
@@ -63,11 +63,11 @@ class Engine:
         """Lead until cancelled, or until another operator is found to lead."""
         began = time.monotonic()
         writer = Writer(self._session)
-        self._elected = began
+        self._beat()
         try:
-            taken = await take_over(writer, self.caches)
+            taken = await take_over(writer, self.caches, self._beat)
         finally:
-            self._elected = None
+            self._taking_over = None
         leader = Leader(
             self._session,
             writer,
@@ -89,6 +89,10 @@ class Engine:
             self.caches.listener = self.leader = None
             heap.term_ended()
 
+    def _beat(self) -> None:
+        """A take-over goes on: where each of thousands of servers is a supernode it may take minutes."""
+        self._taking_over = time.monotonic()
+
     # For probes and metrics.
 
     def figures(self) -> Figures:
@@ -108,8 +112,8 @@ class Engine:
         does not begin all the same keeps another replica from leading.
         """
         now = time.monotonic()
-        if self._elected is not None and now - self._elected > STALE_AFTER:
-            return f"elected for {now - self._elected:.0f} s, but the term cannot begin: see the log"
+        if self._taking_over is not None and (silence := now - self._taking_over) > STALE_AFTER:
+            return f"elected, but the term cannot begin and has made no progress for {silence:.0f} s: see the log"
         if self.leader is None:
             return None
         silence = now - self.leader.allocator.last_pass

@@ -108,6 +108,10 @@ class JobReader:
         """While pods of these ranks are being created those that a device plugin could confuse with them wait."""
         return self._turns.taken(self._confusable(group, ranks))
 
+    def doubt(self, group: GroupView, ranks: Iterable[int]) -> None:
+        """The creation of these ranks' pods got no answer; for a while they may be on their way all the same."""
+        self._turns.doubt(self._confusable(group, ranks))
+
     def _confusable(self, group: GroupView, ranks: Iterable[int]) -> list[Member]:
         """The members of these ranks, where a device plugin could confuse their pods with others."""
         members, chosen = group.members or (), set(ranks)

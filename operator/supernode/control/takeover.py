@@ -15,6 +15,8 @@ import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 from supernode.api.errors import SupernodeError
 from supernode.api.supernode import SuperNode
@@ -22,6 +24,7 @@ from supernode.cluster import resources
 from supernode.cluster.backoff import Backoff
 from supernode.cluster.errors import ApiError, BadRequest, Conflict, Forbidden, Invalid, NotFound, NotLeading
 from supernode.cluster.reflector import Reflector
+from supernode.cluster.session import Session
 from supernode.cluster.writer import Writer
 from supernode.control.caches import Caches
 from supernode.control.records import Custom, Key
@@ -56,33 +59,38 @@ class TakeOver:
     refused: Mapping[str, str] = field(default_factory=dict)
 
 
-async def take_over(writer: Writer, caches: Caches) -> TakeOver:
-    """Take every ledger that can be taken and read every cache anew. Tries until it succeeds."""
-    await _repeated("SuperNodes", caches.supernodes.read_again)
-    taken = await _take_ledgers(writer, caches.supernodes)
+async def take_over(writer: Writer, caches: Caches, beat: Callable[[], None]) -> TakeOver:
+    """Take every ledger that can be taken and read every cache anew. Tries until it succeeds; ``beat`` is called for
+    each ledger and each cache that did."""
     always = caches.always()
-    others = [reflector for reflector in caches.filled() if reflector is not caches.supernodes]
-    await asyncio.gather(
-        *(_repeated(each.resource.kind, each.read_again, needed=each in always) for each in others),
-    )
+
+    async def read(cache: Reflector[Any]) -> None:
+        await _repeated(cache.resource.kind, cache.read_again, needed=cache in always)
+        beat()
+
+    await read(caches.supernodes)
+    taken = await _take_ledgers(writer, caches.supernodes, beat)
+    await asyncio.gather(*(read(cache) for cache in caches.filled() if cache is not caches.supernodes))
     return taken
 
 
-async def _take_ledgers(writer: Writer, supernodes: Reflector[Custom[SuperNode]]) -> TakeOver:
+async def _take_ledgers(writer: Writer, supernodes: Reflector[Custom[SuperNode]], beat: Callable[[], None]) -> TakeOver:
     """Write a term into every ledger that is higher than all others, those of rivals doing the same included."""
     pauses = Backoff(0.05, 5.0, random.random)
     term, ours, refusals = 0, set[Key](), Counter[Key]()
+
+    async def take(record: Custom[SuperNode], session: Session) -> None:
+        patch = status_patch(resources.SUPERNODES, record.key, {"term": term}, record.resource_version)
+        supernodes.put(await patch(session))
+        ours.add(record.key)
+        beat()
+
     while others := [record for key, record in supernodes.store.items() if key not in ours]:
         latest = max(record.status.get("term", 0) for record in others)
         if latest >= term:
             term, ours = latest + 1, set()
             others = list(supernodes.store.values())
-        calls = [status_patch(resources.SUPERNODES, r.key, {"term": term}, r.resource_version) for r in others]
-        results = await writer.run("term", calls)
-        for record, result in zip(others, results, strict=True):
-            if not isinstance(result, ApiError):
-                supernodes.put(result)
-                ours.add(record.key)
+        results = await writer.run("term", [partial(take, record) for record in others])
         if failed := {r.key: result for r, result in zip(others, results, strict=True) if isinstance(result, ApiError)}:
             problem = next(iter(failed.values()))
             refusals.update(key for key, result in failed.items() if not isinstance(result, _NO_REFUSAL))

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 
-from supernode.cluster.errors import Unavailable
 from supernode.control.records import PodRecord
 from supernode.topology.node import Member
 
@@ -44,7 +43,7 @@ class Turns:
         self._arriving = arriving
         self._seated = seated
         self._creating: set[Turn] = set()
-        self._doubtful: list[tuple[float, Member]] = []
+        self._doubtful: dict[Turn, list[tuple[float, Member]]] = {}
 
     def later(self, members: Iterable[Member], now: datetime) -> dict[int, PodRecord | None]:
         """The ranks, of members that have no pod, whose turn it is not yet, and the pod each waits for; ``None`` where
@@ -67,22 +66,26 @@ class Turns:
     def _is_anothers(self, member: Member) -> bool:
         """Whether it may be the turn of a pod of another member, whose creation got no answer not long ago."""
         now = time.monotonic()
-        self._doubtful = [(until, other) for until, other in self._doubtful if until > now]
-        return any(other != member and _turn(other) == _turn(member) for _, other in self._doubtful)
+        return any(until > now and other != member for until, other in self._doubtful.get(_turn(member), ()))
 
     @contextlib.contextmanager
     def taken(self, members: Iterable[Member]) -> Iterator[None]:
         """While pods of these members are being created no cache knows of them; it is nobody else's turn meanwhile."""
-        members = tuple(members)
         turns = {_turn(member) for member in members} - self._creating
         self._creating |= turns
         try:
             yield
-        except Unavailable:
-            self._doubtful += [(time.monotonic() + DOUBT_SECONDS, member) for member in members]
-            raise
         finally:
             self._creating -= turns
+
+    def doubt(self, members: Iterable[Member]) -> None:
+        """The creation of these members' pods got no answer: it stays their turn for a while."""
+        now = time.monotonic()
+        self._doubtful = {turn: known for turn, known in self._doubtful.items() if known[-1][0] > now}
+        for member in members:
+            known = self._doubtful.get(_turn(member), ())
+            others = [(until, other) for until, other in known if until > now and other != member]
+            self._doubtful[_turn(member)] = [*others, (now + DOUBT_SECONDS, member)]
 
 
 def long_awaited(later: Mapping[int, PodRecord | None], now: datetime) -> PodRecord | None:
