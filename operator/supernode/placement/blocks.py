@@ -26,7 +26,7 @@ def largest_block(view: SuperNodeView) -> Mapping[str, int]:
 def _largest_block(view: SuperNodeView) -> dict[str, int]:
     profile = view.profile
     make = profile.node_make
-    usable = 0 if view.cordoned else max(0, view.wholly_free - view.reserve)
+    usable = 0 if view.cordoned else view.usable
     open_ = [] if view.cordoned else [node for node in view.nodes if usable or not node.wholly_free]
     masks = {node.free for node in open_}
     legal = legal_sizes(profile)

@@ -97,7 +97,7 @@ def reach(measure: Measure, offered: Mapping[str, int], risen: Collection[str]) 
 
 def _best(view: SuperNodeView, shape: Shape, caps: list[Ints] | None) -> tuple[int, ...]:
     """Per level from the node on, the members that its best domain takes, the reserve kept as far as counting goes."""
-    usable, whole = max(0, view.wholly_free - view.reserve), view.census.wholly_free
+    usable, whole = view.usable, view.census.wholly_free
     if view.cordoned:
         return (0,) * (len(shape.above) + 1)
     if view.reserve and not usable:

@@ -72,7 +72,7 @@ class _Choice:
         there = Counter(self._domain(depth, node) for node in spares)
         wanted = {d: self.shape.spares - there[d] for d in sorted({self._domain(depth, node) for node in nodes})}
         whole = sum(view.nodes[node].wholly_free for node in self.held)
-        self.opens = max(0, view.wholly_free - view.reserve) - whole if view.reserve else len(view.nodes)
+        self.opens = view.usable - whole if view.reserve else len(view.nodes)
         self.tight = self.opens < sum(count for count in wanted.values() if count > 0)
         for domain, count in wanted.items():
             self._add(self._range(depth, domain), count)

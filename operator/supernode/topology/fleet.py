@@ -93,6 +93,11 @@ class SuperNodeView:
         """How many nodes are wholly free: what the reserve is counted in."""
         return sum(count for kind, count in self.census.counts() if kind.wholly_free)
 
+    @property
+    def usable(self) -> int:
+        """How many wholly free nodes may be taken: those beyond the reserve."""
+        return max(0, self.wholly_free - self.reserve)
+
     @cached_property
     def free_cards(self) -> int:
         """Healthy free cards on schedulable nodes, cordoned or not."""
