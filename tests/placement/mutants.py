@@ -73,6 +73,7 @@ FAULTS = (
     Fault("ground", "self.changed[changed] = self.tick", "self.changed[changed[:1]] = self.tick"),
     Fault("ground", "first[changed] - _before(size) for", "first[changed] for"),
     Fault("kept", "- self.shape.spares * np.arange", "- 0 * np.arange"),
+    Fault("kept", "-self.caps[0][nodes]))][:count]", "self.caps[0][nodes]))][:count]"),
     Fault("kept", "rooms - rooms % self.shape.steps[index]", "rooms"),
     Fault("kept", "range(1, min(rooms.shape[1], more.shape[1]))", "range(1, min(rooms.shape[1], more.shape[1]) - 1)"),
     Fault("lone", "board.whole[homes[nodes]]", "board.whole[nodes]"),

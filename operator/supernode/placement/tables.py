@@ -60,6 +60,11 @@ class Tables:
         return self.caps[depth] if self.shape.spares and depth else np.zeros(0, np.int64)
 
     @property
+    def _flat(self) -> bool:
+        """Whether the nodes lie directly in the supernode."""
+        return len(self.shape.above) == 1
+
+    @property
     def home(self) -> int:
         """The node that gives the cards of a supernode that is one node, by index in the view."""
         return int(self.caps[0].argmax())
@@ -74,14 +79,18 @@ class Tables:
     @cached_property
     def narrowed(self) -> Tables:
         """The same without the wholly free nodes that may not be taken, if these are the ones with which least fits:
-        then the reserve takes no search, but only some placements are known."""
+        then the reserve takes no search. Of nodes that lie directly in the supernode the roomiest serve as well as any;
+        else only some placements are known."""
         if self.usable is None:
             return self
-        opened = kept_of(self.view, self.shape, self.caps).opened()
-        closed = np.setdiff1d(np.flatnonzero(self.view.census.wholly_free), opened)
-        [caps] = caps_of([self.view], self.shape, closed)
+        closed = self.view.census.wholly_free
+        closed[kept_of(self.view, self.shape, self.caps).opened()] = False
+        if self._flat:
+            caps = [np.where(closed, 0, self.caps[0]), np.array([self.cap])]
+        else:
+            [caps] = caps_of([self.view], self.shape, np.flatnonzero(closed))
         found = Tables(self.view, self.shape, self.limit, self.coding, caps, int(caps[-1].max(initial=0)))
-        found.usable, found.exact, found.bound = None, False, self.bound
+        found.usable, found.exact, found.bound = None, self._flat, self.bound
         return found
 
     @property
@@ -110,7 +119,7 @@ class Tables:
             return make_row(np.zeros(most // step + 1, np.int64), step)
         prices = self.rows(len(self.shape.above))[0].prices[: most // step + 1]
         if self.usable is not None and any(self._breaks_reserve(price) for price in np.unique(prices).tolist()):
-            prices = self.front.prices(step, most)
+            prices = self.narrowed.row.prices if self._flat else self.front.prices(step, most)
         return make_row(prices, step)
 
     @cached_property
@@ -131,15 +140,13 @@ class Tables:
             return self.coding.whole * self.view.nodes[self.home].wholly_free
         price, _ = self.split(members, floor)
         if self._breaks_reserve(price):
-            price = int(self.front.prices(members, members)[1])
+            price = self.narrowed.price(members) if self._flat else int(self.front.prices(members, members)[1])
         crossed = any(self.coding.digit(price, above) > 1 for above in range(1, levels))
         return self.coding.vector(price) if crossed else price
 
-    def place_reserved(self, members: int) -> Parts | None:
-        """(node, members) where the reserve forbids the cheapest placement without it; else None. Raises RoughError."""
-        if self.usable is None or not self._breaks_reserve(self.split(members)[0]):
-            return None
-        return self.front.place(self.front.cheapest(members))
+    def breaks_reserve(self, members: int) -> bool:
+        """Whether the reserve may forbid the cheapest placement of so many members without it."""
+        return self.usable is not None and self._breaks_reserve(self.split(members)[0])
 
     @cached_property
     def racks(self) -> Racks:
@@ -201,6 +208,8 @@ class Tables:
 
     def front_for(self, dims: tuple[Dim, ...]) -> FrontTree:
         """Fronts under bounds on the domains touched, and the reserve where it binds (as the last bound)."""
+        if self._flat and self.usable is not None:
+            return self.narrowed.front_for(dims)
         dims = clamped(dims, self.view, len(self.shape.above))
         if self.usable is not None:
             dims = (*dims, Dim(None, self.usable))
