@@ -22,7 +22,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "operator" / "supernode"
 
-TESTS = ("plan", "cases", "cover", "racks", "split", "refusal", "state", "fronts", "budget")
+TESTS = ("plan", "cases", "cover", "racks", "split", "refusal", "state", "fronts", "kept", "budget")
 """Quick ones first: a fault is most often seen at once."""
 
 
@@ -47,11 +47,6 @@ class Fault:
 
 FAULTS = (
     Fault("blocks", "min(usable, int(counts.max()))", "int(counts.max())"),
-    Fault(
-        "board",
-        "view.wholly_free - view.reserve - self.shape.spares",
-        "view.wholly_free - self.shape.spares",
-    ),
     Fault("board", "kept[plot.index] = rows(plot)", "rows(plot)"),
     Fault("board", "inner[plot.where[1]] = self._inner_of(plot, whole)", "self._inner_of(plot, whole)"),
     Fault("board", "self._unsummed[plot.index] = True", "self._unsummed[plot.index[:1]] = True"),
@@ -77,6 +72,10 @@ FAULTS = (
     Fault("fronts", "min(caps[index], left // open_)", "min(caps[index], left)"),
     Fault("ground", "self.changed[changed] = self.tick", "self.changed[changed[:1]] = self.tick"),
     Fault("ground", "first[changed] - _before(size) for", "first[changed] for"),
+    Fault("kept", "- self.shape.spares * np.arange", "- 0 * np.arange"),
+    Fault("kept", "-self.caps[0][nodes]))][:count]", "self.caps[0][nodes]))][:count]"),
+    Fault("kept", "rooms - rooms % self.shape.steps[index]", "rooms"),
+    Fault("kept", "range(1, min(rooms.shape[1], more.shape[1]))", "range(1, min(rooms.shape[1], more.shape[1]) - 1)"),
     Fault("lone", "board.whole[homes[nodes]]", "board.whole[nodes]"),
     Fault("lone", "level_out(caps, members // step)", "level_out(caps[::-1], members // step)"),
     Fault(

@@ -146,6 +146,28 @@ def test_a_group_that_a_reserve_makes_too_dear_is_told_of_the_reserve() -> None:
     )
 
 
+def one_rack_too_many() -> Fleet:
+    """With one node in reserve twelve members fit, in blocks of four in a rack, if the node that is alone stays free.
+    On the whole nodes and the halves beside them, more nodes are touched than the reserve leaves."""
+    profile = profile_of("p", ("node", 2), ("rack", 3), ("supernode", 4), reserve=1)
+    racks = [[0], [0, 0], [0, 0], [0, 0b01, 0b10]]
+    nodes = [
+        Node(f"n{rack}-{at}", 2, 3, taken, path=("s", f"s/{rack}"))
+        for rack, used in enumerate(racks)
+        for at, taken in enumerate(used)
+    ]
+    return Fleet([SuperNodeView("s", profile, nodes)])
+
+
+@pytest.mark.parametrize(("members", "proven"), [(8, True), (12, False)])
+def test_a_reserve_that_cannot_be_priced_keeps_nothing_out_that_fits(members: int, proven: bool) -> None:
+    fleet, request = one_rack_too_many(), Request("r", members, 1, blocks=(Block("rack", 4),))
+    outcome = plan(fleet, request)
+    assert isinstance(outcome, Placement)
+    assert violations(fleet, request, outcome) == []
+    assert outcome.proven is proven
+
+
 def test_two_bounds_in_a_large_fleet_are_decided_and_proven_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     profile = profile_of("p", ("package", 2), ("node", 4), ("rack", 4), ("supernode", 12))

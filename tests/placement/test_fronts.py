@@ -1,9 +1,9 @@
 """Prices under bounds on what a supernode's placement touches, against every set of nodes."""
 
-import time
 from itertools import combinations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -49,16 +49,15 @@ def test_a_front_holds_the_least_price_of_every_number_of_members_within_the_bou
         assert min(front.prices[front.states[:, 0] == members].tolist(), default=None) == expected
 
 
-def test_a_reserve_that_binds_in_a_supernode_of_hundreds_of_nodes_is_priced_soon() -> None:
-    """No loop over nodes times members, for groups that may leave parts of nodes free."""
+def test_a_reserve_of_a_supernode_of_nodes_is_priced_without_a_front(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The roomiest wholly free nodes serve as well as any, also for groups that may leave parts of nodes free."""
+    monkeypatch.delattr(FrontTree, "top")
     profile = profile_of("flat", ("node", 8), ("supernode", 512))
     views = []
     for name in ("a", "b", "c", "d"):
         nodes = [Node(f"{name}{i}", 8, 255, (0, 0b111, 0, 0b1, 255)[i % 5], path=(name,)) for i in range(512)]
         views.append(SuperNodeView(name, profile, nodes, reserve=6))
     fleet, request = Fleet(views), Request("r", 8000, 1)
-    started = time.process_time()
     outcome = plan(fleet, request)
-    assert time.process_time() - started < 5
     assert isinstance(outcome, Placement)
     assert outcome.proven

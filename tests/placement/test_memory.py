@@ -27,10 +27,10 @@ def at_most(peak: int) -> Iterator[None]:
         tracemalloc.stop()
 
 
-def half_used(pods: int, nodes: int, *inner: tuple[str, int]) -> Fleet:
+def half_used(pods: int, nodes: int, *inner: tuple[str, int], reserve: int = 0) -> Fleet:
     """Pods of so many nodes of eight cards each, about half of which are in use."""
     width = inner[0][1] if inner else nodes
-    profile = profile_of("p", ("node", 8), *inner, ("pod", nodes // width if inner else nodes))
+    profile = profile_of("p", ("node", 8), *inner, ("pod", nodes // width if inner else nodes), reserve=reserve)
     random = Random(pods)
     views = []
     for number in range(pods):
@@ -43,20 +43,23 @@ def half_used(pods: int, nodes: int, *inner: tuple[str, int]) -> Fleet:
 
 
 @pytest.mark.parametrize(
-    ("fleet", "members", "pods"),
+    ("fleet", "members", "pods", "proven"),
     [
-        (half_used(1, 12_500), 5_000, 1),
-        (half_used(1, 12_500), 20_000, 1),
-        (half_used(6, 2_000), 15_488, 2),
-        (half_used(1, 12_000, ("rack", 6_000)), 30_000, 1),
+        (half_used(1, 12_500), 5_000, 1, True),
+        (half_used(1, 12_500), 20_000, 1, True),
+        (half_used(6, 2_000), 15_488, 2, True),
+        (half_used(1, 12_000, ("rack", 6_000)), 30_000, 1, True),
+        (half_used(1, 12_500, reserve=100), 36_000, 1, True),
+        (half_used(6, 2_000, reserve=10), 15_488, 2, True),
+        (half_used(1, 12_000, ("rack", 6_000), reserve=100), 36_000, 1, False),
     ],
-    ids=["one pod", "most of it", "several pods", "wide racks"],
+    ids=["one pod", "most of it", "several", "wide racks", "a reserve", "several with one", "wide racks with one"],
 )
-def test_thousands_of_single_cards_in_wide_domains(fleet: Fleet, members: int, pods: int) -> None:
+def test_thousands_of_single_cards_in_wide_domains(fleet: Fleet, members: int, pods: int, proven: bool) -> None:
     with at_most(50 * MB):
         outcome = plan(fleet, Request("r", members, 1))
     assert isinstance(outcome, Placement)
-    assert outcome.proven
+    assert outcome.proven is proven
     assert outcome.spans["pod"] == pods
     assert len(outcome.members) == members
 

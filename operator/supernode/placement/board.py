@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, MutableMapping, Sequence
 from copy import copy
 from functools import partial
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from supernode.placement.capacity import domain_caps, open_nodes
 from supernode.placement.coding import FAR, Coding
 from supernode.placement.ground import Ground, Plot
+from supernode.placement.kept import Kept, doubtful
 from supernode.placement.racks import fewest_whole
 from supernode.placement.rows import Ints, cumulated, stacked
 from supernode.placement.shape import Shape
@@ -105,26 +107,24 @@ class Board:
         room = np.zeros(len(plot.views), np.int64)
         np.maximum.at(room, plot.owners(len(levels) - 1), levels[-1])
         self._ailing[plot.index] = np.bincount(plot.owners(0)[self._kind_ill[kinds]], minlength=len(plot.views))
-        self._settle(plot, room)
+        beside = nodes[1] if self.shape.spares else None
+        self._settle(plot, room, Kept(plot, self.shape, levels, self._kind_whole[kinds], beside))
         for whole, inner in self._inner.items():
             inner[plot.where[1]] = self._inner_of(plot, whole)
         for rows, kept in self._kept.values():
             kept[plot.index] = rows(plot)
         self._unsummed[plot.index] = True
 
-    def _settle(self, plot: Plot, room: Ints) -> None:
-        """Keep reserves: where nodes are given whole, a matter of counting; else what the supernode's tables say."""
-        self.room[plot.index] = self.bound[plot.index] = room
+    def _settle(self, plot: Plot, room: Ints, kept: Kept) -> None:
+        """Take what reserves leave; where counting does not say that, a supernode's tables do."""
         self._inexact[plot.index] = False
-        kept = [(i, view) for i, view in zip(plot.index.tolist(), plot.views, strict=True) if view.reserve]
-        for i, view in kept:
-            if self.shape.per_node and self.shape.spares_in_top:
-                usable = max(0, view.wholly_free - view.reserve - self.shape.spares) * self.shape.per_node
-                least = min(int(self.room[i]), usable)
-                self.room[i] = self.bound[i] = least - least % self.shape.steps[-1]
-            else:
-                table = self.table(i)
-                self.room[i], self.bound[i], self._inexact[i] = table.cap, table.bound, not table.exact
+        if self.shape.above and self._reserves[plot.index].any():
+            room = kept.room()
+        self.room[plot.index] = self.bound[plot.index] = room
+        unsure = [doubtful(view, self.shape) for view in plot.views] if self.shape.spares else []
+        for i in compress(plot.index.tolist(), unsure):
+            table = self.table(i)
+            self.room[i], self._inexact[i] = table.cap, not table.exact
 
     @property
     def preference(self) -> Ints:
@@ -134,8 +134,14 @@ class Board:
         """The tables of one supernode."""
         view = self.views[index]
         key = ("tables", self.shape, self.limit, self.coding)
-        table = view.memo(key, lambda: Tables(view, self.shape, self.limit, self.coding, self._caps_of(index)))
-        return table.rough if self._rough else table
+        table = view.memo(key, lambda: self._table_of(index))
+        return table.narrowed if self._rough else table
+
+    def _table_of(self, index: int) -> Tables:
+        bound = int(self.bound[index])
+        table = Tables(self.views[index], self.shape, self.limit, self.coding, self._caps_of(index), bound)
+        sure = not doubtful(table.view, self.shape) or table.narrowed.cap == bound
+        return table if sure else table.narrowed
 
     def _caps_of(self, index: int) -> list[Ints]:
         """By level, what the domains of one supernode take."""
@@ -283,7 +289,7 @@ class Board:
         return [_fewest(np.bincount(room), members) for room in (*self.caps[:-1], self.bound)]
 
     def rough(self) -> Board:
-        """The same with every reserve that takes a search followed only roughly."""
+        """The same with every reserve that takes a search followed only roughly, on the nodes with which most fits."""
         board = copy(self)
         board._rough = True
         tables = [board.table(i) for i in range(len(self.views))]

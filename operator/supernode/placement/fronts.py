@@ -30,7 +30,10 @@ TREE_BUDGET = 200_000_000
 
 
 KEPT_BUDGET = 50_000_000
-"""Table cells that one sum of fronts may keep at a time, of eight bytes each."""
+"""Table cells that one sum of fronts, or the front of one domain of nodes, may keep at a time, of eight bytes each."""
+
+LEAF_COPIES = 4
+"""Arrays as large as its table that making the front of a domain of nodes takes."""
 
 
 class OverBudgetError(SupernodeError):
@@ -154,7 +157,10 @@ class Knapsack:
 
 
 class FrontTree:
-    """Fronts of every domain of one supernode. caps as in `Tables`; members are counted up to `limit`."""
+    """Fronts of every domain of one supernode. caps as in `Tables`; members are counted up to `limit`.
+
+    They are made when they are asked for, which raises OverBudgetError where they would cost too much.
+    """
 
     def __init__(
         self,
@@ -171,6 +177,7 @@ class FrontTree:
         self._caps = caps
         self._limit = limit
         self._coding = coding
+        self._left = TREE_BUDGET
         self._fronts: dict[int, list[Front]] = {}
         self._bare: list[Front] = []
         self._bounds_full = any(dim.above is None for dim in dims)
@@ -248,7 +255,7 @@ class FrontTree:
         if above == 1:
             return self._place_nodes(domain, state)
         start = self._view.layout.bounds[above - 1][domain]
-        parts = self._knapsack(domain, above, state[0]).split(state)
+        parts = self._knapsack(domain, above, state[0], TREE_BUDGET).split(state)
         found: list[tuple[int, int]] = []
         for child, part in enumerate(parts, start=start):
             if part[0]:
@@ -270,15 +277,17 @@ class FrontTree:
 
     def _inner(self, domain: int, above: int) -> Front:
         most = min(int(self._caps[above][domain]), self._limit)
-        return front_of(self._knapsack(domain, above, most).table, self._step(above - 1), self._step(above))
+        sack = self._knapsack(domain, above, most, self._left)
+        self._left -= sack.cells
+        return front_of(sack.table, self._step(above - 1), self._step(above))
 
-    def _knapsack(self, domain: int, above: int, most: int) -> Knapsack:
+    def _knapsack(self, domain: int, above: int, most: int, budget: int) -> Knapsack:
         bounds = self._view.layout.bounds[above - 1]
         children = self.fronts(above - 1)[bounds[domain] : bounds[domain + 1]]
         price = self._coding.unit(above - 1)
         touched = [touch(front, self.dims, above - 1, price) for front in children]
         dims = clamped(self.dims, self._view, above, domain)
-        return Knapsack(touched, self._step(above - 1), most, dims, TREE_BUDGET)
+        return Knapsack(touched, self._step(above - 1), most, dims, budget)
 
     def _nodes(self, domain: int) -> tuple[list[int], list[int]]:
         """Usable nodes of a leaf domain, roomiest first: (wholly free, others) if these are counted, else ([], all)."""
@@ -307,7 +316,12 @@ class FrontTree:
         rest_reach = np.concatenate(([0], np.cumsum(self._caps[0][rest]))).astype(np.int64)
         step, most = self._step(above), min(int(self._caps[above][domain]), self._limit)
         asked = np.arange(most // step + 1) * step
-        dense = np.full((len(asked), *(dim.most + 1 for dim in dims)), FAR, np.int64)
+        shape = (len(asked), *(dim.most + 1 for dim in dims))
+        cells = prod(shape)
+        if cells > self._left or cells * LEAF_COPIES > KEPT_BUDGET:
+            raise OverBudgetError(f"the front of a domain of nodes has {cells} cells; its budget is {self._left}")
+        self._left -= cells
+        dense = np.full(shape, FAR, np.int64)
         for taken in range(min(len(full), full_most) + 1):
             nodes = taken + np.searchsorted(rest_reach, asked - full_reach[taken])
             rows = np.flatnonzero((nodes <= taken + len(rest)) & (nodes <= node_most))

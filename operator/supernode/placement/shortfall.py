@@ -208,7 +208,7 @@ class Shortfall:
         free = np.diff(np.concatenate([[0], np.cumsum(self._each == 0)])[self.first_node])
         for at, view in enumerate(self.views):
             if view.reserve:
-                free[at] = min(int(free[at]), max(0, view.wholly_free - view.reserve))
+                free[at] = min(int(free[at]), view.usable)
         return int(free.sum())
 
     def nodes(self, chosen: Ints, *, closed: bool = False) -> list[tuple[int, int, int]]:
@@ -300,7 +300,7 @@ def _row(packing: Packing, free: int, cards: int) -> tuple[list[int], bool]:
 def _room(view: SuperNodeView, shape: Shape) -> int:
     """Members a supernode could take, its reserve kept."""
     members, whole = 0, []
-    usable = 0 if view.cordoned else max(0, view.wholly_free - view.reserve)
+    usable = 0 if view.cordoned else view.usable
     for kind, count in view.census.counts():
         capacity = 0 if view.cordoned else shape.packing.capacity(kind.free)
         if kind.wholly_free:

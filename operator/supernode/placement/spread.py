@@ -26,9 +26,10 @@ def place(table: Tables, members: int, floor: int | None = None) -> list[Spot]:
     top = len(table.shape.above)
     if not top:
         return [(table.home, members)]
-    reserved = table.place_reserved(members)
-    if reserved is not None:
-        return reserved
+    if table.breaks_reserve(members):
+        if top > 1:
+            return table.front.place(table.front.cheapest(members))
+        table = table.narrowed
     return _over_racks(table, members, floor) if top == 2 else _descend(table, top, 0, members)
 
 

@@ -15,6 +15,7 @@ from supernode.api.errors import SupernodeError
 from supernode.placement.capacity import caps_of
 from supernode.placement.coding import Coding
 from supernode.placement.fronts import Dim, FrontTree, OverBudgetError, clamped
+from supernode.placement.kept import kept_of
 from supernode.placement.racks import Racks
 from supernode.placement.rows import Ints, Row, make_row, parent_row, stacked
 from supernode.placement.shape import Shape
@@ -27,39 +28,41 @@ Parts = list[tuple[int, int]]
 
 
 class RoughError(SupernodeError):
-    """A reserve cannot be followed exactly within the budget; `Tables.rough` can be used instead."""
+    """A reserve cannot be followed exactly within the budget; `Tables.narrowed` can be used instead."""
 
 
 class Tables:
     """One view and one shape, for groups of up to `limit` members. caps[0] counts members per node, caps[i] per domain
     of the i-th level above the node; `cap` is what the whole supernode takes with its reserve kept. usable: the wholly
-    free nodes that may be taken, where members on partly used nodes or spares make that a bound of its own. bounds: the
-    same as caps unless a budget made them inexact; then no less than the truth. bound: the same for cap."""
+    free nodes that may be taken, where members on partly used nodes or spares make that a bound of its own. bound: the
+    same as cap where it is exact; else no less than the truth."""
 
-    def __init__(self, view: SuperNodeView, shape: Shape, limit: int, coding: Coding, caps: list[Ints]) -> None:
+    def __init__(
+        self, view: SuperNodeView, shape: Shape, limit: int, coding: Coding, caps: list[Ints], cap: int
+    ) -> None:
         self.view = view
         self.shape = shape
         self.limit = limit
         self.coding = coding
-        self.caps = self.bounds = caps
-        self.usable: int | None = None
+        self.caps = caps
+        self.cap = self.bound = cap
         self.exact = True
         self._rows: dict[int, list[Row]] = {}
         self._splits: dict[int, tuple[int, Parts]] = {}
-        usable = max(0, view.wholly_free - view.reserve)
-        room = 0 if view.cordoned else _most(caps)
-        if view.reserve and shape.per_node and shape.spares_in_top:
-            room = min(room, max(0, usable - shape.spares) * shape.per_node)
-        elif view.reserve and room and 0 < usable < self._most_opened(min(limit, room)):
-            self.usable = usable
-            room = self._reserved_room(usable)
-        self._settle(room)
+        counted = shape.per_node and shape.spares_in_top
+        binds = view.reserve and not counted and 0 < view.usable < self._most_opened(min(limit, cap))
+        self.usable = view.usable if binds else None
 
     @cached_property
     def _homes(self) -> Ints:
         """What the domains take that hold spares besides; none where these lie on the ranks' own nodes."""
         depth = self.shape.within - self.shape.profile.node_index
         return self.caps[depth] if self.shape.spares and depth else np.zeros(0, np.int64)
+
+    @property
+    def _flat(self) -> bool:
+        """Whether the nodes lie directly in the supernode."""
+        return len(self.shape.above) == 1
 
     @property
     def home(self) -> int:
@@ -73,52 +76,39 @@ class Tables:
         spares = self.shape.spares * min(members, int((self._homes > 0).sum()))
         return min(members + spares, int((usable[whole] > 0).sum()))
 
-    def _settle(self, room: int) -> None:
-        self.cap = room - room % self.shape.steps[-1]
-        self.bound = self.cap if self.exact else _most(self.bounds)
-
-    def _reserved_room(self, usable: int) -> int:
-        """Members that fit when only `usable` wholly free nodes may be taken; inexact when that costs too much."""
-        steps, spares = self.shape.steps, self.shape.spares
-        if spares and self.shape.per_node and steps[-1] == steps[self.shape.within]:
-            reach = np.cumsum(np.sort(self._homes)[::-1])
-            kept = usable - spares * np.arange(1, len(reach) + 1)
-            return max(0, int(np.minimum(reach, kept).max(initial=0)))
-        if not self.shape.whole and not spares and steps[-1] == steps[self.shape.profile.node_index]:
-            whole = self.view.census.wholly_free
-            return int(np.sort(self.caps[0][whole])[-usable:].sum() + self.caps[0][~whole].sum())
-        try:
-            return self.front.top.most
-        except RoughError:
-            self._use_partly_blocked()
-            return _most(self.caps)
-
-    def _use_partly_blocked(self) -> None:
-        """Leave out wholly free nodes beyond the usable ones, whichever they are."""
-        blocked = np.flatnonzero(self.view.census.wholly_free)[self.usable :]
-        self.caps = caps_of([self.view], self.shape, blocked)[0]
-        self.usable, self.exact = None, False
-
     @cached_property
-    def rough(self) -> Tables:
-        """The same with the reserve followed only roughly, where following it takes a search."""
+    def narrowed(self) -> Tables:
+        """The same without the wholly free nodes that may not be taken, if these are the ones with which least fits:
+        then the reserve takes no search. Of nodes that lie directly in the supernode the roomiest serve as well as any;
+        else only some placements are known."""
         if self.usable is None:
             return self
-        rough = Tables(self.view, self.shape, self.limit, self.coding, self.bounds)
-        if rough.usable is not None:
-            rough._use_partly_blocked()
-            rough._settle(_most(rough.caps))
-        return rough
+        closed = self.view.census.wholly_free
+        closed[kept_of(self.view, self.shape, self.caps).opened()] = False
+        if self._flat:
+            caps = [np.where(closed, 0, self.caps[0]), np.array([self.cap])]
+        else:
+            [caps] = caps_of([self.view], self.shape, np.flatnonzero(closed))
+        found = Tables(self.view, self.shape, self.limit, self.coding, caps, int(caps[-1].max(initial=0)))
+        found.usable, found.exact, found.bound = None, self._flat, self.bound
+        return found
 
-    @cached_property
+    @property
     def front(self) -> FrontTree:
         """Prices by the number of wholly free nodes taken. Raises RoughError when that is beyond the budget."""
+        if isinstance(self._front, str):
+            raise RoughError(self._front)
+        return self._front
+
+    @cached_property
+    def _front(self) -> FrontTree | str:
+        """The same, or why not: a search that is beyond the budget is not begun again."""
         dims = (Dim(None, self.usable or 0),)
         tree = FrontTree(self.view, self.shape, self.caps, dims, self.limit, self.coding)
         try:
             tree.top  # noqa: B018 - built here, where it may fail
         except OverBudgetError as error:
-            raise RoughError(str(error)) from error
+            return str(error)
         return tree
 
     @cached_property
@@ -129,7 +119,7 @@ class Tables:
             return make_row(np.zeros(most // step + 1, np.int64), step)
         prices = self.rows(len(self.shape.above))[0].prices[: most // step + 1]
         if self.usable is not None and any(self._breaks_reserve(price) for price in np.unique(prices).tolist()):
-            prices = self.front.prices(step, most)
+            prices = self.narrowed.row.prices if self._flat else self.front.prices(step, most)
         return make_row(prices, step)
 
     @cached_property
@@ -150,15 +140,13 @@ class Tables:
             return self.coding.whole * self.view.nodes[self.home].wholly_free
         price, _ = self.split(members, floor)
         if self._breaks_reserve(price):
-            price = int(self.front.prices(members, members)[1])
+            price = self.narrowed.price(members) if self._flat else int(self.front.prices(members, members)[1])
         crossed = any(self.coding.digit(price, above) > 1 for above in range(1, levels))
         return self.coding.vector(price) if crossed else price
 
-    def place_reserved(self, members: int) -> Parts | None:
-        """(node, members) where the reserve forbids the cheapest placement without it; else None. Raises RoughError."""
-        if self.usable is None or not self._breaks_reserve(self.split(members)[0]):
-            return None
-        return self.front.place(self.front.cheapest(members))
+    def breaks_reserve(self, members: int) -> bool:
+        """Whether the reserve may forbid the cheapest placement of so many members without it."""
+        return self.usable is not None and self._breaks_reserve(self.split(members)[0])
 
     @cached_property
     def racks(self) -> Racks:
@@ -220,6 +208,8 @@ class Tables:
 
     def front_for(self, dims: tuple[Dim, ...]) -> FrontTree:
         """Fronts under bounds on the domains touched, and the reserve where it binds (as the last bound)."""
+        if self._flat and self.usable is not None:
+            return self.narrowed.front_for(dims)
         dims = clamped(dims, self.view, len(self.shape.above))
         if self.usable is not None:
             dims = (*dims, Dim(None, self.usable))
@@ -228,8 +218,3 @@ class Tables:
             key, lambda: FrontTree(self.view, self.shape, self.caps, dims, min(self.limit, self.cap), self.coding)
         )
         return tree
-
-
-def _most(caps: list[Ints]) -> int:
-    """What a supernode takes, by what its domains do. One that is a node may have none of these, or others besides."""
-    return int(caps[-1].max(initial=0))
