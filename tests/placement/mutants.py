@@ -99,6 +99,8 @@ FAULTS = (
     Fault("shortfall", "before[at] + self.ranks[chosen]", "before[at]"),
     Fault("shortfall", "costs[homes, ranks + size] - costs[homes, ranks]", "costs[homes, ranks + size]"),
     Fault("shortfall", "closed[kinds[inside]]", "by_kind[kinds[inside]]"),
+    Fault("shortfall", "max(sum(whole), sum(room for _, room in each))", "sum(whole)"),
+    Fault("shortfall", "[: max(0, len(each) - view.reserve)]", "[: len(each)]"),
     Fault("ground", "found[plot.where[level]] = rows(plot)", "rows(plot)"),
     Fault("racks", "(self.reach[racks] < asked)", "(self.reach[racks] <= asked)"),
     Fault("racks", "(whole + others >= members)", "(whole + others > members)"),

@@ -368,6 +368,15 @@ LEND = ", or lend the reserve: lower spec.reserve of "
             Request("r", 3, 4, required="supernode", spares=Spares(1, "supernode")),
             "so ask for less or loosen the topology" + LEND + "the supernodes",
         ),
+        (
+            Request("r", 14, 2, blocks=(Block("node", 2),)),
+            "so ask for less or loosen the topology" + LEND + "the supernodes",
+        ),
+        (Request("r", 25, 1), "so ask for less or loosen the topology" + LEND + "the supernodes"),
+        (
+            Request("r", 13, 1, required="supernode", max_span={"node": 4}),
+            "so ask for less or loosen the topology" + LEND + "the supernodes",
+        ),
         (Request("r", 5, 4, required="supernode"), "so ask for less or loosen the topology"),
         (Request("r", 9, 4), "so ask for less or loosen the topology"),
         (Request("r", 33, 1), "so ask for less or loosen the topology"),
@@ -380,6 +389,18 @@ def test_a_group_that_only_the_reserve_keeps_out_is_told_so(request_: Request, s
     assert isinstance(refusal, Refusal)
     assert refusal.reason == Reason.NEVER_FITS
     assert refusal.message.endswith(says)
+
+
+@pytest.mark.parametrize(("members", "reason"), [(12, Reason.INSUFFICIENT_CARDS), (13, Reason.NEVER_FITS)])
+def test_partly_used_nodes_may_hold_later_what_the_reserve_keeps_out(members: int, reason: Reason) -> None:
+    profile = profile_of("p", ("node", 4), ("supernode", 4), reserve=2)
+    view = SuperNodeView("s", profile, [Node(f"n{at}", 4, 15, 0, path=("s",)) for at in range(4)])
+    fleet, request = Fleet([view]), Request("r", members, 1)
+    refusal = plan(fleet, request)
+    assert isinstance(refusal, Refusal)
+    assert refusal.reason == reason
+    worn = fleet.replace(view.take({node.name: 1 for node in view.nodes}))
+    assert isinstance(plan(worn, request), Placement) == (not refusal.stalled)
 
 
 @pytest.mark.parametrize(("members", "says"), [(4, f"another shape{LEND}supernode s"), (5, "or another shape")])

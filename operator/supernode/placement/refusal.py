@@ -49,17 +49,17 @@ class _Cause:
 
 
 class Ever(Protocol):
-    """Whether a request would have a place with every card healthy and free; lent: and nothing reserved."""
+    """Whether a request could have a place with every card healthy and free; lent: and nothing reserved."""
 
     def __call__(self, *, lent: bool = False) -> bool: ...
 
 
 def refusal(ground: Ground, task: Task, ever: Ever | None = None) -> Refusal:
-    """Why a legal request has no place. ever: counted here where it is not given, which maxSpan on an inner level and
-    spares forbid."""
+    """Why a legal request has no place. ever: what a search says of it, where maxSpan on an inner level or spares make
+    counting too little."""
     prices = Shortfall(ground, task.shape)
-    ever = ever or partial(_could_ever, prices, task)
-    if never := not ever():
+    could = partial(_could_ever, prices, task, ever)
+    if never := not could():
         prices = Shortfall(ground, task.shape, empty=True)
     room = prices.room()
     least = task.request.members + task.shape.spares
@@ -68,7 +68,7 @@ def refusal(ground: Ground, task: Task, ever: Ever | None = None) -> Refusal:
     refused = partial(Refusal, level=level, needed=task.request.members, best=cause.best)
     if never:
         text = f"{cause.text}; this is with every card healthy and free, so ask for less or loosen the topology"
-        if task.shape.whole_nodes and any(view.reserve for view in ground.views) and ever(lent=True):
+        if any(view.reserve for view in ground.views) and could(lent=True):
             text += lending(ground.views)
         return refused(Reason.NEVER_FITS, text, stalled=True)
     text = cause.text + cordoned(ground.views)
@@ -86,10 +86,10 @@ def refusal(ground: Ground, task: Task, ever: Ever | None = None) -> Refusal:
 def emptied(views: Sequence[SuperNodeView], task: Task, *, lent: bool = False) -> list[SuperNodeView]:
     """The most the supernodes could ever offer this task: everything healthy and free.
 
-    The reserve, unless lent, is kept against whole nodes only: of partly used nodes, which it leaves alone, there may
-    be more later.
+    The reserve, unless lent, is kept where nodes are given whole only: of partly used nodes, which it leaves alone,
+    there may be more later.
     """
-    return [view.emptied(keep_reserve=task.shape.whole_nodes and not lent) for view in views]
+    return [view.emptied(keep_reserve=task.shape.per_node > 0 and not lent) for view in views]
 
 
 def lending(views: Sequence[SuperNodeView]) -> str:
@@ -122,10 +122,11 @@ def over_budget(task: Task, *, reserves: bool = False) -> Refusal:
     return Refusal(Reason.NO_DOMAIN_FITS, text, level, task.request.members, proven=False)
 
 
-def _could_ever(prices: Shortfall, task: Task, *, lent: bool = False) -> bool:
-    """Whether there would be a place with everything healthy and free, maxSpan on inner levels aside."""
+def _could_ever(prices: Shortfall, task: Task, ever: Ever | None, *, lent: bool = False) -> bool:
+    """Whether there could be a place with all cards healthy and free, by counting and by the search if there is one."""
     rooms = np.sort(prices.most(lent=lent))[::-1]
-    return int(rooms[: task.most_supernodes].sum()) >= task.request.members
+    enough = int(rooms[: task.most_supernodes].sum()) >= task.request.members
+    return enough and (ever is None or ever(lent=lent))
 
 
 # What is missing.

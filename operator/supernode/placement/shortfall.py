@@ -67,8 +67,7 @@ class Shortfall:
     keep: what to price as never to be had. Nothing; or the wholly free nodes that reserves keep now, where a supernode
     that has fewer of them than its reserve offers no whole node at all; or of each supernode as many nodes as its
     reserve, the dearest, so that these are left to be opened for it. empty: suppose that every card is healthy and free
-    and nothing cordoned; then a reserve is kept against whole nodes only, since of partly used nodes, which it leaves
-    alone, there may be more later. convex: no step is cheaper than one that its node offers before.
+    and nothing cordoned. convex: no step is cheaper than one that its node offers before.
     """
 
     def __init__(self, ground: Ground, shape: Shape, keep: Keep = Keep.NOTHING, *, empty: bool = False) -> None:
@@ -189,13 +188,21 @@ class Shortfall:
         return np.bincount(homes[prices == 0], minlength=count) * step
 
     def most(self, *, lent: bool = False) -> Ints:
-        """Members that each supernode could take with everything healthy and free; lent: and nothing reserved."""
+        """Members that each supernode could take with everything healthy and free; lent: and nothing reserved.
+
+        A reserve leaves partly used nodes alone, of which there may be more later. But whichever are, a supernode never
+        gives more than all nodes outside its reserve do when they are empty, or else all nodes when each has a card in
+        use: where as many as its reserve are wholly free, so many are kept, and where fewer are, none of them is given.
+        """
         members = np.bincount(self.homes[self.prices < NEVER], minlength=len(self.views)) * self.members
-        if self.shape.whole_nodes and not lent:
-            for at, view in enumerate(self.views):
-                if view.reserve:
-                    usable = max(0, sum(count for kind, count in view.census.counts() if kind.cards) - view.reserve)
-                    members[at] = min(int(members[at]), usable - usable % self.members)
+        rooms: dict[int, tuple[int, int]] = {}
+        for at, view in enumerate(self.views):
+            if view.reserve and not lent:
+                cards = [kind.cards for kind, count in view.census.counts() if kind.cards for _ in range(count)]
+                each = [rooms.get(of) or rooms.setdefault(of, _rooms(self.shape.packing, of)) for of in cards]
+                whole = sorted((room for room, _ in each), reverse=True)[: max(0, len(each) - view.reserve)]
+                most = max(sum(whole), sum(room for _, room in each))
+                members[at] = min(int(members[at]), most - most % self.members)
         return members
 
     def room(self) -> int:
@@ -295,6 +302,12 @@ def _row(packing: Packing, free: int, cards: int) -> tuple[list[int], bool]:
         last = max(last, price)
         prices.append(last)
     return prices + [NEVER] * (_most(packing) - len(prices)), convex
+
+
+def _rooms(packing: Packing, cards: int) -> tuple[int, int]:
+    """Members that a node of so many cards takes when it is empty, and the most when one of its cards is in use."""
+    full = (1 << cards) - 1
+    return packing.capacity(full), max((packing.capacity(full ^ 1 << card) for card in range(cards)), default=0)
 
 
 def _room(view: SuperNodeView, shape: Shape) -> int:
