@@ -41,6 +41,19 @@ def test_what_is_found_is_legal_and_its_bound_true(case: tuple[Fleet, Request]) 
         assert expected is None
 
 
+def test_what_a_reserve_moves_to_other_racks_keeps_within_its_bounds() -> None:
+    """Priced without the wholly free node that the reserve keeps, three racks are enough; laid out without it, four."""
+    profile = profile_of("p", ("node", 2), ("rack", 3), ("supernode", 6), reserve=1)
+    apart = [Node(f"a{i}", 2, 3, taken, path=("a", f"a/{i}")) for i, taken in enumerate((0, 0, 1, 1))]
+    beside = [Node(f"b{i}", 2, 3, taken, path=("b", "b/0")) for i, taken in enumerate((1, 0))]
+    fleet = Fleet([SuperNodeView("a", profile, apart), SuperNodeView("b", profile, beside)], [profile])
+    request = Request("r", 5, 1, max_span={"rack": 3})
+    assert oracle.minimal(fleet, request, profile) is None
+    outcome = plan(fleet, request)
+    assert isinstance(outcome, Refusal)
+    assert not outcome.proven
+
+
 def wide_and_dense() -> tuple[Fleet, Request]:
     """The fewest supernodes touch sixteen racks; only with one more supernode are ten enough."""
     profile = profile_of("p", ("node", 2), ("rack", 2), ("supernode", 16))

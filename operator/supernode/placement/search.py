@@ -47,6 +47,16 @@ class Solution:
     counts: tuple[int, ...] = ()
     proven: bool = True
 
+    @property
+    def touched(self) -> tuple[int, ...]:
+        """How many domains of each level the nodes lie in, node first."""
+        domains = self.nodes
+        found = [len(domains)]
+        for parents in self.ground.parents:
+            domains = parents[domains]
+            found.append(1 + int(np.count_nonzero(np.diff(domains))))
+        return tuple(found)
+
 
 def fits(board: Board, task: Task) -> bool:
     """Whether there is a placement at all. Raises OverBudgetError when the budget ended before that was known."""
@@ -64,7 +74,7 @@ def search(board: Board, task: Task) -> Solution | None:
 
 
 def _search(board: Board, task: Task) -> Solution | None:
-    members, coding, node = task.request.members, board.coding, task.profile.node_index
+    members, coding = task.request.members, board.coding
     count = _cover(board, task)
     if count is None:
         return None
@@ -73,11 +83,19 @@ def _search(board: Board, task: Task) -> Solution | None:
     floor = board.floor(members) if task.spans or not board.exact else ()
     choice = _choose(board, count, members)
     counts = coding.unpack(choice.price)
-    if all(counts[index - node] <= most for index, most in task.spans):
-        return _solution(board, choice.columns(), counts if board.exact else tuple(floor), proven=board.exact)
-    if any(floor[index - node] > most for index, most in task.spans):
+    if _keeps(counts, task, task.spans):
+        found = _solution(board, choice.columns(), counts if board.exact else tuple(floor), proven=board.exact)
+        if board.exact or _keeps(found.touched, task, task.spans):
+            return found
+        counts = found.touched  # more than it was priced at, as a reserve was followed only roughly
+    if not _keeps(floor, task, task.spans):
         return None
     return _bounded(board, task, floor, counts)
+
+
+def _keeps(counts: Sequence[int], task: Task, spans: Sequence[Span]) -> bool:
+    """Whether these counts, node first, are within bounds."""
+    return all(counts[index - task.profile.node_index] <= most for index, most in spans)
 
 
 def _solution(board: Board, columns: Columns, counts: tuple[int, ...], *, proven: bool = True) -> Solution:
@@ -268,7 +286,7 @@ class _Bounded:
         spans = self._task.spans[::-1]
         known: list[tuple[set[Span], Sequence[int]]] = [(set(), self._counts)]
         for some in chain.from_iterable(combinations(spans, size) for size in range(1, len(spans) + 1)):
-            if any(fewer.issubset(some) and self._keeps(counts, some) for fewer, counts in known):
+            if any(fewer.issubset(some) and _keeps(counts, self._task, some) for fewer, counts in known):
                 continue
             try:
                 solution = self._under(some, chosen)
@@ -276,13 +294,10 @@ class _Bounded:
                 if some == spans:
                     raise
                 continue
-            if solution is None or self._keeps(solution.counts, spans):
+            if solution is None or _keeps(solution.counts, self._task, spans):
                 return solution
             known.append((set(some), solution.counts))
         raise AssertionError("the best placement under all bounds keeps all of them")
-
-    def _keeps(self, counts: Sequence[int], spans: Sequence[Span]) -> bool:
-        return all(counts[index - self._task.profile.node_index] <= most for index, most in spans)
 
     def _under(self, spans: Sequence[Span], chosen: Sequence[int]) -> Solution | None:
         board, task, top = self._board, self._task, len(self._task.shape.above)

@@ -55,12 +55,7 @@ def _members_later(parts: Callable[[], Parts], task: Task) -> tuple[Member, ...]
 
 def _spans(solution: Solution, task: Task) -> dict[str, int]:
     """How many domains of each level, outermost first, the nodes lie in."""
-    domains = solution.nodes
-    counts = [len(domains)]
-    for parents in solution.ground.parents:
-        domains = parents[domains]
-        counts.append(1 + int(np.count_nonzero(np.diff(domains))))
-    return dict(zip(_levels(task), reversed(counts), strict=True))
+    return dict(zip(_levels(task), reversed(solution.touched), strict=True))
 
 
 def _minimal(solution: Solution, task: Task) -> dict[str, int]:
