@@ -192,6 +192,9 @@ def test_definitions_deleted_after_the_operator_go_once_its_finalizer_does(kubec
     spec = {"members": 1, "cardsPerMember": 16}
     group = {"apiVersion": API_VERSION, "kind": "CardGroup", "metadata": metadata, "spec": spec}
     kubectl("create", "-f", "-", stdin=json.dumps(group))
+    # As an operator has: of kinds that were never read the API server may say that storage is (re)initializing, and
+    # looks again only after five minutes.
+    kubectl("get", "cardgroups,supernodeprofiles,supernodes,trainingjobs", "-A")
     kubectl("delete", "--wait=false", "-f", str(ROOT / "crds"))
     kubectl("wait", "--for=condition=Terminating", "crd/cardgroups.supernode.io")
     shell("Uninstalling", page="operations.md")
