@@ -52,8 +52,8 @@ Context = Annotated[str | None, typer.Option(help="Context of the kubeconfig [de
 Fleet = Annotated[
     list[str] | None,
     typer.Option(
-        help="Manifests of the fleet instead of a cluster: SuperNodeProfile, Node, SuperNode, CardGroup, Pod, "
-        "ConfigMap, ResourceSlice, ResourceClaim, DeviceTaintRule. "
+        help="Manifests of the fleet instead of a cluster: SuperNodeProfile, Node, SuperNode, CardGroup, "
+        "TrainingJob, Pod, ConfigMap, ResourceSlice, ResourceClaim, DeviceTaintRule. "
         "A file, a folder or - for standard input; several may be given.",
         metavar="PATH...",
     ),
