@@ -138,8 +138,7 @@ class Cluster:
 
     def package(self, cards: int) -> None:
         """The profile is written, with so many cards to a package."""
-        self._profile["card"]["perPackage"] = cards
-        self.caches.profiles.put(self._object("p", "SuperNodeProfile", spec=dict(self._profile)))
+        self.edit(card=self._profile["card"] | {"perPackage": cards})
 
     def tolerate(self, keys: list[str]) -> None:
         """The profile is written, with other tolerations."""

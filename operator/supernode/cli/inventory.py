@@ -296,7 +296,7 @@ def collect(documents: Iterable[Document], say: Say) -> Inventory:
             name = _ADDERS[document.kind](inventory, document.body)
         except SupernodeError as problem:
             raise document.error(problem) from None
-        captured = captured or (document.kind == "Node" and bool(document.body["metadata"].get("creationTimestamp")))
+        captured = captured or (document.kind == "Node" and _is_stored(document.body))
         earlier = first.setdefault((document.kind, name), document)
         if earlier is not document:
             there = f"{earlier.source}, document {earlier.number}"
