@@ -330,19 +330,22 @@ async def test_it_stands_still_while_a_renewal_hangs_and_stops_in_time(contend: 
     assert time.monotonic() - hung < TIMING.duration
 
 
-async def test_a_write_whose_term_ends_while_it_opens_a_connection_is_not_sent(
-    proxy: Proxy, proxied: Session, namespace: str
+@pytest.mark.parametrize("times", [1, 2], ids=["opening a connection", "about to send its body"])
+async def test_a_write_whose_term_ends_meanwhile_is_not_sent(
+    proxy: Proxy, proxied: Session, namespace: str, times: int
 ) -> None:
+    """``times`` is how often it is asked about before the end: first before it opens a connection."""
     asked = 0
 
     def guard() -> float:
         nonlocal asked
         asked += 1
-        if asked > 1:
+        if asked > times:
             raise NotLeading("the term ended meanwhile")
         return 5.0
 
     with pytest.raises(NotLeading):
         await proxied.guarded(guard).create(NAMESPACES, {"metadata": {"name": f"{namespace}-late"}})
     assert not any(call.verb == "create" for call in proxy.calls)
-    assert asked == 2
+    assert asked == times + 1
+    await proxied.guarded(lambda: 5.0).list(NAMESPACES)

@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 import aiohttp
+from aiohttp.abc import AbstractStreamWriter
 from aiohttp.connector import Connection
 
 from supernode.cluster.credentials import Credentials
 from supernode.cluster.decoding import decoded
-from supernode.cluster.errors import Unavailable
+from supernode.cluster.errors import NotLeading, Unavailable
 from supernode.cluster.resources import JsonObject
 from supernode.cluster.wire import read_error
 
@@ -36,12 +37,25 @@ _guard: ContextVar[Guard | None] = ContextVar("guard", default=None)
 
 
 class _GuardedRequest(aiohttp.ClientRequest):
-    """Asks once more when it has its connection: opening one takes time, and a process may be stopped meanwhile."""
+    """Asks again when it has its connection, which takes time, and when it sends a body, which before Python 3.12 is a
+    turn of the event loop later: a process may be stopped meanwhile."""
 
     async def send(self, conn: Connection) -> aiohttp.ClientResponse:
         if (guard := _guard.get()) is not None:
             guard()
         return await super().send(conn)
+
+    async def write_bytes(
+        self, writer: AbstractStreamWriter, conn: Connection, content_length: int | None = None
+    ) -> None:
+        if (guard := _guard.get()) is not None:
+            try:
+                guard()
+            except NotLeading as refusal:  # this may be a task of its own: whoever waits for the answer is told
+                assert conn.protocol is not None
+                conn.protocol.set_exception(refusal)
+                return
+        await super().write_bytes(writer, conn, content_length)
 
 
 @dataclass(frozen=True, slots=True)
