@@ -42,13 +42,14 @@ def test_drains_do_not_use_up_the_restarts() -> None:
         status["phase"] = "Running"
 
 
-def test_nodes_that_shut_down_do_not_use_up_the_restarts() -> None:
-    """Their kubelets end all pods, which nobody deletes."""
+@pytest.mark.parametrize("told", ["Terminated", "Preempting"])
+def test_pods_that_kubelets_end_for_their_nodes_sake_do_not_use_up_the_restarts(told: str) -> None:
+    """When a node shuts down, or has to make room: nobody deletes the pods."""
     status: dict[str, Any] = {"phase": "Running"}
     for reboot in range(5):
         now = NOW + reboot * timedelta(hours=6)
         peer, ended = (pod(rank, uid=f"{reboot}-{rank}", created=now) for rank in range(2))
-        ended = replace(ended, phase="Failed", reason="Terminated")
+        ended = replace(ended, phase="Failed", reason=told)
         step = look(job(status), group(MEMBERS), peer, ended, now=now)
         assert step.delete_pods == (ended,)
         peer = replace(peer, phase="Failed", reason="Error")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from supernode.control.jobview import JobView
-from supernode.control.podstatus import SHUT_DOWN
+from supernode.control.podstatus import TAKEN
 from supernode.control.records import PodRecord, parse_time
 from supernode.control.refusals import Refusals, is_refused
 
@@ -18,8 +18,8 @@ class Losses:
     ``own`` those that the job's failure policy counts. ``counts`` says whether they are one more restart, ``restarts``
     how many there were with it. ``halted`` says that no gang can form: a member is not gone yet, cannot come again, or
     is on a node that is not ready. ``spreads`` says that the other pods that are there now may fail with those that
-    did, or with a member that others took away, as a drain or a node that shuts down does: they are not the job's
-    failure.
+    did, or with a member that others took away, as a drain does, a node that shuts down or one that needs the room:
+    they are not the job's failure.
     ``crashes`` is how often containers of one pod were restarted in their place, of the pod where it was most often;
     ``crashed`` is that pod, where this is more often than was counted before.
     """
@@ -45,7 +45,7 @@ class Losses:
         going = bool(view.lost) or any(p.deleting and p.uid not in counted for p in pods)
         fresh = [p for p in failed if p.uid not in counted]
         gone = view.job.status.get("phase") == "Running" and len(pods) < members
-        torn = going or gone or any(p.reason == SHUT_DOWN for p in fresh)
+        torn = going or gone or any(p.reason in TAKEN for p in fresh)
         refused = tuple(p for p in fresh if is_refused(p))
         refusals = Refusals.of(view.job.status)
         refusals = refusals.once_more(view.now) if refused else refusals

@@ -16,6 +16,10 @@ _LONGEST = 400
 SHUT_DOWN = "Terminated"
 """The reason that a kubelet gives of a pod that it ended because its node shuts down."""
 
+TAKEN = frozenset({SHUT_DOWN, "Preempting"})
+"""The reasons that kubelets give of pods that they ended for the node's sake, without any fault of the pod: for its
+shutdown, and to make room for a pod that the node cannot do without."""
+
 
 def why(status: Json) -> tuple[str, str]:
     """Why a pod failed, does not start or cannot be scheduled, as (reason, message); empty where nothing is wrong.
