@@ -8,7 +8,6 @@ timed in the same run; an aim is a time that a user sees, and is compared as it 
 
 from __future__ import annotations
 
-import random
 import statistics
 import time
 from collections.abc import Iterable, Sequence
@@ -68,17 +67,21 @@ def _read(name: str, entry: dict[str, float]) -> Expectation:
 
 
 def yardstick() -> float:
-    """Milliseconds of processor time of a fixed mix of interpreted steps and small array operations; median of 15."""
-    rng = random.Random(1)
-    values = np.array([rng.randrange(1000) for _ in range(4096)])
+    """Milliseconds of processor time of a fixed mix of interpreted steps and operations on small arrays.
+
+    It is the median of half a second, since a core that rested begins at less than half its speed. None of these
+    operations is one like sorting, for which numpy has code for some processors only: such a machine sorts several
+    times as fast as its like, and decides no faster.
+    """
+    values = np.arange(256)
     spent = []
-    for _ in range(15):
+    for _ in range(201):
         start = time.process_time()
         total = 0
         for step in range(20_000):
             total += step & 7
-        for _ in range(60):
-            np.cumsum(np.sort(values)[::-1])
+        for _ in range(400):
+            np.flatnonzero(np.cumsum(values) > total)
         spent.append(time.process_time() - start)
     return statistics.median(spent) * 1000
 
